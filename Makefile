@@ -1,0 +1,43 @@
+# The commands of this repository; CI calls these and nothing else. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+# CDK's JavaScript complains about Node 20 at every start; it works.
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION := 1
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: ## install what the other commands need, into .venv and node_modules
+	@tools/setup
+
+demo: setup ## an emulated organization, Pare deployed in it, one finding taken to a proposed policy (TRAIL=DIR: your CloudTrail)
+	@.venv/bin/pare local demo $(if $(TRAIL),--trail "$(TRAIL)")
+
+demo-down: ## stop the emulated organization
+	@if [ -x .venv/bin/pare ]; then .venv/bin/pare local down; else echo "Nothing is set up here."; fi
+
+test: setup check test-fast test-local ## every check and every test
+
+check: setup ## lint, types, layers, docs
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@$(PYTHON) -m pytest -q tests/unit/test_layers.py tests/unit/test_docs.py
+
+test-fast: setup ## unit, handler and infrastructure tests, no emulator
+	@$(PYTHON) -m pytest -q -n 2 tests/unit tests/handlers tests/infra
+
+test-local: setup ## the deployed app on the emulator
+	@$(PYTHON) -m pytest -q tests/local
+
+synth: setup ## the CloudFormation templates, into cdk.out
+	@npx cdk synth --quiet
+
+data: setup ## compile the data tables of pare/data from their pinned sources
+	@$(PYTHON) -m tools.compile_catalogue
+
+lock: setup ## resolve the dependencies of pyproject.toml into requirements*.txt
+	@tools/lock
+
+.PHONY: help setup demo demo-down test check test-fast test-local synth data lock

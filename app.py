@@ -1,0 +1,54 @@
+"""The CDK app: reads the settings, stages the Lambda code, creates the stacks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_lambda as lambda_
+
+from infra.lambda_code import stage
+from infra.member_stack import MemberStack
+from infra.pipeline_stack import PipelineStack
+from infra.settings import load_settings
+from infra.storage_stack import StorageStack
+from pare.errors import SettingsError
+
+ROOT = Path(__file__).parent
+
+
+def main() -> None:
+    """Synthesize every stack; `-c settings=FILE` names another settings file."""
+    app = cdk.App()
+    try:
+        settings = load_settings(app.node.try_get_context("settings") or "config/pare.yaml")
+    except SettingsError as error:
+        sys.exit(f"{error}\n")
+    # The emulator refuses the publishing role of CDK's bootstrap (docs/emulator.md).
+    synthesizer = (
+        cdk.CliCredentialsStackSynthesizer()
+        if app.node.try_get_context("synthesizer") == "cli"
+        else cdk.DefaultStackSynthesizer()
+    )
+    hub = cdk.Environment(account=settings.hub_account_id, region=settings.home_region)
+    storage = StorageStack(
+        app, "PareStorage", env=hub, synthesizer=synthesizer, termination_protection=True
+    )
+    PipelineStack(
+        app,
+        "ParePipeline",
+        env=hub,
+        synthesizer=synthesizer,
+        settings=settings,
+        storage=storage,
+        code=lambda_.Code.from_asset(str(stage(ROOT))),
+    )
+    # It goes into accounts that were never bootstrapped: of CDK's synthesizers, only this one sends
+    # the template itself instead of publishing it to a bootstrap bucket.
+    MemberStack(app, "PareMember", synthesizer=cdk.LegacyStackSynthesizer(), settings=settings)
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""WORKFLOW: every user and role of every account, once a month."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from infra.nag import WILDCARD, explain
+from infra.workflow import Workflow, record_run
+
+if TYPE_CHECKING:
+    from aws_cdk import aws_logs as logs
+
+    from infra.lambda_function import StepFunction
+
+# IAM's limits are per account, so accounts side by side do not slow each other; the bound is for
+# STS and for people who watch it.
+ACCOUNTS_AT_ONCE = 20
+
+
+class InventoryWorkflow(Construct):
+    """State machine: list accounts, collect each one's principals, build the snapshot, notify."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        list_accounts: StepFunction,
+        collect_principals: StepFunction,
+        build_snapshot: StepFunction,
+        notify_inventory: StepFunction,
+        record_run_function: StepFunction,
+        evidence_bucket: s3.IBucket,
+        log_group: logs.ILogGroup,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        end = record_run(self, record_run_function, workflow="inventory")
+        accounts = list_accounts.as_task(
+            self,
+            {"input.$": "$", "execution.$": "$$.Execution.Id"},
+            result_path="$.listed",
+            on_failure=end,
+        )
+        collect = self._collect(collect_principals, evidence_bucket)
+        collect.add_catch(end, errors=["States.ALL"], result_path="$.failure")
+        build = build_snapshot.as_task(
+            self,
+            {
+                "period.$": "$.listed.period",
+                "prefix.$": "$.listed.prefix",
+                "accounts_prefix.$": "$.listed.accounts_prefix",
+                "manifest.$": "$.listed.manifest",
+            },
+            result_path="$.built",
+            on_failure=end,
+        )
+        notify = notify_inventory.as_task(
+            self,
+            {"snapshot.$": "$.built.snapshot", "execution.$": "$$.Execution.Id"},
+            result_path="$.notified",
+            on_failure=end,
+        )
+        is_first = (
+            sfn.Choice(self, "First of its period?")
+            .when(
+                sfn.Condition.boolean_equals("$.listed.is_first", True),
+                collect.next(build).next(notify).next(end),
+            )
+            .otherwise(sfn.Succeed(self, "Period already collected"))
+        )
+        self.workflow = Workflow(
+            self,
+            "Inventory",
+            definition=accounts.next(is_first),
+            log_group=log_group,
+            functions=[
+                list_accounts,
+                collect_principals,
+                build_snapshot,
+                notify_inventory,
+                record_run_function,
+            ],
+        )
+        self._explain_map_policy()
+
+    def _collect(self, collect_principals: StepFunction, bucket: s3.IBucket) -> sfn.DistributedMap:
+        """Return the map over accounts; BuildSnapshot finds out which of them failed."""
+        collect = sfn.DistributedMap(
+            self,
+            "Collect accounts",
+            item_reader=sfn.S3JsonItemReader(
+                bucket_name_path="$.listed.manifest.bucket",
+                key=sfn.JsonPath.string_at("$.listed.manifest.key"),
+            ),
+            max_concurrency=ACCOUNTS_AT_ONCE,
+            # One account that fails must not hide the others.
+            tolerated_failure_percentage=100,
+            map_execution_type=sfn.StateMachineType.STANDARD,
+            result_path=sfn.JsonPath.DISCARD,
+        )
+        collect.item_processor(collect_principals.as_task(self, None))
+        return collect
+
+    def _explain_map_policy(self) -> None:
+        """Say why CDK's own policy for the map's children has wildcards.
+
+        https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+        """
+        machine = self.workflow.state_machine
+        stack = cdk.Stack.of(self)
+        name = stack.split_arn(machine.state_machine_arn, cdk.ArnFormat.COLON_RESOURCE_NAME)
+        for suffix in (":*", "/*:*"):
+            executions = stack.format_arn(
+                service="states",
+                resource="execution",
+                resource_name=f"{name.resource_name}{suffix}",
+                arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+            )
+            explain(
+                machine,
+                WILDCARD,
+                "The map's own children; named at run time.",
+                f"Resource::{executions}",
+            )

@@ -1,0 +1,144 @@
+"""NOTIFY: the topics, who is subscribed, the alarms and the dashboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aws_cdk as cdk
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+from infra.event_sources import dead_letter_queue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from aws_cdk import aws_kms as kms
+    from aws_cdk import aws_lambda as lambda_
+    from aws_cdk import aws_sqs as sqs
+    from aws_cdk import aws_stepfunctions as sfn
+
+FIVE_MINUTES = cdk.Duration.minutes(5)
+
+
+class Topics(Construct):
+    """Readable text for people, full JSON for machines."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, key: kms.IKey, people_emails: Sequence[str]
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.people = sns.Topic(
+            self, "People", display_name="Pare", master_key=key, enforce_ssl=True
+        )
+        self.machines = sns.Topic(self, "Machines", master_key=key, enforce_ssl=True)
+        self.dead_letters = dead_letter_queue(self, "MessageDeadLetters")
+        for email in people_emails:
+            self.people.add_subscription(
+                subscriptions.EmailSubscription(email, dead_letter_queue=self.dead_letters)
+            )
+
+
+class Alarms(Construct):
+    """A person hears of every execution that failed and every event that could not be delivered."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        topic: sns.ITopic,
+        workflows: Mapping[str, sfn.StateMachine],
+        dead_letters: Mapping[str, sqs.Queue],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._action = actions.SnsAction(topic)
+        for name, machine in workflows.items():
+            for what, metric in (
+                ("Failed", machine.metric_failed(period=FIVE_MINUTES)),
+                ("TimedOut", machine.metric_timed_out(period=FIVE_MINUTES)),
+                ("Aborted", machine.metric_aborted(period=FIVE_MINUTES)),
+            ):
+                self._alarm(
+                    f"{name}{what}",
+                    metric,
+                    f"Pare: an execution of the {name.lower()} workflow ended as {what}. See "
+                    "docs/operations.md, 'An execution failed'.",
+                )
+        for name, queue in dead_letters.items():
+            self._alarm(
+                f"{name}NotEmpty",
+                queue.metric_approximate_number_of_messages_visible(
+                    period=FIVE_MINUTES, statistic="Maximum"
+                ),
+                f"Pare: something could not be delivered and waits in {name}. See "
+                "docs/operations.md, 'A dead-letter queue is not empty'.",
+            )
+
+    def _alarm(self, construct_id: str, metric: cloudwatch.Metric, description: str) -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            construct_id,
+            alarm_description=description,
+            metric=metric,
+            threshold=1,
+            evaluation_periods=1,
+            comparison_operator=(cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD),
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alarm.add_alarm_action(self._action)
+
+
+class Dashboard(Construct):
+    """One page that tells at 3 a.m. what runs, what fails and what waits."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        workflows: Mapping[str, sfn.StateMachine],
+        functions: Sequence[lambda_.Function],
+        dead_letters: Mapping[str, sqs.Queue],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=cdk.Duration.days(7))
+        dashboard.add_widgets(
+            *(
+                cloudwatch.GraphWidget(
+                    title=f"{name} workflow",
+                    width=8,
+                    left=[
+                        machine.metric_started(),
+                        machine.metric_succeeded(),
+                        machine.metric_failed(),
+                        machine.metric_timed_out(),
+                    ],
+                    right=[machine.metric_time()],
+                )
+                for name, machine in workflows.items()
+            )
+        )
+        dashboard.add_widgets(
+            cloudwatch.GraphWidget(
+                title="Waiting in dead-letter queues",
+                width=8,
+                left=[
+                    queue.metric_approximate_number_of_messages_visible(label=name)
+                    for name, queue in dead_letters.items()
+                ],
+            ),
+            cloudwatch.GraphWidget(
+                title="Errors of functions",
+                width=8,
+                left=[function.metric_errors() for function in functions],
+            ),
+            cloudwatch.GraphWidget(
+                title="Duration of functions",
+                width=8,
+                left=[function.metric_duration() for function in functions],
+            ),
+        )

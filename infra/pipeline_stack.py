@@ -1,0 +1,452 @@
+"""Joins the parts: EVENT -> WORKFLOW -> LAMBDA -> STORE -> NOTIFY. Read this file first.
+
+Every grant is wired here, so that what a function may do can be read in one place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+
+from infra.event_sources import EventSources
+from infra.finding_workflow import FindingWorkflow
+from infra.inventory_workflow import InventoryWorkflow
+from infra.lambda_function import FunctionDefaults, StepFunction, pascal
+from infra.member_access import (
+    MEMBER_CALLERS,
+    access_role_arn_template,
+    member_role_arn_template,
+)
+from infra.nag import WILDCARD, explain
+from infra.notifications import Alarms, Dashboard, Topics
+from infra.policy_workflow import PolicyWorkflow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aws_cdk import aws_dynamodb as dynamodb
+    from aws_cdk import aws_lambda as lambda_
+    from aws_cdk import aws_stepfunctions as sfn
+    from constructs import Construct
+
+    from infra.settings import Settings
+    from infra.storage_stack import StorageStack
+
+# folder -> steps; one module, one function, one state each. Timeouts in seconds where 60 are few.
+STEPS: Mapping[str, tuple[str, ...]] = {
+    "findings": ("normalize_finding", "enrich_finding", "record_finding", "notify_finding"),
+    "policies": (
+        "resolve_principal",
+        "start_policy_generation",
+        "get_generated_policy",
+        "get_last_accessed",
+        "build_policy",
+        "check_policy",
+        "record_proposal",
+        "notify_proposal",
+    ),
+    "inventory": ("list_accounts", "collect_principals", "build_snapshot", "notify_inventory"),
+    "runs": ("record_run",),
+}
+TIMEOUT_SECONDS = {
+    "resolve_principal": 180,  # a call or two for each attached policy
+    "get_last_accessed": 300,  # generates and polls in one invocation (facts §3)
+    "collect_principals": 900,
+    "build_snapshot": 900,
+}
+MEMORY_MB = {"collect_principals": 1024, "build_snapshot": 2048, "build_policy": 1024}
+
+
+class PipelineStack(cdk.Stack):
+    """Bus, rules, workflows, functions, topics, schedule, alarms, dashboard."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        storage: StorageStack,
+        code: lambda_.Code,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            scope, construct_id, description="Pare: findings, policies, inventory", **kwargs
+        )
+        self.settings = settings
+        self.storage = storage
+        # The import itself rather than a reference, so that explain() can name it.
+        self._evidence_arn = storage.export_value(storage.evidence_bucket.bucket_arn)
+        self._key_users: set[str] = set()
+        self.topics = Topics(
+            self,
+            "Topics",
+            key=storage.key,
+            people_emails=settings.notifications.people_emails,
+        )
+        self.functions = self._functions(code)
+        self._grant()
+        workflows = self._workflows()
+        event_sources = EventSources(
+            self,
+            "EventSources",
+            settings=settings,
+            finding_workflow=workflows["Finding"],
+            inventory_workflow=workflows["Inventory"],
+        )
+        dead_letters = {
+            "FindingDeadLetters": event_sources.finding_dead_letters,
+            "ScheduleDeadLetters": event_sources.schedule_dead_letters,
+            "MessageDeadLetters": self.topics.dead_letters,
+        }
+        Alarms(
+            self,
+            "Alarms",
+            topic=self.topics.people,
+            workflows=workflows,
+            dead_letters=dead_letters,
+        )
+        Dashboard(
+            self,
+            "Operations",
+            workflows=workflows,
+            functions=list(self.functions.values()),
+            dead_letters=dead_letters,
+        )
+        self._outputs(workflows, event_sources)
+
+    # --- LAMBDA ---------------------------------------------------------------------------------
+
+    def _functions(self, code: lambda_.Code) -> dict[str, StepFunction]:
+        defaults = FunctionDefaults(
+            code=code, log_retention=_retention(self.settings.log_retention_days)
+        )
+        environments = self._environments()
+        return {
+            step: StepFunction(
+                self,
+                folder,
+                step,
+                defaults=defaults,
+                environment=environments[step],
+                timeout=cdk.Duration.seconds(TIMEOUT_SECONDS.get(step, 60)),
+                memory_mb=MEMORY_MB.get(step, 512),
+            )
+            for folder, steps in STEPS.items()
+            for step in steps
+        }
+
+    def _environments(self) -> dict[str, dict[str, str]]:
+        """Return each step's variables; a test compares them with the step's Environment."""
+        settings, storage = self.settings, self.storage
+        member = {
+            "MEMBER_ROLE_ARN_TEMPLATE": member_role_arn_template(settings),
+            "MEMBER_EXTERNAL_ID": settings.member_external_id,
+        }
+        evidence = {"EVIDENCE_BUCKET_NAME": storage.evidence_bucket.bucket_name}
+        owners = {"OWNER_TAG_KEYS": ",".join(settings.owner_tag_keys)}
+        default_owner = {"DEFAULT_OWNER": settings.notifications.default_owner}
+        break_glass = {"BREAK_GLASS_TAG": settings.break_glass_tag}
+        runs = {"RUNS_TABLE_NAME": storage.runs_table.table_name}
+        tell = {
+            **runs,
+            "PEOPLE_TOPIC_ARN": self.topics.people.topic_arn,
+            "MACHINES_TOPIC_ARN": self.topics.machines.topic_arn,
+        }
+        generation = settings.policy_generation
+        max_polls = -(-generation.max_wait_minutes * 60 // generation.poll_seconds)
+        return {
+            "normalize_finding": {},
+            "enrich_finding": {**member, **owners, **default_owner},
+            "record_finding": {"FINDINGS_TABLE_NAME": storage.findings_table.table_name},
+            "notify_finding": tell,
+            "resolve_principal": {**member, **evidence, **owners, **default_owner, **break_glass},
+            "start_policy_generation": {
+                **member,
+                "ACCESS_ROLE_ARN_TEMPLATE": access_role_arn_template(settings),
+                "TRAIL_ARN": settings.trail.arn,
+                "TRAIL_MADE_BY_CONTROL_TOWER": str(settings.trail.made_by_control_tower).lower(),
+                "WINDOW_DAYS": str(settings.window_days),
+            },
+            "get_generated_policy": {**member, **evidence, "MAX_POLLS": str(max_polls)},
+            "get_last_accessed": {**member, **evidence},
+            "build_policy": {**evidence, **break_glass},
+            "check_policy": evidence,
+            "record_proposal": {
+                **evidence,
+                "PROPOSALS_TABLE_NAME": storage.proposals_table.table_name,
+            },
+            "notify_proposal": {**tell, **evidence},
+            "list_accounts": {
+                **runs,
+                **evidence,
+                "ACCOUNT_EXCLUSIONS": ",".join(settings.account_exclusions),
+            },
+            "collect_principals": {
+                **member,
+                **evidence,
+                **owners,
+                "PRINCIPALS_TABLE_NAME": storage.principals_table.table_name,
+            },
+            "build_snapshot": evidence,
+            "notify_inventory": {**tell, **evidence},
+            "record_run": {**tell, **evidence},
+        }
+
+    # --- Grants ---------------------------------------------------------------------------------
+
+    def _grant(self) -> None:
+        each, storage = self.functions, self.storage
+        for function in each.values():
+            if pascal(function.step) in MEMBER_CALLERS:
+                self._may_enter_member_accounts(function)
+        # organizations:DescribeAccount and ListAccounts work on the whole organization.
+        self._allow_everywhere(each["enrich_finding"], "NameAccounts",
+                               ["organizations:DescribeAccount"])  # fmt: skip
+        self._allow_everywhere(each["list_accounts"], "ListAccounts",
+                               ["organizations:ListAccounts"])  # fmt: skip
+        # Every Region: findings come from the analyzers of all governed Regions.
+        analyzers = f"arn:{cdk.Aws.PARTITION}:access-analyzer:*:{self.account}:analyzer/*"
+        each["enrich_finding"].allow("ReadFindings", ["access-analyzer:GetFinding"], [analyzers])
+        explain(
+            each["enrich_finding"].step_role,
+            WILDCARD,
+            "Analyzers of every governed Region, old and new.",
+            f"Resource::{analyzers}",
+        )
+        # ValidatePolicy and the checks take no resource.
+        self._allow_everywhere(
+            each["check_policy"],
+            "CheckPolicies",
+            ["access-analyzer:CheckNoNewAccess", "access-analyzer:ValidatePolicy"],
+        )
+        self._use_table(each["record_finding"], storage.findings_table,
+                        ["dynamodb:GetItem", "dynamodb:UpdateItem"])  # fmt: skip
+        self._use_table(each["record_proposal"], storage.proposals_table, ["dynamodb:PutItem"])
+        self._use_table(each["collect_principals"], storage.principals_table,
+                        ["dynamodb:BatchWriteItem"])  # fmt: skip
+        self._use_table(each["list_accounts"], storage.runs_table, ["dynamodb:UpdateItem"])
+        for step in ("notify_finding", "notify_proposal", "notify_inventory", "record_run"):
+            self._may_tell(each[step])
+        self._use_table(each["record_run"], storage.runs_table, ["dynamodb:PutItem"])
+        for step, reads, writes in (
+            ("resolve_principal", (), ("proposals",)),
+            ("get_generated_policy", (), ("proposals",)),
+            ("get_last_accessed", (), ("proposals",)),
+            ("build_policy", ("proposals",), ("proposals",)),
+            ("check_policy", ("proposals",), ("proposals",)),
+            ("record_proposal", ("proposals",), ()),
+            ("notify_proposal", ("proposals",), ()),
+            ("list_accounts", (), ("inventory",)),
+            ("collect_principals", (), ("inventory",)),
+            ("build_snapshot", ("inventory",), ("inventory",)),
+            ("notify_inventory", ("inventory",), ()),
+            ("record_run", (), ("runs",)),
+        ):
+            self._use_evidence(each[step], reads=reads, writes=writes)
+
+    def _may_enter_member_accounts(self, function: StepFunction) -> None:
+        role = self.settings.names.member_role_name
+        # Accounts come and go, so the account is open; the organization and the role are not.
+        resource = f"arn:{cdk.Aws.PARTITION}:iam::*:role/{role}"
+        function.allow(
+            "EnterMemberAccounts",
+            ["sts:AssumeRole"],
+            [resource],
+            StringEquals={"aws:ResourceOrgID": self.settings.organization_id},
+        )
+        explain(
+            function.step_role,
+            WILDCARD,
+            "Accounts come and go; the role's name and the organization are fixed.",
+            f"Resource::arn:<AWS::Partition>:iam::*:role/{role}",
+        )
+
+    def _allow_everywhere(self, function: StepFunction, sid: str, actions: list[str]) -> None:
+        """Let the function call actions for which AWS takes no resource."""
+        function.allow(sid, actions, ["*"])
+        explain(
+            function.step_role,
+            WILDCARD,
+            f"{', '.join(actions)} and X-Ray's actions take no resource (Service Authorization "
+            "Reference).",
+            "Resource::*",
+        )
+
+    def _use_table(
+        self, function: StepFunction, table: dynamodb.TableV2, actions: list[str]
+    ) -> None:
+        function.allow(f"Use{table.node.id}", actions, [table.table_arn])
+        self._use_key(function)
+
+    def _may_tell(self, function: StepFunction) -> None:
+        function.allow(
+            "Tell",
+            ["sns:Publish"],
+            [self.topics.people.topic_arn, self.topics.machines.topic_arn],
+        )
+        function.allow(
+            "ClaimMessages",
+            ["dynamodb:DeleteItem", "dynamodb:UpdateItem"],
+            [self.storage.runs_table.table_arn],
+        )
+        self._use_key(function)
+
+    def _use_evidence(
+        self, function: StepFunction, *, reads: tuple[str, ...], writes: tuple[str, ...]
+    ) -> None:
+        for action, prefixes in (("s3:GetObject", reads), ("s3:PutObject", writes)):
+            for prefix in prefixes:
+                objects = f"{self._evidence_arn}/{prefix}/*"
+                function.allow(
+                    action.replace("s3:", "").replace("Object", prefix.capitalize()),
+                    [action],
+                    [objects],
+                )
+                explain(
+                    function.step_role,
+                    WILDCARD,
+                    "Objects under one prefix of the evidence bucket, named at run time.",
+                    f"Resource::{objects}",
+                )
+        self._use_key(function)
+
+    def _use_key(self, function: StepFunction) -> None:
+        if function.step not in self._key_users:
+            self._key_users.add(function.step)
+            function.allow(
+                "UseKey", ["kms:Decrypt", "kms:GenerateDataKey"], [self.storage.key.key_arn]
+            )
+
+    # --- WORKFLOW -------------------------------------------------------------------------------
+
+    def _workflows(self) -> dict[str, sfn.StateMachine]:
+        each = self.functions
+        retention = _retention(self.settings.log_retention_days)
+        log_group = logs.LogGroup(
+            self,
+            "WorkflowLogs",
+            retention=retention,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        policy = PolicyWorkflow(
+            self,
+            "PolicyWorkflow",
+            **{step: each[step] for step in STEPS["policies"]},
+            record_run_function=each["record_run"],
+            poll_interval=cdk.Duration.seconds(self.settings.policy_generation.poll_seconds),
+            log_group=log_group,
+        )
+        finding = FindingWorkflow(
+            self,
+            "FindingWorkflow",
+            **{step: each[step] for step in STEPS["findings"]},
+            record_run_function=each["record_run"],
+            policy_workflow=policy.workflow.state_machine,
+            log_group=log_group,
+        )
+        inventory = InventoryWorkflow(
+            self,
+            "InventoryWorkflow",
+            **{step: each[step] for step in STEPS["inventory"]},
+            record_run_function=each["record_run"],
+            evidence_bucket=self.storage.evidence_bucket,
+            log_group=log_group,
+        )
+        self._let_map_read_manifest(inventory)
+        workflows = {
+            "Finding": finding.workflow.state_machine,
+            "Policy": policy.workflow.state_machine,
+            "Inventory": inventory.workflow.state_machine,
+        }
+        self._let_runs_be_counted(workflows)
+        return workflows
+
+    def _let_map_read_manifest(self, inventory: InventoryWorkflow) -> None:
+        objects = f"{self._evidence_arn}/inventory/*"
+        inventory.workflow.role.add_to_policy(
+            iam.PolicyStatement(sid="ReadManifest", actions=["s3:GetObject"], resources=[objects])
+        )
+        inventory.workflow.role.add_to_policy(
+            iam.PolicyStatement(
+                sid="DecryptManifest",
+                actions=["kms:Decrypt"],
+                resources=[self.storage.key.key_arn],
+            )
+        )
+        explain(
+            inventory.workflow.role,
+            WILDCARD,
+            "The manifest's name is made at run time.",
+            f"Resource::{objects}",
+        )
+
+    def _let_runs_be_counted(self, workflows: Mapping[str, sfn.StateMachine]) -> None:
+        """Let RecordRun read the histories of our executions.
+
+        A policy of its own: it names the state machines, which in turn name the function.
+        """
+        executions = [
+            self.format_arn(
+                service="states",
+                resource="execution",
+                resource_name=f"{machine.state_machine_name}:*",
+                arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+            )
+            for machine in workflows.values()
+        ]
+        policy = iam.Policy(
+            self,
+            "RecordRunReadsExecutions",
+            roles=[self.functions["record_run"].step_role],
+            statements=[
+                iam.PolicyStatement(
+                    sid="ReadHistories",
+                    actions=["states:GetExecutionHistory"],
+                    resources=executions,
+                )
+            ],
+        )
+        explain(
+            policy,
+            WILDCARD,
+            "Executions of our own state machines; named at run time.",
+            *(f"Resource::{execution}" for execution in executions),
+        )
+
+    # --- Outputs --------------------------------------------------------------------------------
+
+    def _outputs(
+        self, workflows: Mapping[str, sfn.StateMachine], event_sources: EventSources
+    ) -> None:
+        """Name what a person or the command line looks for."""
+        for name, machine in workflows.items():
+            cdk.CfnOutput(self, f"{name}WorkflowArn", value=machine.state_machine_arn)
+        for name, value in (
+            ("HubBusName", event_sources.hub_bus_name),
+            ("PeopleTopicArn", self.topics.people.topic_arn),
+            ("MachinesTopicArn", self.topics.machines.topic_arn),
+            ("EvidenceBucketName", self.storage.evidence_bucket.bucket_name),
+            ("FindingsTableName", self.storage.findings_table.table_name),
+            ("PrincipalsTableName", self.storage.principals_table.table_name),
+            ("ProposalsTableName", self.storage.proposals_table.table_name),
+            ("RunsTableName", self.storage.runs_table.table_name),
+            ("FindingDeadLettersUrl", event_sources.finding_dead_letters.queue_url),
+        ):
+            cdk.CfnOutput(self, name, value=value)
+
+
+def _retention(days: int) -> logs.RetentionDays:
+    """Return CDK's name for a number of days that CloudWatch Logs knows."""
+    names = {
+        1: "ONE_DAY", 3: "THREE_DAYS", 5: "FIVE_DAYS", 7: "ONE_WEEK", 14: "TWO_WEEKS",
+        30: "ONE_MONTH", 60: "TWO_MONTHS", 90: "THREE_MONTHS", 120: "FOUR_MONTHS",
+        150: "FIVE_MONTHS", 180: "SIX_MONTHS", 365: "ONE_YEAR", 400: "THIRTEEN_MONTHS",
+        545: "EIGHTEEN_MONTHS", 731: "TWO_YEARS", 1096: "THREE_YEARS", 1827: "FIVE_YEARS",
+        2192: "SIX_YEARS", 2557: "SEVEN_YEARS", 2922: "EIGHT_YEARS", 3288: "NINE_YEARS",
+        3653: "TEN_YEARS",
+    }  # fmt: skip
+    return logs.RetentionDays[names[days]]

@@ -1,0 +1,67 @@
+"""Check policy: what AWS itself says of the proposal (ValidatePolicy, CheckNoNewAccess)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, TypedDict
+
+from lambdas.runtime import client, logger, read_environment
+from pare.aws.access_analyzer import AccessAnalyzer
+from pare.aws.evidence_store import EvidenceStore
+from pare.policy.current import documents, merged
+from pare.policy.proposal import with_checks
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from lambdas.policies.resolve_principal import Principal
+    from pare.object_ref import ObjectRef
+    from pare.policy.proposal import ProposalJson
+
+
+class Input(TypedDict):
+    principal: Principal
+    proposal: ObjectRef
+
+
+class Output(TypedDict):
+    proposal: ObjectRef
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    evidence_bucket_name: str
+
+
+@cache
+def environment() -> Environment:
+    return read_environment(Environment)
+
+
+@logger.inject_lambda_context
+def lambda_handler(event: Input, context: LambdaContext) -> Output:
+    """Return where the checked proposal lies.
+
+    One CheckNoNewAccess per proposal, all of its documents as one, because AWS charges each call.
+    """
+    principal = event["principal"]
+    logger.append_keys(principal_arn=principal["principal_arn"])
+    store = EvidenceStore(client("s3"), environment().evidence_bucket_name)
+    proposal: ProposalJson = store.get_json(event["proposal"])
+    current = store.get_json(principal["current"])
+    analyzer = AccessAnalyzer(client("accessanalyzer"))
+    validation = [
+        finding for document in proposal["documents"]
+        for finding in analyzer.validate_policy(document)
+    ]  # fmt: skip
+    no_new_access = analyzer.check_no_new_access(
+        merged(proposal["documents"]), merged(documents(current))
+    )
+    checked = with_checks(proposal, validation, no_new_access)
+    logger.info("policy checked", verdict=checked["verdict"], findings=len(validation))
+    return {
+        "proposal": store.put_json(event["proposal"]["key"], checked),
+        "verdict": checked["verdict"],
+    }

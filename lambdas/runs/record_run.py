@@ -1,0 +1,78 @@
+"""Record run: what a workflow did; where it did not succeed, people are told why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from lambdas.runtime import client, logger, read_environment, utc_now
+from pare.aws.evidence_store import EvidenceStore
+from pare.aws.executions import count_transitions
+from pare.aws.tables import RunsTable
+from pare.aws.topics import Topics
+from pare.clock import format_time, parse_time
+from pare.runs import failure_message, run_record
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+class Input(TypedDict):
+    workflow: str
+    execution: str
+    started_at: str
+    state: dict[str, Any]
+
+
+class Output(TypedDict):
+    outcome: str
+    error: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    runs_table_name: str
+    people_topic_arn: str
+    machines_topic_arn: str
+    evidence_bucket_name: str
+
+
+@cache
+def environment() -> Environment:
+    return read_environment(Environment)
+
+
+@logger.inject_lambda_context
+def lambda_handler(event: Input, context: LambdaContext) -> Output:
+    """Return the run's outcome: succeeded, rejected (the input's fault) or failed."""
+    settings = environment()
+    now = utc_now()
+    workflow, execution, state = event["workflow"], event["execution"], event["state"]
+    input_ref = None
+    if "failure" in state:
+        store = EvidenceStore(client("s3"), settings.evidence_bucket_name)
+        input_ref = store.put_json(
+            f"runs/{workflow}/{execution.rpartition(':')[2]}/state.json", state
+        )
+    run = run_record(
+        workflow=workflow,
+        execution_arn=execution,
+        started_at=format_time(parse_time(event["started_at"])),
+        ended_at=format_time(now),
+        state=state,
+        transitions=count_transitions(client("stepfunctions"), execution),
+        input_ref=input_ref,
+    )
+    runs = RunsTable(client("dynamodb"), settings.runs_table_name)
+    runs.put(run)
+    if run["outcome"] != "succeeded":
+        topics = Topics(client("sns"), settings.people_topic_arn, settings.machines_topic_arn)
+        topics.tell_once(failure_message(run), key=f"run#{execution}", runs=runs, now=now)
+    logger.info("run recorded", workflow=workflow, outcome=run["outcome"], error=run["error"])
+    return {
+        "outcome": run["outcome"],
+        "error": run["error"] or "",
+        "message": run["message"] or "",
+    }

@@ -1,0 +1,48 @@
+"""What every function shares: logger, metrics, cached clients, its environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from aws_lambda_powertools import Logger, Metrics
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from dataclasses import Field
+    from typing import ClassVar, Protocol
+
+    class Dataclass(Protocol):
+        __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    EnvironmentT = TypeVar("EnvironmentT", bound=Dataclass)
+
+# Level and service come from POWERTOOLS_* variables that infra/lambda_function.py sets.
+logger = Logger()
+metrics = Metrics()
+
+# The SDK's own retries carry short throttling; the state machine carries the rest.
+CONFIG = Config(retries={"mode": "adaptive", "max_attempts": 5}, connect_timeout=5, read_timeout=30)
+
+
+@cache
+def client(service: str, region: str | None = None) -> Any:
+    """Return the function's own client of a service, made once."""
+    return boto3.client(service, region_name=region, config=CONFIG)  # type: ignore[call-overload]
+
+
+def read_environment(environment: type[EnvironmentT]) -> EnvironmentT:
+    """Return a frozen dataclass of texts from the variables named as its fields, in capitals.
+
+    Raises KeyError, naming the variable, where one is missing.
+    """
+    return environment(**{each.name: os.environ[each.name.upper()] for each in fields(environment)})
+
+
+def utc_now() -> datetime:
+    """Return the present moment."""
+    return datetime.now(UTC)

@@ -1,0 +1,353 @@
+"""The organization in a box: bring it up, deploy Pare, take one finding to a proposed policy."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from local import deploy, process
+from local.organization import CreatedOrganization, create_organization, read_organization
+from local.seed_findings import SeedFinding, plant_findings, unused_access_finding
+from local.trail_generator import Usage, generate, write_trail
+from local.trail_import import read_trail
+from pare.aws.tables import from_item
+from pare.errors import PareError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from local.process import Emulator
+
+APPLICATION_ROLE = "shop-prod/ShopCheckout"
+RUN_SECONDS = 120
+
+
+class DemoError(PareError):
+    """The demo's main job did not come to its end."""
+
+    what_to_do = "Look at .demo/emulator.log, and at the execution with `pare local status`."
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds per step, in the order the steps began."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    say: Callable[[str], None] = lambda _: None
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Measure a step and say that it runs."""
+        self.say(name)
+        self.seconds[name] = 0.0
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(time.monotonic() - begin, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A deployed emulated organization."""
+
+    emulator: Emulator
+    created: CreatedOrganization
+    outputs: dict[str, str]
+    usage: tuple[Usage, ...]
+    finding_principal: str
+    notes: tuple[str, ...]
+
+    def hub(self, service: str) -> Any:
+        """Return a client that acts as the hub account's root."""
+        organization = self.created.organization
+        return self.emulator.client(
+            service, organization.hub_account.account_id, organization.home_region
+        )
+
+
+def bring_up(
+    state_dir: Path,
+    *,
+    port: int,
+    watch: Stopwatch,
+    trail: Path | None = None,
+    wait_scale: float = 0.02,
+) -> Box:
+    """Return a fresh emulated organization with Pare deployed in it.
+
+    ``trail`` is a folder of a person's own CloudTrail files; without it a trail is generated.
+    """
+    now = datetime.now(UTC)
+    imported = None
+    if trail is not None:
+        with watch.step("read your trail"):
+            imported = read_trail(trail, now=now)
+    organization = imported.organization if imported else read_organization()
+    with watch.step("start the emulator"):
+        process.stop(state_dir)
+        emulator = process.start(state_dir, port, wait_scale=wait_scale)
+    with watch.step("create the organization"):
+        created = create_organization(emulator, organization, now=now)
+    settings_file = deploy.write_settings(state_dir / "pare.yaml", created)
+    hub = created.organization.hub_account.account_id
+    with ThreadPoolExecutor(2) as pool:
+        # Two of these want a core each; the trail is written meanwhile by this thread.
+        with watch.step("synthesize and bootstrap"):
+            assembly = pool.submit(deploy.synthesize, state_dir, settings_file)
+            ready = pool.submit(
+                deploy.bootstrap, emulator, hub, created.organization.home_region
+            )
+            with watch.step("write 90 days of CloudTrail"):
+                if imported:
+                    files, usage = imported.log_files(created.organization), imported.usage
+                else:
+                    generated = generate(created.organization, end=now)
+                    files, usage = generated.files, generated.usage
+                write_trail(emulator, created, files, usage)
+            ready.result()
+            assembly.result()
+        with watch.step("deploy"):
+            members = pool.submit(
+                deploy.deploy_members, emulator, created, assembly.result()
+            )
+            outputs = deploy.deploy_hub(emulator, created, assembly.result())
+            members.result()
+    principal = (
+        imported.finding_principal_arn
+        if imported
+        else created.organization.principal(APPLICATION_ROLE).arn
+    )
+    if principal is None:
+        raise DemoError("The trail shows no role and no user, so there is nobody to find.")
+    box = Box(
+        emulator=emulator,
+        created=created,
+        outputs=outputs,
+        usage=tuple(usage),
+        finding_principal=principal,
+        notes=(*created.notes, *(imported.notes if imported else ())),
+    )
+    _remember(state_dir, box)
+    return box
+
+
+def _remember(state_dir: Path, box: Box) -> None:
+    """Write what `pare local status` shows."""
+    organization = box.created.organization
+    accounts = [
+        {"account_id": account.account_id, "name": account.name}
+        for account in organization.accounts
+    ]
+    state = {
+        "home_region": organization.home_region,
+        "hub_account_id": organization.hub_account.account_id,
+        "accounts": accounts,
+        "outputs": box.outputs,
+    }
+    (state_dir / "organization.json").write_text(json.dumps(state, indent=2) + "\n")
+
+
+def subscribe_queue(box: Box) -> str:
+    """Return the URL of a queue that gets what people get; mail cannot be received here."""
+    sqs, sns = box.hub("sqs"), box.hub("sns")
+    topic = box.outputs["PeopleTopicArn"]
+    url = sqs.create_queue(QueueName="pare-demo-people")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "sns.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": arn,
+                "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+            }
+        ],
+    }
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    return str(url)
+
+
+def send(box: Box, finding: SeedFinding) -> None:
+    """Put a finding's event on the hub bus, after the analyzer knows the finding."""
+    plant_findings(box.emulator, box.created.organization, [finding])
+    answer = box.hub("events").put_events(
+        Entries=[finding.put_events_entry(box.outputs["HubBusName"])]
+    )
+    if answer["FailedEntryCount"]:
+        raise DemoError(f"The hub bus refused the event: {answer['Entries'][0]}")
+
+
+def wait_for(check: Callable[[], Any], what: str, seconds: float = RUN_SECONDS) -> Any:
+    """Return the first true answer of a check; DemoError if there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := check():
+            return found
+        time.sleep(0.25)
+    raise DemoError(f"{what} did not come within {seconds:.0f} s.")
+
+
+def receive(box: Box, queue_url: str, count: int, seconds: float = 20) -> list[dict[str, Any]]:
+    """Return the messages delivered to the queue, oldest first, as SNS wrapped them."""
+    sqs = box.hub("sqs")
+    found: list[dict[str, Any]] = []
+    deadline = time.monotonic() + seconds
+    while len(found) < count and time.monotonic() < deadline:
+        answer = sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        for message in answer.get("Messages", []):
+            found.append(json.loads(message["Body"]))
+            sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+    return sorted(found, key=lambda message: str(message["Timestamp"]))
+
+
+def proposals_of(box: Box, principal_arn: str) -> list[dict[str, Any]]:
+    """Return the recorded proposals of a principal, oldest first."""
+    answer = box.hub("dynamodb").query(
+        TableName=box.outputs["ProposalsTableName"],
+        KeyConditionExpression="principal_arn = :arn",
+        ExpressionAttributeValues={":arn": {"S": principal_arn}},
+    )
+    return [from_item(item) for item in answer["Items"]]
+
+
+def runs_of(box: Box, workflow: str) -> list[dict[str, Any]]:
+    """Return the run records of a workflow, oldest first."""
+    answer = box.hub("dynamodb").query(
+        TableName=box.outputs["RunsTableName"],
+        KeyConditionExpression="workflow = :workflow",
+        ExpressionAttributeValues={":workflow": {"S": workflow}},
+    )
+    return [from_item(item) for item in answer["Items"]]
+
+
+def finding_item(box: Box, finding_id: str) -> dict[str, Any] | None:
+    """Return the recorded item of a finding."""
+    answer = box.hub("dynamodb").get_item(
+        TableName=box.outputs["FindingsTableName"], Key={"finding_id": {"S": finding_id}}
+    )
+    item = answer.get("Item")
+    return from_item(item) if item else None
+
+
+def read_json(box: Box, ref: dict[str, str]) -> Any:
+    """Return the JSON object that a reference names."""
+    body = box.hub("s3").get_object(Bucket=ref["bucket"], Key=ref["key"])["Body"].read()
+    return json.loads(body)
+
+
+def run(
+    state_dir: Path, *, port: int, trail: Path | None, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Run the whole demo and return its summary, which is also written to summary.json."""
+    begin = time.monotonic()
+    watch = Stopwatch(say=say)
+    box = bring_up(state_dir, port=port, watch=watch, trail=trail)
+    organization = box.created.organization
+    queue_url = subscribe_queue(box)
+    with watch.step("finding to proposed policy"):
+        finding = unused_access_finding(
+            organization,
+            organization.principal(box.finding_principal),
+            box.usage,
+            datetime.now(UTC),
+        )
+        send(box, finding)
+        proposals = wait_for(
+            lambda: proposals_of(box, box.finding_principal) or _failed(box),
+            "The proposed policy",
+        )
+        notifications = receive(box, queue_url, 2)
+    summary = {
+        "finding": finding_item(box, finding.finding["id"]),
+        "proposals": [
+            {**item, "document": read_json(box, item["proposal"])} for item in proposals
+        ],
+        "notifications": [
+            {"subject": message.get("Subject"), "message": message["Message"],
+             "attributes": {name: value["Value"] for name, value in
+                            message.get("MessageAttributes", {}).items()}}
+            for message in notifications
+        ],
+        "seconds": {**watch.seconds, "total": round(time.monotonic() - begin, 1)},
+        "stack_outputs": box.outputs,
+        "notes": list(box.notes),
+    }  # fmt: skip
+    (state_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def _failed(box: Box) -> None:
+    """Raise DemoError as soon as a run is recorded that did not succeed."""
+    for workflow in ("finding", "policy"):
+        for run_record in runs_of(box, workflow):
+            if run_record["outcome"] != "succeeded":
+                raise DemoError(
+                    f"The {workflow} workflow ended as {run_record['outcome']}: "
+                    f"{run_record['error']}: {run_record['message']}"
+                )
+
+
+def account(summary: dict[str, Any], state_dir: Path) -> str:
+    """Return the short account of a demo, for a person at a terminal."""
+    item = summary["finding"]
+    finding = item["finding"]
+    lines = [
+        "",
+        "The finding",
+        f"  {finding['finding_type']} {finding['finding_id']} ({finding['status']})",
+        f"  {finding['resource']}",
+        f"  account {finding['account_name']} ({finding['account_id']}), owner {finding['owner']}",
+        f"  unused: {finding['unused_service_count']} services and "
+        f"{finding['unused_action_count']} actions of services in use",
+    ]
+    for proposal in summary["proposals"]:
+        document = proposal["document"]
+        lines += ["", f"The proposal: {proposal['verdict']}"]
+        before, after = document["before"], document["after"]
+        lines.append(
+            f"  granted today: {before['action_count']:,} actions in "
+            f"{before['service_count']:,} services"
+        )
+        if after:
+            lines.append(
+                f"  proposed:      {after['action_count']:,} actions in "
+                f"{after['service_count']:,} services"
+                f" ({len(document['removed_services']):,} services removed)"
+            )
+            observed = [
+                action
+                for row in document["evidence"]
+                if row["basis"] == "observed"
+                for action in row["actions"]
+            ]
+            lines.append(f"  observed:      {', '.join(observed)}")
+        lines += [f"  {reason['code']}: {reason['text']}" for reason in document["reasons"]]
+        ref = proposal["proposal"]
+        lines.append(f"  stored in s3://{ref['bucket']}/{ref['key'].rpartition('/')[0]}/")
+    lines += ["", "The notifications, as delivered"]
+    for message in summary["notifications"]:
+        lines += ["", f"  Subject: {message['subject']}"]
+        lines += [f"  | {line}" for line in message["message"].rstrip().splitlines()]
+    lines += ["", "Seconds"]
+    lines += [f"  {seconds:6.1f}  {name}" for name, seconds in summary["seconds"].items()]
+    if summary["notes"]:
+        lines += ["", "Notes", *(f"  - {note}" for note in summary["notes"])]
+    lines += [
+        "",
+        f"All of this is in {state_dir / 'summary.json'}.",
+        "The emulated organization stays up. Look further: .venv/bin/pare local status",
+        "Stop it: make demo-down",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,150 @@
+"""The same app, deployed into the emulated organization with the real CDK CLI."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from pare.errors import PareError
+
+if TYPE_CHECKING:
+    from local.organization import CreatedOrganization
+    from local.process import Emulator
+
+ROOT = Path(__file__).parent.parent
+CDK = ROOT / "node_modules" / ".bin" / "cdk"
+HUB_STACKS = ("PareStorage", "ParePipeline")
+MEMBER_STACK = "PareMember"
+
+
+class DeployError(PareError):
+    """The CDK CLI could not deploy the app into the emulated organization."""
+
+    what_to_do = "Read the CDK CLI's last lines above; the whole of it is in the named log."
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where the app lies: the stack outputs of the hub, by their names."""
+
+    settings_file: Path
+    outputs: dict[str, str]
+
+
+def write_settings(path: Path, created: CreatedOrganization) -> Path:
+    """Write the settings file that fits the emulated organization, and return it."""
+    organization = created.organization
+    settings = {
+        "organization_id": created.organization_id,
+        "management_account_id": organization.management_account.account_id,
+        "hub_account_id": organization.hub_account.account_id,
+        "log_archive_account_id": organization.log_archive_account.account_id,
+        "home_region": organization.home_region,
+        "governed_regions": list(organization.regions),
+        "trail": {
+            "arn": created.trail_arn,
+            "bucket": created.bucket_name,
+            "made_by_control_tower": False,
+        },
+        "policy_generation": {"poll_seconds": 60, "max_wait_minutes": 30},
+        "notifications": {
+            "people_emails": [],
+            "default_owner": "security@example.com",
+        },
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def synthesize(state_dir: Path, settings_file: Path) -> Path:
+    """Return the cloud assembly of the app for these settings."""
+    assembly = state_dir / "cdk.out"
+    shutil.rmtree(assembly, ignore_errors=True)
+    _run(
+        [str(CDK), "synth", "--quiet", "--app", f"{sys.executable} app.py",
+         "--output", str(assembly), "-c", f"settings={settings_file}", "-c", "synthesizer=cli"],
+        log=state_dir / "synth.log",
+        env={},
+    )  # fmt: skip
+    return assembly
+
+
+def bootstrap(emulator: Emulator, account_id: str, region: str) -> None:
+    """Bootstrap the hub account, as a person would once in AWS."""
+    _run(
+        [str(CDK), "bootstrap", f"aws://{account_id}/{region}", "--app", "",
+         "--cloudformation-execution-policies", "arn:aws:iam::aws:policy/AdministratorAccess"],
+        log=emulator.state_dir / "bootstrap.log",
+        env=emulator.environment(account_id, region),
+    )  # fmt: skip
+
+
+def deploy_hub(emulator: Emulator, created: CreatedOrganization, assembly: Path) -> dict[str, str]:
+    """Deploy storage and pipeline into the hub account and return the pipeline's outputs."""
+    organization = created.organization
+    outputs = emulator.state_dir / "outputs.json"
+    _run(
+        [str(CDK), "deploy", *HUB_STACKS, "--app", str(assembly), "--require-approval", "never",
+         "--outputs-file", str(outputs), "--progress", "events"],
+        log=emulator.state_dir / "deploy-hub.log",
+        env=emulator.environment(organization.hub_account.account_id, organization.home_region),
+    )  # fmt: skip
+    found: dict[str, str] = json.loads(outputs.read_text(encoding="utf-8"))["ParePipeline"]
+    return {name: value for name, value in found.items() if not name.startswith("Exports")}
+
+
+def deploy_members(emulator: Emulator, created: CreatedOrganization, assembly: Path) -> None:
+    """Deploy the member roles into every account; StackSets do this in AWS (docs/emulator.md)."""
+
+    def deploy(account_id: str) -> None:
+        # The CLI locks the assembly it reads; each account gets a copy of its own.
+        own = emulator.state_dir / f"cdk.out-{account_id}"
+        shutil.rmtree(own, ignore_errors=True)
+        shutil.copytree(assembly, own, ignore=shutil.ignore_patterns("asset.*", "*.lock"))
+        _run(
+            [str(CDK), "deploy", MEMBER_STACK, "--app", str(own), "--require-approval", "never",
+             "--progress", "events"],
+            log=emulator.state_dir / f"deploy-member-{account_id}.log",
+            env=emulator.environment(account_id, created.organization.home_region),
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(deploy, created.account_ids):
+            pass
+
+
+def _run(command: list[str], *, log: Path, env: dict[str, str]) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+    with log.open("wb") as output:
+        code = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={
+                **clean,
+                **env,
+                "CI": "true",
+                "CDK_DISABLE_VERSION_CHECK": "1",
+                "CDK_DISABLE_CLI_TELEMETRY": "true",
+                # CDK's JavaScript runs on Node 20, which its makers no longer maintain.
+                "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
+    if code:
+        lines = log.read_text(errors="replace").splitlines()
+        last = "\n".join(line for line in lines[-15:] if line.strip())
+        raise DeployError(f"`cdk {command[1]}` ended with code {code}; see {log}\n{last}")

@@ -1,0 +1,115 @@
+"""The control plane under /_pare/: planting, faults, settings, state and reset. Loopback, unsigned.
+
+docs/emulator.md has the table of its paths.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from local.emulator import organization, upstream
+from local.emulator.faults import Fault
+from local.emulator.usage import Use
+from local.emulator.wire import Request, Response, json_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from local.emulator.emulation import Emulation
+
+
+class ControlPlane:
+    """What a person, a test or the seed may do to the emulation."""
+
+    def __init__(self, emulation: Emulation, reset_ministack: Callable[[], None]) -> None:
+        self._emulation = emulation
+        self._reset_ministack = reset_ministack
+        self._routes: dict[tuple[str, str], Callable[[dict[str, Any]], dict[str, Any]]] = {
+            ("GET", "health"): lambda _: {"status": "ok"},
+            ("GET", "state"): lambda _: self._state(),
+            ("POST", "accounts"): self._accounts,
+            ("POST", "usage"): self._usage,
+            ("POST", "findings"): self._findings,
+            ("POST", "faults"): self._faults,
+            ("DELETE", "faults"): lambda _: self._clear_faults(),
+            ("POST", "settings"): self._settings,
+            ("POST", "reset"): lambda _: self._reset(),
+        }
+
+    def handle(self, request: Request) -> Response:
+        """Return the answer to one control request."""
+        name = request.raw_path.removeprefix("/_pare/").strip("/")
+        run = self._routes.get((request.method, name))
+        if run is None:
+            known = ", ".join(f"{method} {path}" for method, path in sorted(self._routes))
+            return json_response(
+                {"error": f"no {request.method} /_pare/{name}; known: {known}"}, 404
+            )
+        try:
+            body = json.loads(request.body) if request.body else {}
+            if not isinstance(body, dict):
+                raise ValueError("the body must be a JSON object")
+            return json_response(run(body))
+        except ValueError as error:
+            return json_response({"error": str(error)}, 400)
+
+    def _accounts(self, body: dict[str, Any]) -> dict[str, Any]:
+        added = [
+            organization.join(
+                account_id=str(account.get("account_id", "")),
+                name=str(account.get("name", "")),
+                email=str(account.get("email", "")),
+                tags={str(k): str(v) for k, v in (account.get("tags") or {}).items()},
+            )
+            for account in _list(body, "accounts")
+        ]
+        return {"accounts": added}
+
+    def _usage(self, body: dict[str, Any]) -> dict[str, Any]:
+        uses = [Use.from_json(entry) for entry in _list(body, "entries")]
+        self._emulation.usage.add(uses)
+        return {"entries": len(uses)}
+
+    def _findings(self, body: dict[str, Any]) -> dict[str, Any]:
+        found = _list(body, "findings")
+        self._emulation.access_analyzer.findings.plant(str(body.get("analyzer_arn", "")), found)
+        return {"findings": len(found)}
+
+    def _faults(self, body: dict[str, Any]) -> dict[str, Any]:
+        self._emulation.faults.add([Fault.from_json(fault) for fault in _list(body, "faults")])
+        return {"faults": [fault.to_json() for fault in self._emulation.faults.list()]}
+
+    def _clear_faults(self) -> dict[str, Any]:
+        self._emulation.faults.clear()
+        return {"faults": []}
+
+    def _settings(self, body: dict[str, Any]) -> dict[str, Any]:
+        self._emulation.settings = self._emulation.settings.changed(body)
+        return self._emulation.settings.to_json()
+
+    def _reset(self) -> dict[str, Any]:
+        self._emulation.reset()
+        self._reset_ministack()
+        return {"reset": "ok"}
+
+    def _state(self) -> dict[str, Any]:
+        emulation = self._emulation
+        analyzer = emulation.access_analyzer
+        return {
+            "accounts": upstream.accounts(),
+            "delegated_administrators": organization.delegations(),
+            "analyzers": analyzer.findings.overview(),
+            "policy_generations": analyzer.policy_generation.summary(),
+            "last_accessed_jobs": emulation.last_accessed.summary(),
+            "faults": [fault.to_json() for fault in emulation.faults.list()],
+            "settings": emulation.settings.to_json(),
+            "usage": emulation.usage.counts(),
+        }
+
+
+def _list(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    items = body.get(name)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise ValueError(f"the body must have {name!r}, a list of objects")
+    return items

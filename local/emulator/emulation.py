@@ -1,0 +1,46 @@
+"""All state of the AWS parts we add, in one place, so that a reset is one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from local.emulator.access_analyzer import AccessAnalyzer
+from local.emulator.faults import FaultBook
+from local.emulator.last_accessed import LastAccessed
+from local.emulator.settings import Settings
+from local.emulator.usage import UsageBook
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from local.emulator.trail import TrailReader
+
+
+@dataclass(slots=True)
+class Emulation:
+    """The emulated services we add, their settings, faults and planted usage."""
+
+    first_settings: Settings
+    trail_reader: TrailReader
+    settings: Settings = field(init=False)
+    faults: FaultBook = field(init=False)
+    usage: UsageBook = field(init=False)
+    access_analyzer: AccessAnalyzer = field(init=False)
+    last_accessed: LastAccessed = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.faults = FaultBook()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: settings, faults, usage, analyzers, findings and jobs."""
+        self.settings = self.first_settings
+        self.faults.clear()
+        self.usage = UsageBook()
+        self.last_accessed = LastAccessed(self)
+        self.access_analyzer = AccessAnalyzer(self)
+
+    def now(self) -> datetime:
+        """Return the emulation's time."""
+        return self.settings.now()

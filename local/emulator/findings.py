@@ -1,0 +1,377 @@
+"""Analyzers, archive rules and findings (facts §1). Findings are planted through the control plane."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from local.emulator import organization, upstream
+from local.emulator.paging import invalid, page
+from local.emulator.shapes import Problem, parse_time, problems, service_model
+from local.emulator.wire import AwsError, access_denied
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from local.emulator.caller import Caller
+    from local.emulator.emulation import Emulation
+
+_SERVICE = "access-analyzer.amazonaws.com"
+_DEFAULT_UNUSED_DAYS = 90
+_MAX_ARCHIVE_RULES = 100
+_MAX_ACCOUNT_ANALYZERS = 1
+_MAX_ORGANIZATION_ANALYZERS = 5
+_SUMMARY_MEMBERS = (
+    "analyzedAt",
+    "createdAt",
+    "error",
+    "id",
+    "resource",
+    "resourceType",
+    "resourceOwnerAccount",
+    "status",
+    "updatedAt",
+    "findingType",
+)
+
+
+@dataclass(slots=True)
+class Analyzer:
+    """One analyzer with its archive rules and findings."""
+
+    arn: str
+    name: str
+    type: str
+    created_at: datetime
+    tags: dict[str, str]
+    configuration: dict[str, Any] | None
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    findings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the analyzer as List and Get answer it."""
+        summary: dict[str, Any] = {
+            "arn": self.arn,
+            "name": self.name,
+            "type": self.type,
+            "createdAt": self.created_at,
+            "status": "ACTIVE",
+        }
+        if self.tags:
+            summary["tags"] = self.tags
+        if self.configuration is not None:
+            summary["configuration"] = self.configuration
+        return summary
+
+
+class Findings:
+    """The analyzers of every account and Region, and what they found."""
+
+    def __init__(self, emulation: Emulation) -> None:
+        self._emulation = emulation
+        self._analyzers: dict[str, Analyzer] = {}
+        self._lock = threading.RLock()
+
+    # Analyzers
+
+    def create_analyzer(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the ARN of a new analyzer."""
+        name, kind = params["analyzerName"], params["type"]
+        arn = _arn(caller, name)
+        if kind.startswith("ORGANIZATION"):
+            self._require_organization_administrator(caller)
+        configuration = _configuration(kind, params.get("configuration"))
+        with self._lock:
+            if arn in self._analyzers:
+                raise _conflict(name, "Analyzer", f"An analyzer named {name} exists already.")
+            same = [a for a in self._in_scope(caller) if a.type == kind]
+            limit = _MAX_ACCOUNT_ANALYZERS
+            if kind in {"ORGANIZATION", "ORGANIZATION_UNUSED_ACCESS"}:
+                limit = _MAX_ORGANIZATION_ANALYZERS
+            if len(same) >= limit:
+                raise _quota(
+                    "Analyzer", caller.account_id, f"At most {limit} analyzers of type {kind}."
+                )
+            analyzer = Analyzer(
+                arn=arn,
+                name=name,
+                type=kind,
+                created_at=self._emulation.now(),
+                tags=params.get("tags") or {},
+                configuration=configuration,
+            )
+            for rule in params.get("archiveRules", []):
+                self._add_rule(analyzer, rule["ruleName"], rule["filter"])
+            self._analyzers[arn] = analyzer
+        return {"arn": arn}
+
+    def list_analyzers(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the caller's analyzers of this Region, by name."""
+        with self._lock:
+            summaries = [
+                analyzer.summary()
+                for analyzer in self._in_scope(caller)
+                if params.get("type") in {None, analyzer.type}
+            ]
+        return page(summaries, "analyzers", params)
+
+    def get_analyzer(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Return one analyzer."""
+        with self._lock:
+            return {"analyzer": self._named(caller, params["analyzerName"]).summary()}
+
+    def delete_analyzer(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Delete an analyzer with its rules and findings."""
+        with self._lock:
+            del self._analyzers[self._named(caller, params["analyzerName"]).arn]
+        return {}
+
+    # Archive rules
+
+    def create_archive_rule(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Add an archive rule; it works on findings that come later (facts §1)."""
+        with self._lock:
+            analyzer = self._named(caller, params["analyzerName"])
+            self._add_rule(analyzer, params["ruleName"], params["filter"])
+        return {}
+
+    def apply_archive_rule(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Archive the active findings there already are that the rule matches."""
+        with self._lock:
+            analyzer = self._by_arn(caller, params["analyzerArn"])
+            rule = analyzer.rules.get(params["ruleName"])
+            if rule is None:
+                raise _not_found("ArchiveRule", params["ruleName"])
+            for finding in analyzer.findings.values():
+                if finding["status"] == "ACTIVE" and matches(finding, rule["filter"]):
+                    finding["status"] = "ARCHIVED"
+                    finding["updatedAt"] = self._emulation.now()
+        return {}
+
+    def list_archive_rules(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Return the archive rules of an analyzer, by name."""
+        with self._lock:
+            analyzer = self._by_name(caller, params["analyzerName"])
+            if analyzer is None:
+                # The operation has no ResourceNotFoundException.
+                raise invalid("analyzerName", f"There is no analyzer {params['analyzerName']}.")
+            rules = [analyzer.rules[name] for name in sorted(analyzer.rules)]
+        return page(rules, "archiveRules", params)
+
+    # Findings
+
+    def list_findings(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Return summaries of the findings the filter matches: no principal, action or details."""
+        with self._lock:
+            analyzer = self._by_arn(caller, params["analyzerArn"])
+            found = [
+                f for f in analyzer.findings.values() if matches(f, params.get("filter") or {})
+            ]
+        sort = params.get("sort") or {}
+        attribute = sort.get("attributeName", "updatedAt")
+        found.sort(key=lambda f: (str(_values(f, attribute)), f["id"]))
+        if sort.get("orderBy", "DESC") == "DESC":
+            found.reverse()
+        summaries = [{k: f[k] for k in _SUMMARY_MEMBERS if k in f} for f in found]
+        return page(summaries, "findings", params)
+
+    def get_finding(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Return one finding with a page of its details."""
+        with self._lock:
+            analyzer = self._by_arn(caller, params["analyzerArn"])
+            finding = analyzer.findings.get(params["id"])
+            if finding is None:
+                raise _not_found("Finding", params["id"])
+            details = page(finding["findingDetails"], "findingDetails", params)
+            return {**finding, **details}
+
+    def update_findings(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Set findings to ACTIVE or ARCHIVED, by id or by resource."""
+        ids, resource = params.get("ids"), params.get("resourceArn")
+        if not ids and resource is None:
+            raise invalid("ids", "Either ids or resourceArn is needed.")
+        with self._lock:
+            analyzer = self._by_arn(caller, params["analyzerArn"])
+            for finding_id in ids or []:
+                if finding_id not in analyzer.findings:
+                    raise _not_found("Finding", finding_id)
+            for finding in analyzer.findings.values():
+                chosen = finding["id"] in (ids or []) or finding.get("resource") == resource
+                # A resolved finding stays resolved: AWS decided that, not a person.
+                if chosen and finding["status"] != "RESOLVED":
+                    finding["status"] = params["status"]
+                    finding["updatedAt"] = self._emulation.now()
+        return {}
+
+    # Control plane
+
+    def plant(self, analyzer_arn: str, planted: list[dict[str, Any]]) -> None:
+        """Add findings, or replace those with the same id; raises ValueError naming what is wrong.
+
+        Each is a GetFindingV2 answer. Archive rules work on new ones, as in AWS.
+        """
+        shape = service_model("accessanalyzer").operation_model("GetFindingV2").output_shape
+        with self._lock:
+            analyzer = self._analyzers.get(analyzer_arn)
+            if analyzer is None:
+                raise ValueError(f"there is no analyzer {analyzer_arn}")
+            for data in planted:
+                finding = _with_times(data)
+                found: list[Problem] = problems(finding, shape)
+                if found:
+                    raise ValueError("; ".join(f"finding {problem}" for problem in found))
+                new = finding["id"] not in analyzer.findings
+                if new and finding["status"] == "ACTIVE":
+                    rules = analyzer.rules.values()
+                    if any(matches(finding, rule["filter"]) for rule in rules):
+                        finding["status"] = "ARCHIVED"
+                analyzer.findings[finding["id"]] = finding
+
+    def overview(self) -> list[dict[str, Any]]:
+        """Return every analyzer for the control plane."""
+        with self._lock:
+            return [
+                {
+                    "arn": analyzer.arn,
+                    "type": analyzer.type,
+                    "archive_rules": len(analyzer.rules),
+                    "findings": len(analyzer.findings),
+                }
+                for _, analyzer in sorted(self._analyzers.items())
+            ]
+
+    def _in_scope(self, caller: Caller) -> list[Analyzer]:
+        prefix = _arn(caller, "")
+        return [a for arn, a in sorted(self._analyzers.items()) if arn.startswith(prefix)]
+
+    def _by_name(self, caller: Caller, name: str) -> Analyzer | None:
+        return self._analyzers.get(_arn(caller, name))
+
+    def _named(self, caller: Caller, name: str) -> Analyzer:
+        analyzer = self._by_name(caller, name)
+        if analyzer is None:
+            raise _not_found("Analyzer", name)
+        return analyzer
+
+    def _by_arn(self, caller: Caller, arn: str) -> Analyzer:
+        analyzer = self._analyzers.get(arn)
+        if analyzer is None or not arn.startswith(_arn(caller, "")):
+            raise _not_found("Analyzer", arn)
+        return analyzer
+
+    def _add_rule(self, analyzer: Analyzer, name: str, criteria: dict[str, Any]) -> None:
+        if name in analyzer.rules:
+            raise _conflict(name, "ArchiveRule", f"An archive rule named {name} exists already.")
+        if len(analyzer.rules) >= _MAX_ARCHIVE_RULES:
+            raise _quota("ArchiveRule", name, f"At most {_MAX_ARCHIVE_RULES} archive rules.")
+        if not criteria:
+            raise invalid("filter", "A filter needs at least one criterion.")
+        for key, criterion in criteria.items():
+            if key == "status":
+                raise invalid("filter.status", "status is not allowed in archive rules.")
+            if not criterion:
+                raise invalid(f"filter.{key}", "A criterion needs eq, neq, contains or exists.")
+        now = self._emulation.now()
+        analyzer.rules[name] = {
+            "ruleName": name,
+            "filter": criteria,
+            "createdAt": now,
+            "updatedAt": now,
+        }
+
+    def _require_organization_administrator(self, caller: Caller) -> None:
+        found = upstream.organization_of(caller.account_id)
+        if found is None:
+            raise access_denied(f"Account {caller.account_id} is not in an organization.")
+        if found["MasterAccountId"] == caller.account_id:
+            return
+        if not organization.is_delegated_administrator(caller.account_id, _SERVICE):
+            raise access_denied(
+                f"Account {caller.account_id} is neither the management account nor a delegated "
+                f"administrator for {_SERVICE}."
+            )
+
+
+def _arn(caller: Caller, name: str) -> str:
+    return f"arn:aws:access-analyzer:{caller.region}:{caller.account_id}:analyzer/{name}"
+
+
+def _configuration(kind: str, given: dict[str, Any] | None) -> dict[str, Any] | None:
+    if kind.endswith("UNUSED_ACCESS"):
+        unused = dict((given or {}).get("unusedAccess") or {})
+        unused.setdefault("unusedAccessAge", _DEFAULT_UNUSED_DAYS)
+        if not 1 <= unused["unusedAccessAge"] <= 365:
+            raise invalid("configuration.unusedAccess.unusedAccessAge", "Must be 1 to 365 days.")
+        return {"unusedAccess": unused}
+    if given and "unusedAccess" in given:
+        raise invalid("configuration", f"unusedAccess is not for an analyzer of type {kind}.")
+    return given
+
+
+def _with_times(finding: dict[str, Any]) -> dict[str, Any]:
+    """Return a planted finding with its timestamps parsed."""
+    times = {"analyzedAt", "createdAt", "updatedAt", "lastAccessed"}
+
+    def walk(value: Any, name: str) -> Any:
+        if name in times:
+            return parse_time(value)
+        if isinstance(value, dict):
+            return {k: walk(v, k) for k, v in value.items()}
+        if isinstance(value, list):
+            return [walk(v, "") for v in value]
+        return value
+
+    return {k: walk(v, k) for k, v in finding.items()}
+
+
+def matches(finding: dict[str, Any], criteria: dict[str, Any]) -> bool:
+    """Return whether a finding meets every criterion (reference-filter-keys of the user guide)."""
+    for key, criterion in criteria.items():
+        values = _values(finding, key)
+        if "exists" in criterion and bool(values) != criterion["exists"]:
+            return False
+        if "eq" in criterion and not set(values) & set(criterion["eq"]):
+            return False
+        if "neq" in criterion and set(values) & set(criterion["neq"]):
+            return False
+        if "contains" in criterion and not any(
+            part in value for value in values for part in criterion["contains"]
+        ):
+            return False
+    return True
+
+
+def _values(finding: dict[str, Any], key: str) -> list[str]:
+    """Return the finding's values of a filter key, as texts; empty if it has none."""
+    details = [d for detail in finding.get("findingDetails", []) for d in detail.values()]
+    if key.startswith("principal."):
+        kind = key.partition(".")[2]
+        found: list[Any] = [d.get("principal", {}).get(kind) for d in details]
+    elif key.startswith("condition."):
+        found = [d.get("condition", {}).get(key.partition(".")[2]) for d in details]
+    elif key in {"isPublic", "resourceControlPolicyRestriction", "accessType"}:
+        found = [d.get(key) for d in details]
+    else:
+        found = [finding.get(key)]
+    return [str(v).lower() if isinstance(v, bool) else str(v) for v in found if v is not None]
+
+
+def _not_found(kind: str, name: str) -> AwsError:
+    return AwsError(
+        "ResourceNotFoundException",
+        f"{kind} {name} does not exist.",
+        404,
+        resourceId=name,
+        resourceType=kind,
+    )
+
+
+def _conflict(name: str, kind: str, message: str) -> AwsError:
+    return AwsError("ConflictException", message, 409, resourceId=name, resourceType=kind)
+
+
+def _quota(kind: str, name: str, message: str) -> AwsError:
+    return AwsError(
+        "ServiceQuotaExceededException", message, 402, resourceId=name, resourceType=kind
+    )

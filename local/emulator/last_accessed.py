@@ -1,0 +1,327 @@
+"""IAM last-accessed jobs: GenerateServiceLastAccessedDetails and GetServiceLastAccessedDetails (facts §3).
+
+The IAM query protocol answers in XML; each answer is parsed back with botocore's own parser and
+checked against the operation's output shape before it is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
+
+from botocore.parsers import create_parser
+
+from local.emulator import catalogue, upstream
+from local.emulator.caller import identify
+from local.emulator.faults import JOB_KINDS, error_of
+from local.emulator.shapes import Problem, iso, problems, service_model
+from local.emulator.wire import AwsError, Request, Response, error_in_protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from local.emulator.caller import Caller
+    from local.emulator.emulation import Emulation
+    from local.emulator.usage import Use
+
+logger = logging.getLogger("pare.last_accessed")
+
+OPERATIONS = frozenset({"GenerateServiceLastAccessedDetails", "GetServiceLastAccessedDetails"})
+_NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
+_DEFAULT_ITEMS = 100
+_MAX_ITEMS = 1000
+# "Null while running although the model says required" (facts §3).
+_ABSENT_WHILE_RUNNING = frozenset({"JobCompletionDate"})
+
+
+@dataclass(slots=True)
+class _Job:
+    id: str
+    account_id: str
+    session: str
+    job_type: str
+    created_at: datetime
+    ready_at: float
+    services: list[tuple[str, list[Use]]]
+    allowed: Allowed
+    principals: tuple[str, ...]
+    stuck: bool = False
+    failed: str | None = None
+    completed_at: datetime | None = None
+
+    def status(self, now: datetime) -> str:
+        if self.stuck or time.monotonic() < self.ready_at:
+            return "IN_PROGRESS"
+        if self.completed_at is None:
+            self.completed_at = now
+        return "FAILED" if self.failed else "COMPLETED"
+
+
+class LastAccessed:
+    """The two operations, in every account. IAM is global: a job is not tied to a Region."""
+
+    def __init__(self, emulation: Emulation) -> None:
+        self._emulation = emulation
+        self._jobs: dict[str, _Job] = {}
+        self._lock = threading.Lock()
+
+    def handle(self, request: Request) -> Response:
+        """Return the answer to one signed IAM request for one of ``OPERATIONS``."""
+        form = request.form
+        operation = form["Action"]
+        try:
+            caller = identify(request)
+            fault = self._emulation.faults.take(operation, _REQUEST_FAULTS)
+            if fault is not None:
+                raise error_of(fault, "query")
+            if operation == "GenerateServiceLastAccessedDetails":
+                answer = self._generate(caller, form)
+                return _xml_response(operation, answer)
+            answer = self._get(caller, form)
+            running = answer["JobStatus"] == "IN_PROGRESS"
+            return _xml_response(
+                operation, answer, _ABSENT_WHILE_RUNNING if running else frozenset()
+            )
+        except AwsError as error:
+            return error_in_protocol(_query_error(error), "query")
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return every job for the control plane."""
+        with self._lock:
+            return [
+                {
+                    "job_id": job.id,
+                    "account_id": job.account_id,
+                    "status": job.status(self._emulation.now()),
+                    "principals": list(job.principals),
+                }
+                for job in self._jobs.values()
+            ]
+
+    def _generate(self, caller: Caller, form: dict[str, str]) -> dict[str, Any]:
+        arn = form.get("Arn", "")
+        granularity = form.get("Granularity", "SERVICE_LEVEL")
+        caller.require("iam:GenerateServiceLastAccessedDetails", arn or "*")
+        if granularity not in {"SERVICE_LEVEL", "ACTION_LEVEL"}:
+            raise AwsError("ValidationError", f"Granularity {granularity} is not known.", 400)
+        if not 20 <= len(arn) <= 2048:
+            raise AwsError("ValidationError", "Arn must have 20 to 2048 characters.", 400)
+        in_account = upstream.account_of(arn) in {caller.account_id, "aws"}
+        entity = upstream.entity(arn, caller.account_id) if in_account else None
+        if entity is None:
+            raise AwsError("NoSuchEntity", f"ARN {arn} not found", 404)
+        principals = tuple(upstream.principals_behind(entity, caller.account_id))
+        allowed = Allowed(entity.policies)
+        uses = {principal: self._emulation.usage.services(principal) for principal in principals}
+        job = _Job(
+            id=str(uuid.uuid4()),
+            account_id=caller.account_id,
+            session=caller.session,
+            job_type=granularity,
+            created_at=self._emulation.now(),
+            ready_at=time.monotonic() + self._emulation.settings.last_accessed_delay_seconds,
+            services=[
+                (service, [found[service] for found in uses.values() if service in found])
+                for service in allowed.services()
+            ],
+            allowed=allowed,
+            principals=principals,
+        )
+        fault = self._emulation.faults.take("GenerateServiceLastAccessedDetails", JOB_KINDS)
+        if fault is not None and fault.kind == "stuck_job":
+            job.stuck = True
+        elif fault is not None:
+            job.failed = fault.code or "SERVICE_ERROR"
+        with self._lock:
+            self._jobs[job.id] = job
+        return {"JobId": job.id}
+
+    def _get(self, caller: Caller, form: dict[str, str]) -> dict[str, Any]:
+        caller.require("iam:GetServiceLastAccessedDetails", "*")
+        job_id = form.get("JobId", "")
+        if len(job_id) != 36:
+            raise AwsError("ValidationError", "JobId must have 36 characters.", 400)
+        with self._lock:
+            job = self._jobs.get(job_id)
+        if job is None or job.account_id != caller.account_id or job.session != caller.session:
+            # Bound to the caller's session (facts §3): any other does not find it.
+            raise AwsError("NoSuchEntity", f"Job {job_id} not found", 404)
+        size = _number(form.get("MaxItems"), "MaxItems", _DEFAULT_ITEMS)
+        if not 1 <= size <= _MAX_ITEMS:
+            raise AwsError("ValidationError", f"MaxItems must be 1 to {_MAX_ITEMS}.", 400)
+        first = _number(form.get("Marker"), "Marker", 0)
+        status = job.status(self._emulation.now())
+        answer: dict[str, Any] = {
+            "JobStatus": status,
+            "JobType": job.job_type,
+            "JobCreationDate": job.created_at,
+            "ServicesLastAccessed": [],
+            "IsTruncated": False,
+        }
+        if job.completed_at is not None:
+            answer["JobCompletionDate"] = job.completed_at
+        if status == "FAILED":
+            answer["Error"] = {
+                "Message": "The report could not be generated: a switched-on fault.",
+                "Code": job.failed,
+            }
+        if status == "COMPLETED":
+            chosen = job.services[first : first + size]
+            answer["ServicesLastAccessed"] = [self._service(job, s, uses) for s, uses in chosen]
+            if first + size < len(job.services):
+                answer["IsTruncated"] = True
+                answer["Marker"] = str(first + size)
+        return answer
+
+    def _service(self, job: _Job, service: str, uses: list[Use]) -> dict[str, Any]:
+        answer: dict[str, Any] = {
+            "ServiceName": catalogue.service_name(service),
+            "ServiceNamespace": service,
+            "TotalAuthenticatedEntities": len(uses),
+        }
+        if uses:
+            newest = max(uses, key=lambda use: use.last_accessed_at)
+            answer["LastAuthenticated"] = newest.last_accessed_at
+            answer["LastAuthenticatedEntity"] = newest.principal_arn
+            answer["LastAuthenticatedRegion"] = newest.region
+        if job.job_type == "ACTION_LEVEL":
+            tracked = self._actions(job, service)
+            if tracked:
+                answer["TrackedActionsLastAccessed"] = tracked
+        return answer
+
+    def _actions(self, job: _Job, service: str) -> list[dict[str, Any]]:
+        """Return every tracked action the policies allow; one nobody used has its name only."""
+        uses: dict[str, Use] = {}
+        for principal in job.principals:
+            for action, use in self._emulation.usage.actions(principal, service).items():
+                if action not in uses or uses[action].last_accessed_at < use.last_accessed_at:
+                    uses[action] = use
+        by_name = {action.lower(): use for action, use in uses.items()}
+        names = dict.fromkeys(catalogue.tracked_actions(service))
+        names.update(dict.fromkeys(a for a in uses if a.lower() not in {n.lower() for n in names}))
+        answer = []
+        for name in names:
+            if not job.allowed.action(service, name):
+                continue
+            row: dict[str, Any] = {"ActionName": name}
+            found = by_name.get(name.lower())
+            if found is not None:
+                row["LastAccessedEntity"] = found.principal_arn
+                row["LastAccessedTime"] = found.last_accessed_at
+                row["LastAccessedRegion"] = found.region
+            answer.append(row)
+        return answer
+
+
+class Allowed:
+    """What identity policies allow, at the depth last-accessed information needs.
+
+    Resources and conditions are not looked at: AWS lists a service if any statement allows it.
+    """
+
+    def __init__(self, policies: Iterable[dict[str, Any]]) -> None:
+        self._patterns: list[str] = []
+        self._exceptions: list[list[str]] = []
+        for policy in policies:
+            for statement in _as_list(policy.get("Statement")):
+                if not isinstance(statement, dict) or statement.get("Effect") != "Allow":
+                    continue
+                if "NotAction" in statement:
+                    self._exceptions.append([a.lower() for a in _as_list(statement["NotAction"])])
+                self._patterns += [a.lower() for a in _as_list(statement.get("Action"))]
+
+    def services(self) -> list[str]:
+        """Return the prefixes of the services allowed, sorted."""
+        known = catalogue.services()
+        allowed: set[str] = set()
+        for pattern in self._patterns:
+            prefix = pattern.partition(":")[0]
+            if "*" in prefix or "?" in prefix:
+                allowed.update(service for service in known if catalogue.matches(service, [prefix]))
+            else:
+                allowed.add(prefix)
+        for exceptions in self._exceptions:
+            whole = [e.partition(":")[0] for e in exceptions if e == "*" or e.endswith(":*")]
+            allowed.update(s for s in known if not catalogue.matches(s, whole))
+        return sorted(allowed)
+
+    def action(self, service: str, name: str) -> bool:
+        """Return whether the action is allowed."""
+        action = f"{service}:{name}"
+        return catalogue.matches(action, self._patterns) or any(
+            not catalogue.matches(action, exceptions) for exceptions in self._exceptions
+        )
+
+
+_REQUEST_FAULTS = frozenset({"throttle", "server_error", "access_denied"})
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _number(text: str | None, name: str, default: int) -> int:
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit():
+        raise AwsError("InvalidInput", f"Invalid {name}: {text}", 400)
+    return int(text)
+
+
+def _query_error(error: AwsError) -> AwsError:
+    """Return the error as IAM names it."""
+    codes = {
+        "AccessDeniedException": "AccessDenied",
+        "UnrecognizedClientException": "InvalidClientTokenId",
+        "ExpiredTokenException": "ExpiredToken",
+        "MissingAuthenticationTokenException": "MissingAuthenticationToken",
+    }
+    return AwsError(codes.get(error.code, error.code), error.message, error.status)
+
+
+def _xml_response(
+    operation: str, answer: dict[str, Any], may_lack: frozenset[str] = frozenset()
+) -> Response:
+    body = (
+        f'<{operation}Response xmlns="{_NAMESPACE}"><{operation}Result>{_xml(answer)}'
+        f"</{operation}Result><ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId>"
+        f"</ResponseMetadata></{operation}Response>"
+    ).encode()
+    found = _answer_problems(operation, body, may_lack)
+    if found:
+        text = "; ".join(str(problem) for problem in found)
+        logger.error("%s answered what AWS could not: %s", operation, text)
+        raise AwsError("ServiceFailure", f"emulator fault in {operation}: {text}", 500)
+    return Response(200, body, "text/xml")
+
+
+def _answer_problems(operation: str, body: bytes, may_lack: frozenset[str]) -> list[Problem]:
+    shape = service_model("iam").operation_model(operation).output_shape
+    parsed = create_parser("query").parse({"status_code": 200, "headers": {}, "body": body}, shape)
+    parsed.pop("ResponseMetadata", None)
+    return [
+        problem
+        for problem in problems(parsed, shape)
+        if not (problem.name in may_lack and problem.message == "is required and missing")
+    ]
+
+
+def _xml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "".join(f"<{name}>{_xml(item)}</{name}>" for name, item in value.items())
+    if isinstance(value, list):
+        return "".join(f"<member>{_xml(item)}</member>" for item in value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | str):
+        return escape(str(value))
+    return iso(value)

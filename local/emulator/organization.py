@@ -1,0 +1,373 @@
+"""The organization as its member accounts see it, and delegated administrators.
+
+ministack gives every account that calls Organizations an organization of its own. In AWS a member
+account has its management account's one, may describe it, and may list it only as a delegated
+administrator (facts §6, Organizations API reference).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from ministack.core import responses
+from ministack.services import iam, organizations
+
+from local.emulator import upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Answer = tuple[int, dict[str, str], bytes]
+    Handler = Callable[[str, str, dict[str, str], bytes, dict[str, list[str]]], Awaitable[Answer]]
+
+_PAGE = 20
+_OPEN_TO_MEMBERS = frozenset({"DescribeOrganization"})
+_READS = ("Describe", "List")
+_ACCESS_ROLE = "OrganizationAccountAccessRole"
+
+# management account -> member account -> service principal -> since when
+_delegations: dict[str, dict[str, dict[str, float]]] = {}
+# management account -> service principal -> since when
+_trusted_services: dict[str, dict[str, float]] = {}
+
+
+class _Refused(Exception):
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def reset() -> None:
+    """Forget delegations and trusted services."""
+    _delegations.clear()
+    _trusted_services.clear()
+
+
+def is_delegated_administrator(account_id: str, service: str | None = None) -> bool:
+    """Return whether the account is a delegated administrator, for the service or for any."""
+    return any(
+        account_id in members and (service is None or service in members[account_id])
+        for members in _delegations.values()
+    )
+
+
+def delegations() -> list[dict[str, Any]]:
+    """Return every delegation for the control plane."""
+    return [
+        {"account_id": account_id, "service_principals": sorted(services)}
+        for _, members in sorted(_delegations.items())
+        for account_id, services in sorted(members.items())
+    ]
+
+
+def join(account_id: str, name: str, email: str, tags: dict[str, str]) -> dict[str, Any]:
+    """Return the account that joined the management account's organization under a chosen id.
+
+    AWS chooses ids itself (CreateAccount) or takes an existing account in (InviteAccountTo-
+    Organization), which ministack lacks.
+    """
+    if not upstream.is_account_id(account_id):
+        raise ValueError(f"account_id {account_id!r} is not 12 digits")
+    if not name:
+        raise ValueError(f"account {account_id} needs a name")
+    if upstream.organization_of(account_id) is not None:
+        raise ValueError(f"account {account_id} is in an organization already")
+    management_id = os.environ["MINISTACK_ACCOUNT_ID"]
+    with responses.request_scope(management_id, responses.get_region()):
+        organizations._ensure_org()
+        organization = organizations._orgs["self"]
+        organizations._accounts[account_id] = {
+            "Id": account_id,
+            "Arn": f"arn:aws:organizations::{management_id}:account/{organization['Id']}/{account_id}",
+            "Email": email or f"{account_id}@example.com",
+            "Name": name,
+            "Status": "ACTIVE",
+            "JoinedMethod": "INVITED",
+            "JoinedTimestamp": int(time.time()),
+            "_ParentId": next(iter(organizations._roots)),
+        }
+        organizations._attachments[organizations.FULL_ACCESS_POLICY_ID] = [
+            *(organizations._attachments.get(organizations.FULL_ACCESS_POLICY_ID) or []),
+            account_id,
+        ]
+        if tags:
+            organizations._tags[account_id] = tags
+        return _account(organizations._accounts[account_id])
+
+
+def corrected(original: Handler) -> Handler:
+    """Return ministack's Organizations handler, answering members for the organization they are in."""
+
+    async def handle_request(
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        query_params: dict[str, list[str]],
+    ) -> Answer:
+        operation = headers.get("x-amz-target", "").rpartition(".")[2]
+        try:
+            payload = json.loads(body or b"{}")
+            management_id = _management_account(operation)
+        except _Refused as refused:
+            return _error(refused)
+        with responses.request_scope(management_id, responses.get_region()):
+            added = _ADDED.get(operation)
+            if added is not None:
+                try:
+                    answer = added(payload)
+                except _Refused as refused:
+                    return _error(refused)
+            else:
+                if operation == "CreateAccount":
+                    status, answer_headers, answer_body = _create_account(payload)
+                else:
+                    status, answer_headers, answer_body = await original(
+                        method, path, headers, body, query_params
+                    )
+                if status >= 400:
+                    return status, answer_headers, answer_body
+                answer = json.loads(answer_body)
+            return _json(_as_aws(answer, payload))
+
+    return handle_request
+
+
+def _management_account(operation: str) -> str:
+    """Return the account whose organization answers, if the caller may ask; else AWS's refusal."""
+    caller = responses.get_account_id()
+    found = upstream.organization_of(caller)
+    if found is None:
+        # The management account of the box has its organization from the first call on.
+        if caller == os.environ["MINISTACK_ACCOUNT_ID"] or operation == "CreateOrganization":
+            return caller
+        raise _Refused(
+            "AWSOrganizationsNotInUseException",
+            "Your account is not a member of an organization.",
+        )
+    management_id: str = found["MasterAccountId"]
+    if caller == management_id or operation in _OPEN_TO_MEMBERS:
+        return management_id
+    if operation.startswith(_READS) and is_delegated_administrator(caller):
+        return management_id
+    raise _Refused("AccessDeniedException", "You don't have permissions to access this resource.")
+
+
+def _as_aws(answer: dict[str, Any], payload: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer with accounts as AWS has them, and one page of a list."""
+    if "Account" in answer:
+        answer["Account"] = _account(organizations._accounts[answer["Account"]["Id"]])
+    if "Accounts" in answer:
+        answer["Accounts"] = [
+            _account(organizations._accounts[a["Id"]]) for a in answer["Accounts"]
+        ]
+    for name, items in answer.items():
+        if isinstance(items, list) and name != "Tags":
+            first = int(payload.get("NextToken") or 0)
+            size = int(payload.get("MaxResults") or _PAGE)
+            page: dict[str, Any] = {name: items[first : first + size]}
+            if first + size < len(items):
+                page["NextToken"] = str(first + size)
+            return page
+    return answer
+
+
+def _account(record: dict[str, Any]) -> dict[str, Any]:
+    """Return an account with State beside Status, and its Paths (Organizations API reference)."""
+    account = {k: v for k, v in record.items() if not k.startswith("_") and k != "Path"}
+    account["State"] = account["Status"]
+    account["Paths"] = [_entity_path(record)]
+    return account
+
+
+def _entity_path(record: dict[str, Any]) -> str:
+    """Return o-…/r-…/ou-…/123456789012/ for an account."""
+    parts = [str(record["Id"])]
+    parent = record.get("_ParentId")
+    while parent:
+        parts.append(str(parent))
+        parent = (organizations._ous.get(parent) or {}).get("_ParentId")
+    parts.append(organizations._orgs["self"]["Id"])
+    return "/".join(reversed(parts)) + "/"
+
+
+def _create_account(payload: dict[str, Any]) -> Answer:
+    """Return ministack's answer, the account id being the next after the highest known one.
+
+    AWS's ids are random; the next number keeps a demo the same from run to run. The new account has
+    the role the management account enters it by, as AWS creates it.
+    """
+    known = set(organizations._accounts.keys())
+    status, headers, body = organizations._create_account(payload)
+    if status >= 400:
+        return status, headers, body
+    answer = json.loads(body)
+    request_id = answer["CreateAccountStatus"]["Id"]
+    old_id = answer["CreateAccountStatus"]["AccountId"]
+    new_id = f"{max(int(account_id) for account_id in known) + 1:012d}"
+    record = organizations._accounts.pop(old_id)
+    record["Arn"] = record["Arn"].replace(old_id, new_id)
+    record["Id"] = new_id
+    organizations._accounts[new_id] = record
+    if old_id in organizations._tags:
+        organizations._tags[new_id] = organizations._tags.pop(old_id)
+    attachments = organizations._attachments.get(organizations.FULL_ACCESS_POLICY_ID) or []
+    organizations._attachments[organizations.FULL_ACCESS_POLICY_ID] = [
+        new_id if target == old_id else target for target in attachments
+    ]
+    organizations._create_statuses[request_id]["AccountId"] = new_id
+    answer["CreateAccountStatus"]["AccountId"] = new_id
+    _create_access_role(new_id, str(payload.get("RoleName") or _ACCESS_ROLE))
+    return status, headers, json.dumps(answer).encode()
+
+
+def _create_access_role(account_id: str, name: str) -> None:
+    management_id = responses.get_account_id()
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{management_id}:root"},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+    with responses.request_scope(account_id, responses.get_region()):
+        iam._create_role({"RoleName": [name], "AssumeRolePolicyDocument": [json.dumps(trust)]})
+        iam._roles[name]["AttachedPolicies"].append("arn:aws:iam::aws:policy/AdministratorAccess")
+
+
+def _register(payload: dict[str, Any]) -> dict[str, Any]:
+    account_id, service = _delegation(payload)
+    members = _delegations.setdefault(responses.get_account_id(), {})
+    if account_id == responses.get_account_id():
+        raise _Refused(
+            "ConstraintViolationException",
+            "You cannot register master account/yourself as delegated administrator for your "
+            "organization.",
+        )
+    if service in members.get(account_id, {}):
+        raise _Refused(
+            "AccountAlreadyRegisteredException",
+            "The provided account is already a delegated administrator for your organization.",
+        )
+    members.setdefault(account_id, {})[service] = time.time()
+    return {}
+
+
+def _deregister(payload: dict[str, Any]) -> dict[str, Any]:
+    account_id, service = _delegation(payload)
+    members = _delegations.setdefault(responses.get_account_id(), {})
+    if service not in members.get(account_id, {}):
+        raise _Refused(
+            "AccountNotRegisteredException",
+            "The provided account is not a registered delegated administrator for your organization.",
+        )
+    del members[account_id][service]
+    if not members[account_id]:
+        del members[account_id]
+    return {}
+
+
+def _delegation(payload: dict[str, Any]) -> tuple[str, str]:
+    organizations._ensure_org()
+    account_id, service = payload.get("AccountId"), payload.get("ServicePrincipal")
+    if not account_id or not service:
+        raise _Refused("InvalidInputException", "AccountId and ServicePrincipal are required.")
+    if organizations._accounts.get(account_id) is None:
+        raise _Refused(
+            "AccountNotFoundException",
+            f"We can't find an account with the AccountId {account_id} in your organization.",
+        )
+    return str(account_id), str(service)
+
+
+def _list_administrators(payload: dict[str, Any]) -> dict[str, Any]:
+    wanted = payload.get("ServicePrincipal")
+    members = _delegations.get(responses.get_account_id(), {})
+    found = []
+    for account_id, services in sorted(members.items()):
+        if wanted is not None and wanted not in services:
+            continue
+        account = _account(organizations._accounts[account_id])
+        account.pop("Paths")
+        account["DelegationEnabledDate"] = min(services.values())
+        found.append(account)
+    return {"DelegatedAdministrators": found}
+
+
+def _list_delegated_services(payload: dict[str, Any]) -> dict[str, Any]:
+    account_id = str(payload.get("AccountId", ""))
+    services = _delegations.get(responses.get_account_id(), {}).get(account_id)
+    if services is None:
+        raise _Refused(
+            "AccountNotRegisteredException",
+            "The provided account is not a registered delegated administrator for your organization.",
+        )
+    return {
+        "DelegatedServices": [
+            {"ServicePrincipal": service, "DelegationEnabledDate": since}
+            for service, since in sorted(services.items())
+        ]
+    }
+
+
+def _enable_service(payload: dict[str, Any]) -> dict[str, Any]:
+    service = payload.get("ServicePrincipal")
+    if not service:
+        raise _Refused("InvalidInputException", "ServicePrincipal is required.")
+    _trusted_services.setdefault(responses.get_account_id(), {}).setdefault(service, time.time())
+    return {}
+
+
+def _disable_service(payload: dict[str, Any]) -> dict[str, Any]:
+    _trusted_services.get(responses.get_account_id(), {}).pop(
+        payload.get("ServicePrincipal", ""), None
+    )
+    return {}
+
+
+def _list_services(_: dict[str, Any]) -> dict[str, Any]:
+    services = _trusted_services.get(responses.get_account_id(), {})
+    return {
+        "EnabledServicePrincipals": [
+            {"ServicePrincipal": service, "DateEnabled": since}
+            for service, since in sorted(services.items())
+        ]
+    }
+
+
+def _create_organization(_: dict[str, Any]) -> dict[str, Any]:
+    if upstream.organization_of(responses.get_account_id()) is not None:
+        raise _Refused(
+            "AlreadyInOrganizationException",
+            "The AWS account is already a member of an organization.",
+        )
+    organizations._ensure_org()
+    return {"Organization": dict(organizations._orgs["self"])}
+
+
+_ADDED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "CreateOrganization": _create_organization,
+    "RegisterDelegatedAdministrator": _register,
+    "DeregisterDelegatedAdministrator": _deregister,
+    "ListDelegatedAdministrators": _list_administrators,
+    "ListDelegatedServicesForAccount": _list_delegated_services,
+    "EnableAWSServiceAccess": _enable_service,
+    "DisableAWSServiceAccess": _disable_service,
+    "ListAWSServiceAccessForOrganization": _list_services,
+}
+
+
+def _json(answer: dict[str, Any]) -> Answer:
+    return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(answer).encode()
+
+
+def _error(refused: _Refused) -> Answer:
+    body = json.dumps({"__type": refused.code, "Message": refused.message}).encode()
+    return 400, {"Content-Type": "application/x-amz-json-1.1"}, body

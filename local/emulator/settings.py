@@ -1,0 +1,54 @@
+"""What the control plane can change, and the emulation's clock."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+# Two to three and a half minutes were observed for a job (facts §2).
+AWS_JOB_SECONDS = 150.0
+# "Jobs take seconds" (facts §3).
+AWS_LAST_ACCESSED_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Delays, quotas and the clock. ``quota_per_day`` None means AWS's number for the Region."""
+
+    job_delay_seconds: float
+    last_accessed_delay_seconds: float
+    quota_per_day: int | None = None
+    max_files: int = 100_000
+    max_bytes: int = 25 * 1024**3
+    clock_offset_seconds: float = 0.0
+
+    @classmethod
+    def scaled(cls, wait_scale: float) -> Settings:
+        """Return AWS's delays, a second of which takes ``wait_scale`` seconds here."""
+        return cls(
+            job_delay_seconds=AWS_JOB_SECONDS * wait_scale,
+            last_accessed_delay_seconds=AWS_LAST_ACCESSED_SECONDS * wait_scale,
+        )
+
+    def changed(self, changes: dict[str, Any]) -> Settings:
+        """Return the settings with the changes; raises ValueError naming what is wrong."""
+        known = {field.name for field in fields(self)}
+        for name, value in changes.items():
+            if name not in known:
+                raise ValueError(f"unknown setting {name!r}; known: {', '.join(sorted(known))}")
+            if value is None and name == "quota_per_day":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f"setting {name!r} must be a number")
+            if value < 0 and name != "clock_offset_seconds":
+                raise ValueError(f"setting {name!r} must not be negative")
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings by name."""
+        return asdict(self)
+
+    def now(self) -> datetime:
+        """Return the emulation's time: the real one, moved by ``clock_offset_seconds``."""
+        return datetime.now(UTC) + timedelta(seconds=self.clock_offset_seconds)

@@ -1,0 +1,5 @@
+"""``python -m pare``."""
+
+from pare.cli import main
+
+main()

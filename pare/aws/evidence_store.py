@@ -1,0 +1,71 @@
+"""The evidence bucket: what a claim rests on, as objects that a person can open."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pare.aws.calls import translated
+from pare.errors import EvidenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mypy_boto3_s3 import S3Client
+
+    from pare.object_ref import ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceStore:
+    """Reads and writes objects of the evidence bucket. Same content, same bytes."""
+
+    s3: S3Client
+    bucket: str
+
+    def put_json(self, key: str, value: Any) -> ObjectRef:
+        """Write a value as JSON, sorted and indented, and return where."""
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        return self._put(key, text.encode(), "application/json")
+
+    def put_text(self, key: str, text: str, content_type: str) -> ObjectRef:
+        """Write a text and return where."""
+        return self._put(key, text.encode(), content_type)
+
+    def put_ndjson_gz(self, key: str, rows: Iterable[Any]) -> ObjectRef:
+        """Write rows as gzip NDJSON (no time in the header) and return where."""
+        lines = "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
+        return self._put(key, gzip.compress(lines.encode(), mtime=0), "application/gzip")
+
+    def get_json(self, ref: ObjectRef) -> Any:
+        """Return the JSON value of an object; raises EvidenceError where there is none."""
+        body = self._get(ref)
+        try:
+            return json.loads(body)
+        except ValueError as error:
+            raise EvidenceError(
+                f"s3://{ref['bucket']}/{ref['key']} is not JSON: {error}"
+            ) from error
+
+    def get_ndjson_gz(self, ref: ObjectRef) -> list[Any]:
+        """Return the rows of a gzip NDJSON object."""
+        body = self._get(ref)
+        try:
+            return [json.loads(line) for line in gzip.decompress(body).splitlines() if line]
+        except (ValueError, OSError, EOFError) as error:
+            raise EvidenceError(
+                f"s3://{ref['bucket']}/{ref['key']} is not gzip NDJSON: {error}"
+            ) from error
+
+    def _put(self, key: str, body: bytes, content_type: str) -> ObjectRef:
+        with translated(f"s3:PutObject s3://{self.bucket}/{key}"):
+            self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+        return {"bucket": self.bucket, "key": key}
+
+    def _get(self, ref: ObjectRef) -> bytes:
+        where = f"s3:GetObject s3://{ref['bucket']}/{ref['key']}"
+        missing = {"NoSuchKey": EvidenceError, "NoSuchBucket": EvidenceError}
+        with translated(where, codes=missing):
+            return self.s3.get_object(Bucket=ref["bucket"], Key=ref["key"])["Body"].read()

@@ -1,0 +1,223 @@
+"""The four tables. Items are plain JSON objects; numbers go in as int and come out as int."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+
+from pare.aws.calls import translated
+from pare.errors import ConditionFailedError
+from pare.findings.model import Finding
+from pare.findings.state import News, news, supersedes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_CONDITION_FAILED = {"ConditionalCheckFailedException": ConditionFailedError}
+
+
+def to_item(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields in DynamoDB's typed form."""
+    serializer = TypeSerializer()
+    return {name: serializer.serialize(_storable(value)) for name, value in fields.items()}
+
+
+def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an item as JSON knows them; a set becomes a sorted list."""
+    deserializer = TypeDeserializer()
+    return {name: _plain(deserializer.deserialize(value)) for name, value in item.items()}
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, float):
+        return Decimal(str(value))
+    if isinstance(value, dict):
+        return {name: _storable(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_storable(inner) for inner in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, set):
+        return sorted(_plain(inner) for inner in value)
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+# Claims of messages lie beside the runs, under a workflow name of their own.
+_MESSAGE = "message"
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    dynamodb: DynamoDBClient
+    name: str
+
+    def _get(self, key: Mapping[str, str]) -> dict[str, Any] | None:
+        with translated(f"dynamodb:GetItem on {self.name}"):
+            answer = self.dynamodb.get_item(
+                TableName=self.name, Key=to_item(key), ConsistentRead=True
+            )
+        item = answer.get("Item")
+        return from_item(item) if item else None
+
+    def _put(self, fields: Mapping[str, Any]) -> None:
+        with translated(f"dynamodb:PutItem on {self.name}"):
+            self.dynamodb.put_item(TableName=self.name, Item=to_item(fields))
+
+    def _update(
+        self,
+        key: Mapping[str, str],
+        expression: str,
+        *,
+        condition: str,
+        names: Mapping[str, str] | None = None,
+        values: Mapping[str, Any],
+    ) -> bool:
+        """Return whether the condition held and the item was changed."""
+        try:
+            with translated(f"dynamodb:UpdateItem on {self.name}", codes=_CONDITION_FAILED):
+                optional: Any = {"ExpressionAttributeNames": dict(names)} if names else {}
+                self.dynamodb.update_item(
+                    TableName=self.name,
+                    Key=to_item(key),
+                    UpdateExpression=expression,
+                    ConditionExpression=condition,
+                    ExpressionAttributeValues=to_item(values),
+                    **optional,
+                )
+        except ConditionFailedError:
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class FindingsTable(_Table):
+    """One item a finding, ordered by ``updated_at``; key ``finding_id``."""
+
+    def get(self, finding_id: str) -> dict[str, Any] | None:
+        """Return the item of a finding, or None."""
+        return self._get({"finding_id": finding_id})
+
+    def record(self, seen: Finding, *, execution: str, recorded_at: str) -> News:
+        """Record a finding if it is newer than what is known; return what changed for people.
+
+        Idempotent: the same execution recording the same finding again gets the same answer, so a
+        retried step neither loses nor doubles a message.
+        """
+        while True:
+            item = self.get(seen.finding_id)
+            if item and item["recorded_by"] == execution:
+                answer: News = item["news"]
+                return answer
+            known = Finding.from_json(item["finding"]) if item else None
+            if not supersedes(known, seen):
+                return "none"
+            change = news(known, seen)
+            entry = {"at": seen.updated_at, "recorded_at": recorded_at, "news": change,
+                     "status": seen.status, "is_deleted": seen.is_deleted}  # fmt: skip
+            values: dict[str, Any] = {
+                "finding": seen.to_json(),
+                "status": seen.status,
+                "account_id": seen.account_id,
+                "resource": seen.resource,
+                "updated_at": seen.updated_at,
+                "recorded_at": recorded_at,
+                "recorded_by": execution,
+                "news": change,
+                "version": (item["version"] if item else 0) + 1,
+                "history": [*(item["history"] if item else []), entry][-50:],
+            }
+            if self._set(seen.finding_id, values, known_version=item["version"] if item else None):
+                return change
+            # Another execution recorded the same finding meanwhile: look again.
+
+    def _set(self, finding_id: str, values: dict[str, Any], *, known_version: int | None) -> bool:
+        names = {f"#{index}": name for index, name in enumerate(values)}
+        bound = {f":{index}": value for index, value in enumerate(values.values())}
+        condition = "attribute_not_exists(finding_id)"
+        if known_version is not None:
+            names["#version"] = "version"
+            bound[":version"] = known_version
+            condition = "#version = :version"
+        return self._update(
+            {"finding_id": finding_id},
+            "SET " + ", ".join(f"#{index} = :{index}" for index in range(len(values))),
+            condition=condition,
+            names=names,
+            values=bound,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalsTable(_Table):
+    """The latest inventory of each user and role; key ``account_id``, ``principal_arn``."""
+
+    def put_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write the rows, each with its key, in batches of 25 (the most AWS takes)."""
+        requests: list[Any] = [{"PutRequest": {"Item": to_item(row)}} for row in rows]
+        while requests:
+            batch, requests = requests[:25], requests[25:]
+            with translated(f"dynamodb:BatchWriteItem on {self.name}"):
+                answer = self.dynamodb.batch_write_item(RequestItems={self.name: batch})
+            requests += answer.get("UnprocessedItems", {}).get(self.name, [])
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalsTable(_Table):
+    """One item a proposal; key ``principal_arn``, ``created_at``."""
+
+    def put(self, fields: Mapping[str, Any]) -> None:
+        """Write a proposal record; the same key again replaces it."""
+        self._put(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class RunsTable(_Table):
+    """One item a run; key ``workflow``, ``run_id`` (start time and execution name)."""
+
+    def put(self, fields: Mapping[str, Any]) -> None:
+        """Write a run record; the same run again replaces it."""
+        self._put(fields)
+
+    def claim(self, kind: str, key: str, *, execution: str) -> bool:
+        """Return True if this execution holds the key, False if another one had it first.
+
+        What one execution claims it holds for good: a second start of the same thing sees False.
+        """
+        return self._update(
+            {"workflow": kind, "run_id": key},
+            "SET claimed_by = :execution",
+            condition="attribute_not_exists(claimed_by) OR claimed_by = :execution",
+            values={":execution": execution},
+        )
+
+    def claim_message(self, key: str, *, expires_at: int) -> bool:
+        """Return True to the first caller with this message, and to nobody after it.
+
+        ``expires_at`` (epoch seconds) is when DynamoDB may forget the claim.
+        """
+        return self._update(
+            {"workflow": _MESSAGE, "run_id": key},
+            "SET expires_at = :expires_at",
+            condition="attribute_not_exists(run_id)",
+            values={":expires_at": expires_at},
+        )
+
+    def release_message(self, key: str) -> None:
+        """Take a claim back, because AWS refused the message and nobody was told."""
+        with translated(f"dynamodb:DeleteItem on {self.name}"):
+            self.dynamodb.delete_item(
+                TableName=self.name, Key=to_item({"workflow": _MESSAGE, "run_id": key})
+            )

@@ -1,0 +1,178 @@
+"""The errors Pare raises, as one tree.
+
+The class name is a contract: Step Functions matches it in ``ErrorEquals``, and a run record and a
+message to people carry it. Every class says what a person should do next in ``what_to_do``.
+
+- PareError
+  - SettingsError
+  - FindingParseError
+    - UnknownFindingError
+  - PrincipalNotFoundError
+  - MemberAccountError
+  - AccessAnalyzerQuotaError
+  - PolicyGenerationConflictError
+  - PolicyGenerationTimeoutError
+  - ThrottledError
+  - LastAccessedError
+  - InventoryError
+  - EvidenceError
+  - ArnParseError
+  - AwsCallError
+  - AwsServiceError
+  - TrailNotSupportedError
+  - ConditionFailedError
+  - PolicyParseError
+  - PolicySizeError
+"""
+
+from __future__ import annotations
+
+
+class PareError(Exception):
+    """Something Pare knows about went wrong; ``str()`` is one clear sentence."""
+
+    what_to_do = (
+        "Look at the execution in the Step Functions console; the failed step has the cause."
+    )
+
+
+class SettingsError(PareError):
+    """The settings file is not valid."""
+
+    what_to_do = "Mend config/pare.yaml as the message says, then run the command again."
+
+
+class FindingParseError(PareError):
+    """A finding event did not have the shape AWS documents."""
+
+    what_to_do = (
+        "The event is kept as it came (see the run record). If Access Analyzer sent it, report it "
+        "to the maintainers; if a person or a script sent it, mend the sender."
+    )
+
+
+class UnknownFindingError(FindingParseError):
+    """A finding event has a detail-type or finding type this version does not know."""
+
+    what_to_do = (
+        "The event is kept as it came (see the run record). AWS may have added a kind of finding: "
+        "look at it in the Access Analyzer console, and update Pare."
+    )
+
+
+class PrincipalNotFoundError(PareError):
+    """The principal does not exist (any more) in its account."""
+
+    what_to_do = (
+        "Nothing, if it was deleted on purpose: Access Analyzer resolves the finding itself."
+    )
+
+
+class MemberAccountError(PareError):
+    """A member account could not be entered, or refused a call there."""
+
+    what_to_do = (
+        "Deploy the PareMember stack to that account (or let the StackSet do it), and check that "
+        "no SCP denies sts:AssumeRole from the hub account."
+    )
+
+
+class AccessAnalyzerQuotaError(PareError):
+    """Access Analyzer refused a policy generation because a quota of the account is used up."""
+
+    what_to_do = (
+        "Start the policy workflow again tomorrow: AWS allows one policy generation at a time and "
+        "50 a day (5 in some Regions) per account, and no increase."
+    )
+
+
+class PolicyGenerationConflictError(PareError):
+    """Access Analyzer has a conflicting policy generation under way."""
+
+    what_to_do = (
+        "Wait until the running policy generation has ended, then start the workflow again."
+    )
+
+
+class PolicyGenerationTimeoutError(PareError):
+    """A policy generation job was still running when its time was up."""
+
+    what_to_do = "Start the policy workflow again; if it happens twice, use a shorter window."
+
+
+class ThrottledError(PareError):
+    """AWS throttled a call more often than the SDK's own retries allow."""
+
+    what_to_do = (
+        "Nothing at once: the step is retried with back-off. If it stays, space the runs out."
+    )
+
+
+class LastAccessedError(PareError):
+    """Last accessed information could not be read; what is missing is unknown, not unused."""
+
+    what_to_do = (
+        "Start the workflow again; until then nothing may be called unused for this principal."
+    )
+
+
+class InventoryError(PareError):
+    """The inventory could not be made."""
+
+    what_to_do = "Start the inventory workflow again for the same period."
+
+
+class EvidenceError(PareError):
+    """Evidence that a later step needs is missing or unreadable."""
+
+    what_to_do = "Check the life cycle of the evidence bucket, then start the workflow again."
+
+
+class PolicyParseError(PareError):
+    """A policy document is not one IAM would accept, or has an element Pare does not know."""
+
+    what_to_do = (
+        "Check the policy with `aws accessanalyzer validate-policy`. If AWS accepts it, report it "
+        "to the maintainers; until then the principal's permissions are unknown."
+    )
+
+
+class PolicySizeError(PareError):
+    """A policy document cannot be cut into documents that fit IAM's quota."""
+
+    what_to_do = "Shorten the statement the message names: fold its resources or its conditions."
+
+
+class ArnParseError(PareError):
+    """A text is not an ARN of the kind that was asked for."""
+
+    what_to_do = "Give the full ARN, as the IAM console or `aws iam get-role` prints it."
+
+
+class AwsCallError(PareError):
+    """AWS refused a call for a reason Pare has no other name for."""
+
+    what_to_do = "Read the message: it is AWS's own. A missing permission is named in it."
+
+
+class ConditionFailedError(PareError):
+    """A conditional write found the item other than it expected."""
+
+    what_to_do = "Nothing: another execution did the same work first."
+
+
+class AwsServiceError(PareError):
+    """AWS failed by itself, or could not be reached."""
+
+    what_to_do = (
+        "Nothing at once: the step is retried. If it stays, look at the AWS Health Dashboard."
+    )
+
+
+class TrailNotSupportedError(PareError):
+    """Access Analyzer does not read this kind of trail."""
+
+    what_to_do = (
+        "Give Pare an organization trail that Control Tower did not make (docs/deploy.md): "
+        "Access Analyzer refuses Control Tower's own."
+    )

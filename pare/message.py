@@ -1,0 +1,68 @@
+"""Messages to people and machines: plain text that reads well in a mail, and the facts as JSON.
+
+All text from outside (names, tags, error texts) goes through ``plain``: one line, no control
+characters, bounded, so that nothing can forge a line, a header or a link of ours.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import unicodedata
+from dataclasses import dataclass, field
+from typing import Any
+
+# SNS: a subject has fewer than 100 characters and no line break (facts §5).
+SUBJECT_LIMIT = 99
+WIDTH = 78
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. ``attributes`` are SNS message attributes, for subscriptions to filter by."""
+
+    subject: str
+    text: str
+    attributes: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def plain(text: object, limit: int = 300) -> str:
+    """Return outside text as one line without control or formatting characters, bounded."""
+    kept = "".join(
+        " " if character in "\n\r\t" else character
+        for character in str(text)
+        if character in "\n\r\t" or unicodedata.category(character)[0] != "C"
+    )
+    kept = " ".join(kept.split())
+    return kept if len(kept) <= limit else kept[: limit - 1] + "…"
+
+
+def subject(text: str) -> str:
+    """Return a subject line that SNS accepts: ASCII, one line, under 100 characters.
+
+    SNS documents UTF-8 subjects, but mail clients differ; what is not ASCII becomes ``?``.
+    """
+    line = plain(text, 10_000).encode("ascii", "replace").decode()
+    return line if len(line) <= SUBJECT_LIMIT else line[: SUBJECT_LIMIT - 3] + "..."
+
+
+def paragraph(text: str) -> str:
+    """Return text wrapped for a mail; words longer than a line (ARNs, links) stay whole."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def rows(pairs: list[tuple[str, str]]) -> str:
+    """Return label and value under each other, aligned; empty values are left out."""
+    shown = [(label, value) for label, value in pairs if value]
+    width = max((len(label) for label, _ in shown), default=0) + 2
+    return "\n".join(
+        textwrap.fill(
+            value,
+            WIDTH,
+            initial_indent=f"{label + ':':<{width}}",
+            subsequent_indent=" " * width,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for label, value in shown
+    )

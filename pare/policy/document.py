@@ -1,0 +1,288 @@
+"""Policy documents: parsing, writing, measuring and splitting them as IAM does.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from pare.errors import PolicyParseError, PolicySizeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
+JsonObject: TypeAlias = "dict[str, JsonValue]"
+Effect: TypeAlias = Literal["Allow", "Deny"]
+
+VERSION = "2012-10-17"
+VERSIONS = (VERSION, "2008-10-17")
+
+# Characters in one managed policy, white space not counted.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+MANAGED_POLICY_LIMIT = 6144
+
+DOCUMENT_ELEMENTS = frozenset({"Version", "Id", "Statement"})
+STATEMENT_ELEMENTS = frozenset(
+    {
+        "Sid",
+        "Effect",
+        "Principal",
+        "NotPrincipal",
+        "Action",
+        "NotAction",
+        "Resource",
+        "NotResource",
+        "Condition",
+    }
+)
+EXCLUSIVE_ELEMENTS = (
+    ("Action", "NotAction"),
+    ("Resource", "NotResource"),
+    ("Principal", "NotPrincipal"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement. ``None`` means the element is absent; an empty tuple, that its list is empty.
+
+    ``principals`` and ``not_principals`` are kept as they came ("*", or a mapping), as are the
+    ``conditions`` (operator -> key -> value or values).
+    """
+
+    effect: Effect
+    actions: tuple[str, ...] | None = None
+    not_actions: tuple[str, ...] | None = None
+    resources: tuple[str, ...] | None = None
+    not_resources: tuple[str, ...] | None = None
+    conditions: JsonObject = field(default_factory=dict, hash=False)
+    principals: JsonValue = field(default=None, hash=False)
+    not_principals: JsonValue = field(default=None, hash=False)
+    sid: str | None = None
+
+    def to_json_object(self) -> JsonObject:
+        """Return the statement in IAM's JSON, each list sorted and free of repetitions."""
+        result: JsonObject = {}
+        if self.sid is not None:
+            result["Sid"] = self.sid
+        result["Effect"] = self.effect
+        if self.principals is not None:
+            result["Principal"] = self.principals
+        if self.not_principals is not None:
+            result["NotPrincipal"] = self.not_principals
+        for element, values in (
+            ("Action", self.actions),
+            ("NotAction", self.not_actions),
+            ("Resource", self.resources),
+            ("NotResource", self.not_resources),
+        ):
+            if values is not None:
+                result[element] = [*sorted(set(values))]
+        if self.conditions:
+            result["Condition"] = self.conditions
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyDocument:
+    """A policy document. Two documents are equal if they say the same in the same order."""
+
+    statements: tuple[Statement, ...]
+    version: str | None = VERSION  # absent means 2008-10-17 to IAM
+    id: str | None = None
+
+    def to_json_object(self) -> JsonObject:
+        """Return the document in IAM's JSON; a list of one stays a list."""
+        result: JsonObject = {}
+        if self.version is not None:
+            result["Version"] = self.version
+        if self.id is not None:
+            result["Id"] = self.id
+        result["Statement"] = [statement.to_json_object() for statement in self.statements]
+        return result
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Return the document as text, keys sorted: compact, or indented for people to read."""
+        return _dumps(self.to_json_object(), indent=indent)
+
+
+def parse(source: str | dict[str, Any]) -> PolicyDocument:
+    """Return the document that JSON text, or a parsed JSON object, holds.
+
+    Raises PolicyParseError, which names the statement and the element, for anything IAM would not
+    have accepted: a policy that was only half understood must not be judged.
+    """
+    if isinstance(source, str):
+        try:
+            source = json.loads(source, object_pairs_hook=_object_without_duplicates)
+        except ValueError as error:
+            raise PolicyParseError(f"The policy document is not JSON: {error}") from error
+    if not isinstance(source, dict):
+        raise PolicyParseError("The policy document is not a JSON object.")
+    _refuse_unknown("The policy document", source, DOCUMENT_ELEMENTS)
+    version = source.get("Version")
+    if version is not None and version not in VERSIONS:
+        raise PolicyParseError(f"Version is {version!r}, not one of {', '.join(VERSIONS)}.")
+    if "Statement" not in source:
+        raise PolicyParseError("The policy document has no Statement.")
+    statements = source["Statement"]
+    if isinstance(statements, dict):
+        statements = [statements]
+    if not isinstance(statements, list):
+        raise PolicyParseError("Statement is neither an object nor a list of objects.")
+    return PolicyDocument(
+        statements=tuple(_statement(index, each) for index, each in enumerate(statements)),
+        version=version,
+        id=_text_or_none("The policy document", source, "Id"),
+    )
+
+
+def size_in_characters(document: PolicyDocument) -> int:
+    """Return the document's size as IAM counts it against its quotas: without white space.
+
+    White space within a value is counted, as IAM does not say that it is not.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+    """
+    return len(document.to_json())
+
+
+def split(
+    document: PolicyDocument, limit: int = MANAGED_POLICY_LIMIT
+) -> tuple[PolicyDocument, ...]:
+    """Return documents of at most ``limit`` characters that together say the same.
+
+    Statements keep their order. A statement too long for a document of its own is cut along its
+    actions or resources, each part keeping the Sid, no two parts in one document (a Sid is unique
+    within a document only). Raises PolicySizeError if a statement cannot be cut far enough: a list
+    under NotAction or NotResource has no parts that mean the same.
+    """
+    if size_in_characters(document) <= limit:
+        return (document,)
+    empty_size = size_in_characters(replace(document, statements=()))
+    groups: list[list[Statement]] = []
+    group_size = limit
+    for statement in document.statements:
+        parts = _parts(statement, limit - empty_size)
+        for part in parts:
+            part_size = _size(part) + 1  # and a comma
+            if groups and len(parts) == 1 and group_size + part_size <= limit:
+                groups[-1].append(part)
+                group_size += part_size
+            else:
+                groups.append([part])
+                group_size = empty_size + part_size - 1
+    return tuple(replace(document, statements=tuple(group)) for group in groups)
+
+
+def _parts(statement: Statement, room: int) -> list[Statement]:
+    """Return the statement cut into parts of at most ``room`` characters each."""
+    if _size(statement) <= room:
+        return [statement]
+    actions, resources = (
+        sorted(set(statement.actions or ())),
+        sorted(set(statement.resources or ())),
+    )
+    cuts_actions = len(actions) > 1 and (
+        _length(actions) >= _length(resources) or len(resources) < 2
+    )
+    if not cuts_actions and len(resources) < 2:
+        raise PolicySizeError(
+            f"The statement {statement.sid or '(without a Sid)'} needs {_size(statement)} "
+            f"characters where {room} are left, and cannot be cut into parts that mean the same."
+        )
+
+    def with_values(values: list[str]) -> Statement:
+        if cuts_actions:
+            return replace(statement, actions=tuple(values))
+        return replace(statement, resources=tuple(values))
+
+    parts: list[Statement] = []
+    chunk: list[str] = []
+    for value in actions if cuts_actions else resources:
+        if chunk and _size(with_values([*chunk, value])) > room:
+            parts.extend(_parts(with_values(chunk), room))
+            chunk = []
+        chunk.append(value)
+    return [*parts, *_parts(with_values(chunk), room)]
+
+
+def _size(statement: Statement) -> int:
+    return len(_dumps(statement.to_json_object()))
+
+
+def _length(values: Iterable[str]) -> int:
+    return sum(len(value) for value in values)
+
+
+def _dumps(value: JsonObject, *, indent: int | None = None) -> str:
+    separators = (",", ":") if indent is None else (",", ": ")
+    return json.dumps(
+        value, sort_keys=True, indent=indent, separators=separators, ensure_ascii=False
+    )
+
+
+def _statement(index: int, value: Any) -> Statement:
+    where = f"Statement {index + 1}"
+    if not isinstance(value, dict):
+        raise PolicyParseError(f"{where} is not a JSON object.")
+    _refuse_unknown(where, value, STATEMENT_ELEMENTS)
+    effect = value.get("Effect")
+    if effect not in ("Allow", "Deny"):
+        raise PolicyParseError(f"{where}: Effect is {effect!r}, neither Allow nor Deny.")
+    for element, opposite in EXCLUSIVE_ELEMENTS:
+        if element in value and opposite in value:
+            raise PolicyParseError(f"{where} has both {element} and {opposite}.")
+    if "Action" not in value and "NotAction" not in value:
+        raise PolicyParseError(f"{where} has neither Action nor NotAction.")
+    conditions = value.get("Condition", {})
+    if not isinstance(conditions, dict) or not all(
+        isinstance(tests, dict) for tests in conditions.values()
+    ):
+        raise PolicyParseError(f"{where}: Condition is not an object of objects.")
+    return Statement(
+        effect=effect,
+        actions=_texts_or_none(where, value, "Action"),
+        not_actions=_texts_or_none(where, value, "NotAction"),
+        resources=_texts_or_none(where, value, "Resource"),
+        not_resources=_texts_or_none(where, value, "NotResource"),
+        conditions=conditions,
+        principals=value.get("Principal"),
+        not_principals=value.get("NotPrincipal"),
+        sid=_text_or_none(where, value, "Sid"),
+    )
+
+
+def _refuse_unknown(where: str, value: dict[str, Any], known: frozenset[str]) -> None:
+    unknown = sorted(set(value) - known)
+    if unknown:
+        raise PolicyParseError(f"{where} has an element IAM does not know: {', '.join(unknown)}.")
+
+
+def _texts_or_none(where: str, value: dict[str, Any], element: str) -> tuple[str, ...] | None:
+    if element not in value:
+        return None
+    found = value[element]
+    texts = [found] if isinstance(found, str) else found
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise PolicyParseError(f"{where}: {element} is neither a string nor a list of strings.")
+    return tuple(texts)
+
+
+def _text_or_none(where: str, value: dict[str, Any], element: str) -> str | None:
+    found = value.get(element)
+    if found is not None and not isinstance(found, str):
+        raise PolicyParseError(f"{where}: {element} is not a string.")
+    return found
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"the key {key!r} is there twice")
+        result[key] = value
+    return result

@@ -1,0 +1,92 @@
+"""What people read about a proposed policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pare.message import Message, paragraph, plain, rows, subject
+
+if TYPE_CHECKING:
+    from pare.policy.proposal import CountsJson, ProposalJson
+
+_OPENING = {
+    "ready": "This policy keeps everything that was used and can be applied.",
+    "review": "Pare proposes a smaller policy. Somebody who knows the workload should read it "
+    "before it is applied.",
+    "refused": "Pare proposes no policy, because the evidence does not carry one.",
+}
+
+
+def counted(counts: CountsJson) -> str:
+    """Return ``240 actions in 31 services``."""
+    actions, services = counts["action_count"], counts["service_count"]
+    return (
+        f"{actions:,} action{'' if actions == 1 else 's'} "
+        f"in {services:,} service{'' if services == 1 else 's'}"
+    )
+
+
+def proposal_message(
+    proposal: ProposalJson, *, owner: str | None, location: str, finding_id: str | None
+) -> Message:
+    """Return the message about a proposal; ``location`` is where its files lie (an S3 URI)."""
+    name = plain(proposal["principal_arn"].rpartition("/")[2])
+    after = proposal["after"]
+    verdict = proposal["verdict"]
+    if after is not None and verdict != "refused":
+        change = f"{counted(proposal['before'])} -> {counted(after)}"
+        title = f"Proposed policy for {name}: {change}"
+    else:
+        title = f"No proposal for {name}"
+    removed = proposal["removed_services"]
+    why = "\n".join(
+        paragraph(f"- {plain(reason['text'], 1_000)} {plain(reason['what_to_do'], 500)}")
+        for reason in proposal["reasons"]
+    )
+    text = "\n\n".join(part for part in [
+        paragraph(title),
+        paragraph(_OPENING[verdict]),
+        rows([
+            ("Principal", plain(proposal["principal_arn"], 1_000)),
+            ("Account", proposal["account_id"]),
+            ("Owner", plain(owner) if owner else "not known"),
+            ("Verdict", verdict),
+            ("Granted today", counted(proposal["before"])),
+            ("Proposed", counted(after) if after else ""),
+            ("Services gone", _listed(removed) if after else ""),
+            ("Policies", str(len(proposal["documents"])) if proposal["documents"] else ""),
+            ("Stored in", location),
+            ("Finding", plain(finding_id) if finding_id else ""),
+        ]),
+        "Why, and what to do:\n" + why if why else "",
+    ] if part) + "\n"  # fmt: skip
+    return Message(
+        subject=subject(f"[Pare] {title}"),
+        text=text,
+        attributes={
+            "kind": "proposal",
+            "account_id": proposal["account_id"],
+            "verdict": verdict,
+            "owner": plain(owner or "unknown"),
+        },
+        facts={
+            "kind": "proposal",
+            "principal_arn": proposal["principal_arn"],
+            "account_id": proposal["account_id"],
+            "verdict": verdict,
+            "reasons": proposal["reasons"],
+            "before": proposal["before"]["action_count"],
+            "after": after["action_count"] if after else None,
+            "removed_services": removed,
+            "location": location,
+            "finding_id": finding_id,
+        },
+    )
+
+
+def _listed(services: list[str], limit: int = 12) -> str:
+    if not services:
+        return "none"
+    shown = ", ".join(services[:limit])
+    more = len(services) - limit
+    return f"{len(services)}: {shown}" + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,148 @@
+"""Run records: what a workflow did, what is unknown, what it cost, and why it stopped."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import pare.errors
+from pare.errors import PareError
+from pare.message import Message, paragraph, plain, rows, subject
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pare.object_ref import ObjectRef
+
+# Step Functions Standard, per state transition (facts §6; AWS's price list of 2026).
+USD_PER_TRANSITION = 0.025 / 1000
+
+# Errors that say something about the input or the organization rather than about Pare: the run is
+# recorded as rejected, people are told, and the execution does not count as failed.
+REJECTIONS = frozenset(
+    {"FindingParseError", "UnknownFindingError", "PrincipalNotFoundError", "MemberAccountError",
+     "ArnParseError", "PolicyParseError"}
+)  # fmt: skip
+
+
+class RunJson(TypedDict):
+    """A run record; ``run_id`` sorts by start time."""
+
+    workflow: str
+    run_id: str
+    execution_arn: str
+    started_at: str
+    ended_at: str
+    outcome: str  # succeeded, rejected or failed
+    error: str | None
+    message: str | None
+    what_to_do: str | None
+    subject: str
+    counts: dict[str, int]
+    unknown: list[str]
+    transitions: int
+    estimated_cost_usd: float
+    input: ObjectRef | None  # where the input lies, when the run did not succeed
+
+
+class FailureJson(TypedDict):
+    """What a Catch of Step Functions leaves: the error's name and its cause."""
+
+    Error: str
+    Cause: str
+
+
+def failure_text(failure: FailureJson) -> tuple[str, str]:
+    """Return an error's name and message from what Step Functions caught.
+
+    A function's error has its message in a JSON ``Cause``; a service integration's is plain text.
+    """
+    cause = failure.get("Cause", "")
+    try:
+        parsed = json.loads(cause)
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, dict) and "errorMessage" in parsed:
+        return failure["Error"], str(parsed["errorMessage"])
+    return failure["Error"], cause
+
+
+def what_to_do(error: str) -> str:
+    """Return what a person should do about an error, by its name."""
+    known = getattr(pare.errors, error, None)
+    if isinstance(known, type) and issubclass(known, PareError):
+        return known.what_to_do
+    return PareError.what_to_do
+
+
+def run_record(
+    *,
+    workflow: str,
+    execution_arn: str,
+    started_at: str,
+    ended_at: str,
+    state: Mapping[str, Any],
+    transitions: int,
+    input_ref: ObjectRef | None,
+) -> RunJson:
+    """Return the record of a run from the last state of its execution."""
+    failure: FailureJson | None = state.get("failure")
+    error, message = failure_text(failure) if failure else (None, None)
+    outcome = "succeeded"
+    if error:
+        outcome = "rejected" if error in REJECTIONS else "failed"
+    return {
+        "workflow": workflow,
+        "run_id": f"{started_at}#{execution_arn.rpartition(':')[2]}",
+        "execution_arn": execution_arn,
+        "started_at": started_at,
+        "ended_at": ended_at,
+        "outcome": outcome,
+        "error": error,
+        "message": message[:2_000] if message else None,
+        "what_to_do": what_to_do(error) if error else None,
+        "subject": _subject_of(state),
+        "counts": {key: int(value) for key, value in state.get("counts", {}).items()},
+        "unknown": [str(each) for each in state.get("unknown", [])],
+        "transitions": transitions,
+        "estimated_cost_usd": round(transitions * USD_PER_TRANSITION, 6),
+        "input": input_ref,
+    }
+
+
+def _subject_of(state: Mapping[str, Any]) -> str:
+    """Return what the run was about: a finding, a principal, a period."""
+    for keys in (("finding", "finding_id"), ("principal_arn",), ("period",), ("id",)):
+        value: Any = state
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value:
+            return str(value)
+    return "unknown"
+
+
+def failure_message(run: RunJson) -> Message:
+    """Return the message about a run that did not succeed: what, why, and what to do."""
+    error = run["error"] or "unknown error"
+    verb = "was not accepted" if run["outcome"] == "rejected" else "failed"
+    title = f"The {run['workflow']} workflow {verb}: {plain(error, 60)}"
+    text = "\n\n".join([
+        paragraph(title),
+        rows([
+            ("About", plain(run["subject"], 1_000)),
+            ("Error", plain(error)),
+            ("Message", plain(run["message"] or "", 1_500)),
+            ("Started", run["started_at"]),
+            ("Execution", run["execution_arn"]),
+            ("Input", "s3://{bucket}/{key}".format(**run["input"]) if run["input"] else ""),
+        ]),
+        paragraph("What to do: " + (run["what_to_do"] or PareError.what_to_do)),
+        paragraph("Nothing is lost: the input is kept, and the execution can be redriven or "
+                  "started again (docs/operations.md)."),
+    ]) + "\n"  # fmt: skip
+    return Message(
+        subject=subject(f"[Pare] {title}"),
+        text=text,
+        attributes={"kind": "failure", "workflow": run["workflow"], "outcome": run["outcome"]},
+        facts={"kind": "failure", "run": dict(run)},
+    )

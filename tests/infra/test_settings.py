@@ -1,0 +1,388 @@
+"""The settings file: what it may say, and what is said of every fault in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError, fields, is_dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from infra.settings import SCHEMA_PATH, Settings, load_settings
+from pare.errors import SettingsError
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "config" / "pare.yaml"
+
+MINIMAL = """\
+organization_id: o-example0000
+management_account_id: 111111111111
+hub_account_id: 222222222222
+log_archive_account_id: 333333333333
+home_region: us-east-1
+governed_regions: [us-east-1, us-west-2]
+trail:
+  arn: arn:aws:cloudtrail:us-east-1:111111111111:trail/organization
+  bucket: example-organization-trail
+  made_by_control_tower: false
+notifications:
+  people_emails: [security@example.com]
+  default_owner: security@example.com
+"""
+NEXT_LINE = MINIMAL.count("\n") + 1
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that loads settings from text, as config/pare.yaml."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+
+    def load_text(text: str) -> Settings:
+        path = Path("config/pare.yaml")
+        path.write_text(text, encoding="utf-8")
+        return load_settings(path)
+
+    return load_text
+
+
+@pytest.fixture
+def faults(load: Any) -> Any:
+    """Return a function that loads faulty text and returns the lines of its error."""
+
+    def faults_of(text: str) -> list[str]:
+        with pytest.raises(SettingsError) as caught:
+            load(text)
+        return str(caught.value).splitlines()
+
+    return faults_of
+
+
+# --- The schema and the example ---
+
+
+def schema_parts(schema: Any, path: str = "") -> list[tuple[str, dict[str, Any]]]:
+    parts = []
+    for name, part in schema.get("properties", {}).items():
+        parts += [(f"{path}{name}", part), *schema_parts(part, f"{path}{name}.")]
+    if "items" in schema:
+        parts += [(f"{path}[]", schema["items"]), *schema_parts(schema["items"], f"{path}[].")]
+    return parts
+
+
+def schema() -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+    return loaded
+
+
+def test_the_schema_is_one_and_explains_every_key() -> None:
+    Draft202012Validator.check_schema(schema())
+    for path, part in schema_parts(schema()):
+        resolved = {**schema()["$defs"].get(part.get("$ref", "").split("/")[-1], {}), **part}
+        for keyword in ("title", "description", "x-fix"):
+            assert resolved.get(keyword), f"{path} has no {keyword}"
+        assert resolved["x-fix"].endswith("."), path
+
+
+def test_every_key_is_required_or_has_a_default() -> None:
+    for path, part in [("", schema()), *schema_parts(schema())]:
+        for name, child in part.get("properties", {}).items():
+            required = name in part.get("required", [])
+            assert required != ("default" in child), f"{path}.{name}"
+
+
+def test_the_example_is_valid_and_shows_every_key() -> None:
+    load_settings(EXAMPLE)
+    shown = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    commented = EXAMPLE.read_text(encoding="utf-8")
+    for path, _ in schema_parts(schema()):
+        if "[]" in path:
+            assert path.split(".")[-1].removesuffix("[]") in commented
+            continue
+        found = shown
+        for part in path.split("."):
+            assert part in found, f"{path} is not in config/pare.yaml"
+            found = found[part]
+
+
+def test_the_example_shows_the_defaults(load: Any) -> None:
+    example, minimal = load_settings(EXAMPLE), load(MINIMAL)
+    assert example == minimal
+
+
+def test_every_setting_is_a_key_of_the_schema() -> None:
+    names = {each.name for each in fields(Settings)} - {"names"}
+    assert names == set(schema()["properties"])
+
+
+# --- What is read ---
+
+
+def test_settings_are_read(load: Any) -> None:
+    settings = load(
+        MINIMAL.replace("[us-east-1, us-west-2]", "[us-east-1]")
+        + """\
+  language: ja
+analyzers:
+  unused_access_arn: arn:aws:access-analyzer:us-east-1:222222222222:analyzer/unused
+owner_tag_keys: [Owner]
+window_days: 30
+policy_generation: {poll_seconds: 20, max_wait_minutes: 10}
+schedule: {inventory: "cron(30 9 ? * MON#1 *)", time_zone: Asia/Tokyo}
+exemptions:
+  - principal: arn:aws:iam::*:role/break-glass/*
+    owner: platform
+    reason: Used once a year.
+    expires: 2027-06-30
+log_retention_days: 365
+account_exclusions: [012345670123]
+"""
+    )
+    assert settings.hub_account_id == "222222222222"
+    assert settings.governed_regions == ("us-east-1",)
+    assert settings.trail.region == "us-east-1"
+    assert settings.trail.account_id == "111111111111"
+    assert settings.notifications.language == "ja"
+    assert settings.analyzers.unused_access_arn.endswith("analyzer/unused")
+    assert settings.owner_tag_keys == ("Owner",)
+    assert settings.window_days == 30
+    assert settings.policy_generation.poll_seconds == 20
+    assert settings.schedule.inventory == "cron(30 9 ? * MON#1 *)"
+    assert settings.schedule.time_zone == "Asia/Tokyo"
+    assert settings.exemptions[0].expires == date(2027, 6, 30)
+    assert settings.log_retention_days == 365
+    assert settings.account_exclusions == ("012345670123",)
+
+
+def test_names_another_account_must_spell_are_fixed() -> None:
+    names = load_settings(EXAMPLE).names
+    assert names.member_role_name == "PareMember"
+    assert names.access_role_path + names.access_role_name == (
+        "/service-role/AccessAnalyzerMonitorServiceRole_Pare"
+    )
+    assert names.bus_name == "pare"
+    assert names.test_event_source == "pare.test"
+
+
+def test_the_external_id_is_made_of_the_organization_unless_it_is_set(load: Any) -> None:
+    assert load(MINIMAL).member_external_id == "pare-o-example0000"
+    assert load(MINIMAL + "member_external_id: mine-1\n").member_external_id == "mine-1"
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = load_settings(EXAMPLE)
+    for part in (settings, settings.trail, settings.names):
+        assert is_dataclass(part)
+        assert not hasattr(part, "__dict__"), "slots"
+        with pytest.raises((FrozenInstanceError, AttributeError)):
+            setattr(part, fields(part)[0].name, "x")
+
+
+@pytest.mark.parametrize(
+    ("partition", "region"),
+    [
+        ("aws", "eu-west-1"),
+        ("aws-us-gov", "us-gov-west-1"),
+        ("aws-cn", "cn-north-1"),
+        ("aws-eusc", "eusc-de-east-1"),
+        ("aws-iso-b", "us-isob-east-1"),
+    ],
+)
+def test_every_partition_is_welcome(load: Any, partition: str, region: str) -> None:
+    settings = load(
+        MINIMAL.replace("arn:aws:", f"arn:{partition}:")
+        .replace("us-east-1", region)
+        .replace(", us-west-2", "")
+        + f"analyzers: {{unused_access_arn: "
+        f"'arn:{partition}:access-analyzer:{region}:222222222222:analyzer/a'}}\n"
+    )
+    assert settings.trail.arn.startswith(f"arn:{partition}:")
+
+
+def test_an_empty_key_means_its_default(load: Any) -> None:
+    settings = load(MINIMAL + "exemptions:\nanalyzers:\nwindow_days:\n")
+    assert settings == load(MINIMAL)
+
+
+# --- Faults ---
+
+
+def test_a_fault_names_file_line_key_value_and_fix(faults: Any) -> None:
+    assert faults(MINIMAL.replace("222222222222", "'12345'")) == [
+        "config/pare.yaml:3: hub_account_id: '12345' is not a 12-digit account id. Fix: write the "
+        "12 digits that `aws organizations list-accounts` shows."
+    ]
+
+
+def test_all_faults_are_told_at_once_in_the_order_of_the_file(faults: Any) -> None:
+    found = faults(
+        MINIMAL.replace("o-example0000", "example")
+        .replace("bucket:", "bukcet:")
+        .replace("home_region: us-east-1", "home_region: eu-west-1")
+        + "window_days: 91\nwindow_days: 90\nsomething: 1\n"
+    )
+    assert [line.split(" Fix:")[0] for line in found] == [
+        "config/pare.yaml:1: organization_id: 'example' is not an organization id.",
+        "config/pare.yaml:5: home_region: 'eu-west-1' is not one of governed_regions "
+        "(us-east-1, us-west-2).",
+        "config/pare.yaml:9: trail.bukcet: is not a key Pare knows.",
+        "config/pare.yaml:14: window_days: 91 is not a whole number from 1 to 90.",
+        "config/pare.yaml:15: window_days: is set twice, first on line 14.",
+        "config/pare.yaml:16: something: is not a key Pare knows.",
+    ]
+    assert "did you mean bucket?" in found[2]
+    assert "the keys here are organization_id" in found[5]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("log_retention_days: 91", "91 is not a retention CloudWatch Logs allows"),
+        ("window_days: 0", "0 is not a whole number from 1 to 90"),
+        ("window_days: 1.5", "'1.5' is not a whole number"),
+        ("window_days: yes", "'yes' is not a whole number"),
+        ("window_days: true", "true is not a whole number"),
+        ("owner_tag_keys: []", "an empty list is not a list of at least one tag key"),
+        ("owner_tag_keys: owner", "'owner' is not a list"),
+        ("owner_tag_keys: [a, b, a]", "has 'a' twice"),
+        ("break_glass_tag: {}", "an empty mapping is not a tag key"),
+        ("account_exclusions: [1]", "account_exclusions[0]: 1 is not a 12-digit account id"),
+        ("analyzers: {paid_unused_access: no}", "'no' is not true or false"),
+        ("analyzers: {unused_access_arn: unused}", "'unused' is not the ARN of an analyzer"),
+        ("policy_generation: {poll_seconds: 1}", "1 is not a whole number from 5 to 600"),
+        ("policy_generation: {max_wait_minutes: 0}", "0 is not a whole number from 1 to 1440"),
+        ("schedule: {inventory: monthly}", "'monthly' is not a cron expression"),
+        ("schedule: {inventory: cron(0 6 1 * *)}", "is not a cron expression"),
+        ("schedule: {inventory: cron(0 6 1 * * *)}", "does not have ? as exactly one"),
+        ("schedule: {inventory: 'cron(0 6 ? * ? *)'}", "does not have ? as exactly one"),
+        ("schedule: {time_zone: Asia/Tokio}", "did you mean Asia/Tokyo?"),
+        ("member_external_id: 'a b'", "'a b' is not an external id"),
+        ("exemptions: [arn]", "exemptions[0]: 'arn' is not a mapping with the keys principal"),
+    ],
+)
+def test_wrong_values_are_explained(faults: Any, text: str, expected: str) -> None:
+    (found,) = faults(f"{MINIMAL}{text}\n")
+    assert found.startswith(f"config/pare.yaml:{NEXT_LINE}: {text.split(':')[0]}")
+    assert expected in found
+    assert " Fix: " in found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("arn:aws:cloudtrail:", "arn:aws:s3:", "trail.arn: 'arn:aws:s3:us-east-1"),
+        ("trail/organization", "trail/*", "is not the ARN of a trail"),
+        (
+            "arn:aws:cloudtrail",
+            "arn:aws-cn:cloudtrail",
+            "is in the partition aws-cn, home_region in aws",
+        ),
+        ("bucket: example", "bucket: s3://example", "is not the name of a bucket"),
+        ("made_by_control_tower: false", "made_by_control_tower: 'false'", "not true or false"),
+        (
+            "made_by_control_tower: false",
+            "made_by_control_tower: false\n  prefix: /logs/",
+            "trail.prefix: '/logs/' is not a key prefix",
+        ),
+        (
+            "made_by_control_tower: false",
+            "made_by_control_tower: false\n"
+            "  kms_key_arn: arn:aws:kms:us-east-1:333333333333:alias/trail",
+            "is not the ARN of a KMS key",
+        ),
+        ("us-west-2]", "us-gov-west-1]", "governed_regions[1]: 'us-gov-west-1' is in the part"),
+        ("us-west-2]", "uswest2]", "governed_regions[1]: 'uswest2' is not a Region"),
+        ("222222222222", "111111111111", "hub_account_id: '111111111111' is the management"),
+        ("[security@example.com]", "[security]", "people_emails[0]: 'security' is not an e-mail"),
+        ("default_owner: s", "owner: s", "notifications.owner: is not a key Pare knows"),
+        ("\n  default_owner: security@example.com", "", "notifications.default_owner: is missing"),
+        ("organization_id: o-example0000\n", "", "config/pare.yaml:1: organization_id: is missing"),
+        ("trail:", "trial:", "config/pare.yaml:7: trial: is not a key Pare knows. Fix: did you"),
+    ],
+)
+def test_wrong_parts_are_explained(faults: Any, old: str, new: str, expected: str) -> None:
+    found = "\n".join(faults(MINIMAL.replace(old, new)))
+    assert expected in found
+
+
+def test_a_key_that_is_only_misspelt_is_told_once(faults: Any) -> None:
+    (found,) = faults(MINIMAL.replace("home_region", "home_regoin"))
+    assert found.endswith("home_regoin: is not a key Pare knows. Fix: did you mean home_region?")
+
+
+def test_an_exemption_needs_owner_reason_and_a_real_day(faults: Any) -> None:
+    found = faults(
+        MINIMAL
+        + "exemptions:\n  - principal: arn:aws:iam::444444444444:role/a\n    expires: 2027-02-30\n"
+    )
+    assert [line.split(" Fix:")[0].split(": ", 1)[1] for line in found] == [
+        "exemptions[0].owner: is missing.",
+        "exemptions[0].reason: is missing.",
+        "exemptions[0].expires: '2027-02-30' is not a day of the calendar as YYYY-MM-DD.",
+    ]
+
+
+def test_polling_must_fit_into_the_wait(faults: Any) -> None:
+    (found,) = faults(MINIMAL + "policy_generation:\n  poll_seconds: 600\n  max_wait_minutes: 9\n")
+    assert found.startswith("config/pare.yaml:15: policy_generation.poll_seconds: 600 seconds are")
+
+
+def test_an_analyzer_must_be_one_the_hub_sees_and_not_be_paid_twice(faults: Any) -> None:
+    found = faults(
+        MINIMAL
+        + "analyzers:\n  paid_unused_access: true\n  unused_access_arn: "
+        + "arn:aws:access-analyzer:eu-west-1:111111111111:analyzer/a\n"
+    )
+    assert [line.split(" Fix:")[0].split(": ", 1)[1] for line in found] == [
+        "analyzers.paid_unused_access: true would create an analyzer beside unused_access_arn, "
+        "and AWS charges for both.",
+        "analyzers.unused_access_arn: the analyzer is in account 111111111111, not in the hub "
+        "account 222222222222.",
+        "analyzers.unused_access_arn: the analyzer is in eu-west-1, which is not one of "
+        "governed_regions.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a:\n\tb: 1\n", "config/pare.yaml:2: a tab indents this line. Fix: use spaces"),
+        ("a: [1\nb: 2\n", "config/pare.yaml:2: this is not YAML: expected ',' or ']'"),
+        ("a: 'b\n", "config/pare.yaml:2: this is not YAML: found unexpected end of stream"),
+        ("a: 1\n---\nb: 2\n", "config/pare.yaml:2: this is not YAML: but found another document"),
+        ("a: *b\n", "config/pare.yaml:1: this is not YAML: found undefined alias"),
+        ("", "config/pare.yaml:1: the file is empty"),
+        ("# only a comment\n", "config/pare.yaml:1: the file is empty"),
+        ("- a\n", "config/pare.yaml:1: the file is not a mapping"),
+        ("a: 1\nb: \x01\n", "config/pare.yaml:2: the character U+0001 is not allowed"),
+    ],
+)
+def test_what_is_not_yaml_is_told_with_its_line(faults: Any, text: str, expected: str) -> None:
+    (found,) = faults(text)
+    assert found.startswith(expected)
+    assert "Fix: " in found
+
+
+def test_odd_yaml_is_a_fault_not_a_crash(faults: Any) -> None:
+    found = faults(MINIMAL + "owner_tag_keys: &a [*a]\n? [x]\n: 1\n")
+    assert any("contains itself through an alias" in line for line in found)
+    assert any("has a key that is not text" in line for line in found)
+
+
+def test_a_file_that_is_not_utf_8_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pare.yaml").write_bytes(b"a: \xff\n")
+    with pytest.raises(SettingsError, match="cannot be read as UTF-8"):
+        load_settings(tmp_path / "pare.yaml")
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"there is no such file\. Fix: "):
+        load_settings(tmp_path / "pare.yaml")
+
+
+def test_a_file_saved_by_a_windows_editor_is_read(load: Any) -> None:
+    assert load("\ufeff" + MINIMAL.replace("\n", "\r\n")) == load(MINIMAL)
