@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import aws_cdk as cdk
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
@@ -13,6 +12,7 @@ from infra.nag import WILDCARD, explain
 from infra.workflow import Workflow, record_run
 
 if TYPE_CHECKING:
+    from aws_cdk import aws_iam as iam
     from aws_cdk import aws_logs as logs
 
     from infra.lambda_function import StepFunction
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # IAM's limits are per account, so accounts side by side do not slow each other; the bound is for
 # STS and for people who watch it.
 ACCOUNTS_AT_ONCE = 20
+# Stands in the ARNs of the map's children, so that the role can name them.
+MAP_LABEL = "Accounts"
 
 
 class InventoryWorkflow(Construct):
@@ -35,7 +37,6 @@ class InventoryWorkflow(Construct):
         build_snapshot: StepFunction,
         notify_inventory: StepFunction,
         record_run_function: StepFunction,
-        evidence_bucket: s3.IBucket,
         log_group: logs.ILogGroup,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -46,7 +47,7 @@ class InventoryWorkflow(Construct):
             result_path="$.listed",
             on_failure=end,
         )
-        collect = self._collect(collect_principals, evidence_bucket)
+        collect = self._collect(collect_principals)
         collect.add_catch(end, errors=["States.ALL"], result_path="$.failure")
         build = build_snapshot.as_task(
             self,
@@ -86,35 +87,39 @@ class InventoryWorkflow(Construct):
                 record_run_function,
             ],
         )
-        self._explain_map_policy()
+        self._let_map_start_children()
 
-    def _collect(self, collect_principals: StepFunction, bucket: s3.IBucket) -> sfn.DistributedMap:
+    def _collect(self, collect_principals: StepFunction) -> sfn.DistributedMap:
         """Return the map over accounts; BuildSnapshot finds out which of them failed."""
         collect = sfn.DistributedMap(
             self,
             "Collect accounts",
             item_reader=sfn.S3JsonItemReader(
-                bucket_name_path="$.listed.manifest.bucket",
+                bucket_name_path=sfn.JsonPath.string_at("$.listed.manifest.bucket"),
                 key=sfn.JsonPath.string_at("$.listed.manifest.key"),
             ),
             max_concurrency=ACCOUNTS_AT_ONCE,
             # One account that fails must not hide the others.
             tolerated_failure_percentage=100,
             map_execution_type=sfn.StateMachineType.STANDARD,
+            label=MAP_LABEL,
             result_path=sfn.JsonPath.DISCARD,
         )
         collect.item_processor(collect_principals.as_task(self, None))
         return collect
 
-    def _explain_map_policy(self) -> None:
-        """Say why CDK's own policy for the map's children has wildcards.
+    def _let_map_start_children(self) -> None:
+        """Give the role CDK's own policy for the map's children, and say why it has wildcards.
 
+        CDK cannot: to it, the role is complete. It names the state machine, so it comes after it.
         https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
         """
         machine = self.workflow.state_machine
+        policy = cast("iam.Policy", machine.node.find_child("DistributedMapPolicy"))
+        policy.attach_to_role(self.workflow.role)
         stack = cdk.Stack.of(self)
         name = stack.split_arn(machine.state_machine_arn, cdk.ArnFormat.COLON_RESOURCE_NAME)
-        for suffix in (":*", "/*:*"):
+        for suffix in (":*", f"/{MAP_LABEL}:*"):
             executions = stack.format_arn(
                 service="states",
                 resource="execution",
@@ -122,7 +127,7 @@ class InventoryWorkflow(Construct):
                 arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
             )
             explain(
-                machine,
+                policy,
                 WILDCARD,
                 "The map's own children; named at run time.",
                 f"Resource::{executions}",

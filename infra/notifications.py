@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
@@ -34,12 +35,33 @@ class Topics(Construct):
         self.people = sns.Topic(
             self, "People", display_name="Pare", master_key=key, enforce_ssl=True
         )
+        self._let_alarms_publish()
         self.machines = sns.Topic(self, "Machines", master_key=key, enforce_ssl=True)
         self.dead_letters = dead_letter_queue(self, "MessageDeadLetters")
         for email in people_emails:
             self.people.add_subscription(
                 subscriptions.EmailSubscription(email, dead_letter_queue=self.dead_letters)
             )
+
+    def _let_alarms_publish(self) -> None:
+        # enforce_ssl gives the topic a policy of its own, which takes the place of SNS's default
+        # one: without this statement CloudWatch is refused and no alarm reaches a person.
+        # https://repost.aws/knowledge-center/cloudwatch-receive-sns-for-alarm-trigger
+        alarms = cdk.Stack.of(self).format_arn(
+            service="cloudwatch",
+            resource="alarm",
+            resource_name="*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        self.people.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsPublish",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.people.topic_arn],
+                conditions={"ArnLike": {"aws:SourceArn": alarms}},
+            )
+        )
 
 
 class Alarms(Construct):

@@ -203,9 +203,12 @@ class PipelineStack(cdk.Stack):
         for function in each.values():
             if pascal(function.step) in MEMBER_CALLERS:
                 self._may_enter_member_accounts(function)
-        # organizations:DescribeAccount and ListAccounts work on the whole organization.
+        # Accounts of the organization, old and new. AWS would take account ARNs for the first; the
+        # second takes no resource.
         self._allow_everywhere(each["enrich_finding"], "NameAccounts",
-                               ["organizations:DescribeAccount"])  # fmt: skip
+                               ["organizations:DescribeAccount"],
+                               reason="Any account of the organization may have a finding, and "
+                               "X-Ray takes no resource.")  # fmt: skip
         self._allow_everywhere(each["list_accounts"], "ListAccounts",
                                ["organizations:ListAccounts"])  # fmt: skip
         # Every Region: findings come from the analyzers of all governed Regions.
@@ -247,6 +250,10 @@ class PipelineStack(cdk.Stack):
             ("record_run", (), ("runs",)),
         ):
             self._use_evidence(each[step], reads=reads, writes=writes)
+        # An account whose step failed left no object. S3 says so (404) only to who may list the
+        # bucket; to others it says 403, and that would fail the snapshot.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        each["build_snapshot"].allow("SeeWhatIsMissing", ["s3:ListBucket"], [self._evidence_arn])
 
     def _may_enter_member_accounts(self, function: StepFunction) -> None:
         role = self.settings.names.member_role_name
@@ -265,13 +272,16 @@ class PipelineStack(cdk.Stack):
             f"Resource::arn:<AWS::Partition>:iam::*:role/{role}",
         )
 
-    def _allow_everywhere(self, function: StepFunction, sid: str, actions: list[str]) -> None:
-        """Let the function call actions for which AWS takes no resource."""
+    def _allow_everywhere(
+        self, function: StepFunction, sid: str, actions: list[str], *, reason: str | None = None
+    ) -> None:
+        """Let the function call actions for which AWS takes no resource, or say another reason."""
         function.allow(sid, actions, ["*"])
         explain(
             function.step_role,
             WILDCARD,
-            f"{', '.join(actions)} and X-Ray's actions take no resource (Service Authorization "
+            reason
+            or f"{', '.join(actions)} and X-Ray's actions take no resource (Service Authorization "
             "Reference).",
             "Resource::*",
         )
@@ -306,12 +316,13 @@ class PipelineStack(cdk.Stack):
                     [action],
                     [objects],
                 )
-                explain(
-                    function.step_role,
-                    WILDCARD,
-                    "Objects under one prefix of the evidence bucket, named at run time.",
-                    f"Resource::{objects}",
-                )
+        for prefix in sorted({*reads, *writes}):
+            explain(
+                function.step_role,
+                WILDCARD,
+                "Objects under one prefix of the evidence bucket, named at run time.",
+                f"Resource::{self._evidence_arn}/{prefix}/*",
+            )
         self._use_key(function)
 
     def _use_key(self, function: StepFunction) -> None:
@@ -353,7 +364,6 @@ class PipelineStack(cdk.Stack):
             "InventoryWorkflow",
             **{step: each[step] for step in STEPS["inventory"]},
             record_run_function=each["record_run"],
-            evidence_bucket=self.storage.evidence_bucket,
             log_group=log_group,
         )
         self._let_map_read_manifest(inventory)

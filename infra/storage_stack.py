@@ -10,8 +10,6 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
-from infra.nag import explain
-
 if TYPE_CHECKING:
     from constructs import Construct
 
@@ -69,7 +67,7 @@ class StorageStack(cdk.Stack):
         )
 
     def _access_logs_bucket(self) -> s3.Bucket:
-        bucket = s3.Bucket(
+        return s3.Bucket(
             self,
             "AccessLogsBucket",
             # S3 cannot deliver access logs to a bucket encrypted with a customer managed key.
@@ -89,12 +87,6 @@ class StorageStack(cdk.Stack):
             ],
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
-        explain(
-            bucket,
-            "AwsSolutions-S1",
-            "It receives the access logs; a log bucket that logs to itself grows without end.",
-        )
-        return bucket
 
     def _evidence_bucket(self) -> s3.Bucket:
         old_versions = cdk.Duration.days(365)

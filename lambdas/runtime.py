@@ -27,12 +27,15 @@ metrics = Metrics()
 
 # The SDK's own retries carry short throttling; the state machine carries the rest.
 CONFIG = Config(retries={"mode": "adaptive", "max_attempts": 5}, connect_timeout=5, read_timeout=30)
+# People are told at most once: after a lost answer the SDK would send the message again.
+CONFIG_WITHOUT_RETRIES = CONFIG.merge(Config(retries={"total_max_attempts": 1}))
 
 
 @cache
 def client(service: str, region: str | None = None) -> Any:
     """Return the function's own client of a service, made once."""
-    return boto3.client(service, region_name=region, config=CONFIG)  # type: ignore[call-overload]
+    config = CONFIG_WITHOUT_RETRIES if service == "sns" else CONFIG
+    return boto3.client(service, region_name=region, config=config)  # type: ignore[call-overload]
 
 
 def read_environment(environment: type[EnvironmentT]) -> EnvironmentT:

@@ -88,7 +88,7 @@ class Emulator:
         return self.state_dir / _LOG_FILE
 
     def environment(self, account_id: str, region: str = DEFAULT_REGION) -> dict[str, str]:
-        """Return the variables with which a program acts as the account's root, here and nowhere else.
+        """Return the variables with which a program acts as the account's root, only here.
 
         The configuration and credentials files are /dev/null, so that a person's real profile can
         never be used.
@@ -100,8 +100,6 @@ class Emulator:
             "AWS_REGION": region,
             "AWS_DEFAULT_REGION": region,
             "AWS_ENDPOINT_URL": self.endpoint_url,
-            # The CDK CLI addresses buckets as host names unless the S3 endpoint is named too.
-            "AWS_ENDPOINT_URL_S3": self.endpoint_url,
             "AWS_CA_BUNDLE": bundle,
             "NODE_EXTRA_CA_CERTS": bundle,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -136,7 +134,7 @@ class Emulator:
     def control(
         self, path: str, body: dict[str, Any] | None = None, *, method: str | None = None
     ) -> dict[str, Any]:
-        """Return the control plane's answer: GET without a body, POST with one (docs/emulator.md)."""
+        """Return the control plane's answer: GET without a body, else POST (docs/emulator.md)."""
         method = method or ("GET" if body is None else "POST")
         request = urllib.request.Request(
             f"{self.endpoint_url}/_pare/{path.strip('/')}",
@@ -160,7 +158,7 @@ class Emulator:
 
 
 def start(state_dir: Path, port: int, *, wait_scale: float = 0.02) -> Emulator:
-    """Return the emulator started on the port, healthy; one that already runs there is returned as is.
+    """Return the emulator started on the port, healthy, or the one that already runs there.
 
     ``wait_scale`` is what one second of waiting in AWS (a Wait state, a retry, an Access Analyzer
     job) takes here.
@@ -186,7 +184,7 @@ def start(state_dir: Path, port: int, *, wait_scale: float = 0.02) -> Emulator:
                 str(state_dir),
                 "--wait-scale",
                 str(wait_scale),
-            ],  # fmt: skip
+            ],
             cwd=_ROOT,
             env=_clean_environment(),
             stdin=subprocess.DEVNULL,

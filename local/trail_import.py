@@ -534,7 +534,12 @@ def _organization(
         )
         accounts.append(_with_principals(account, distinct.values()))
     regions = {record.region for record in records}
-    return replace(base, accounts=tuple(accounts), regions=tuple(sorted({*base.regions, *regions})))
+    return replace(
+        base,
+        accounts=tuple(accounts),
+        regions=tuple(sorted({*base.regions, *regions})),
+        service_control_policies=(),  # a trail does not tell them
+    )
 
 
 def _with_principals(account: Account, principals: Iterable[Principal]) -> Account:

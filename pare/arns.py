@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from pare.errors import ArnParseError
+
+_ACCOUNT_ID = re.compile(r"[0-9]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,11 @@ class PrincipalArn:
 def parse_principal_arn(arn: str) -> PrincipalArn:
     """Return the parts of a user's or role's ARN; raises ArnParseError for anything else."""
     parts = arn.split(":", 5)
-    if len(parts) == 6 and parts[0] == "arn" and parts[2] == "iam" and len(parts[4]) == 12:
+    if len(parts) == 6 and parts[0] == "arn" and parts[2] == "iam":
         entity, slash, rest = parts[5].partition("/")
         path, _, name = rest.rpartition("/")
-        if slash and name and entity in {"role", "user"} and parts[4].isdigit():
+        is_entity = entity in {"role", "user"} and slash and name
+        if is_entity and _ACCOUNT_ID.fullmatch(parts[4]):
             return PrincipalArn(arn, parts[1], parts[4], entity, f"/{path}/" if path else "/", name)
     raise ArnParseError(f"{arn!r} is not the ARN of an IAM user or role")
 

@@ -7,23 +7,21 @@ from datetime import UTC, datetime
 
 def format_time(moment: datetime) -> str:
     """Return ``2026-11-21T20:46:00Z``; milliseconds only where the moment has them."""
-    moment = moment.astimezone(UTC)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
-    if moment.microsecond:
-        text += f".{moment.microsecond // 1000:03d}"
-    return text + "Z"
+    moment = moment.astimezone(UTC).replace(tzinfo=None)
+    # Not strftime: it writes the year 1, which is how some senders say "never", without zeros.
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds") + "Z"
 
 
 def parse_time(text: str) -> datetime:
     """Return the moment an ISO 8601 text names; a time without a zone is UTC.
 
     Access Analyzer sends 0 to 9 digits of a second's fraction (facts §4); what is finer than a
-    microsecond is cut. Raises ValueError for anything else.
+    microsecond is cut. Raises ValueError for anything else, and for a moment that UTC cannot name.
     """
-    head, dot, rest = text.partition(".")
-    if dot:
-        digits = "".join(ch for ch in rest[: len(rest.rstrip("Zz"))] if ch.isdigit())
-        zone = rest[len(digits) :]
-        text = f"{head}.{digits[:6].ljust(6, '0')}{zone}"
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is before the year 1 or after 9999 in UTC") from error

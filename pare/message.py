@@ -51,6 +51,28 @@ def paragraph(text: str) -> str:
     return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
+def headline(text: str) -> str:
+    """Return text wrapped as the first line of a mail, its further lines indented.
+
+    A name from outside can be long enough to be wrapped; it must not begin a line of ours.
+    """
+    return textwrap.fill(
+        text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def bullet(text: str) -> str:
+    """Return text wrapped as an item of a list, its further lines set under its first."""
+    return textwrap.fill(
+        text,
+        WIDTH,
+        initial_indent="- ",
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def rows(pairs: list[tuple[str, str]]) -> str:
     """Return label and value under each other, aligned; empty values are left out."""
     shown = [(label, value) for label, value in pairs if value]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeGuard
 
 import pare.errors
 from pare.errors import PareError
-from pare.message import Message, paragraph, plain, rows, subject
+from pare.message import Message, headline, paragraph, plain, rows, subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,10 @@ REJECTIONS = frozenset(
     {"FindingParseError", "UnknownFindingError", "PrincipalNotFoundError", "MemberAccountError",
      "ArnParseError", "PolicyParseError"}
 )  # fmt: skip
+
+
+# Where the steps that count, or know of something unknown, leave their results.
+_TELLING_STEPS = ("finding", "built", "recorded")
 
 
 class RunJson(TypedDict):
@@ -86,8 +90,18 @@ def run_record(
     input_ref: ObjectRef | None,
 ) -> RunJson:
     """Return the record of a run from the last state of its execution."""
-    failure: FailureJson | None = state.get("failure")
-    error, message = failure_text(failure) if failure else (None, None)
+    failure = state.get("failure")
+    error, message = failure_text(failure) if _is_failure(failure) else (None, None)
+    counts: dict[str, int] = {}
+    unknown: list[str] = []
+    for step in _TELLING_STEPS:
+        # Whatever started the execution may have put anything under these names.
+        result = state.get(step)
+        found = result if isinstance(result, dict) else {}
+        if isinstance(found.get("counts"), dict):
+            counts |= {name: n for name, n in found["counts"].items() if isinstance(n, int)}
+        if isinstance(found.get("unknown"), list):
+            unknown += [str(each) for each in found["unknown"]]
     outcome = "succeeded"
     if error:
         outcome = "rejected" if error in REJECTIONS else "failed"
@@ -102,17 +116,22 @@ def run_record(
         "message": message[:2_000] if message else None,
         "what_to_do": what_to_do(error) if error else None,
         "subject": _subject_of(state),
-        "counts": {key: int(value) for key, value in state.get("counts", {}).items()},
-        "unknown": [str(each) for each in state.get("unknown", [])],
+        "counts": counts,
+        "unknown": unknown,
         "transitions": transitions,
         "estimated_cost_usd": round(transitions * USD_PER_TRANSITION, 6),
         "input": input_ref,
     }
 
 
+def _is_failure(value: object) -> TypeGuard[FailureJson]:
+    return isinstance(value, dict) and isinstance(value.get("Error"), str)
+
+
 def _subject_of(state: Mapping[str, Any]) -> str:
     """Return what the run was about: a finding, a principal, a period."""
-    for keys in (("finding", "finding_id"), ("principal_arn",), ("period",), ("id",)):
+    for keys in (("finding", "finding_id"), ("principal_arn",), ("listed", "period"),
+                 ("scheduled_at",), ("id",)):  # fmt: skip
         value: Any = state
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
@@ -127,7 +146,7 @@ def failure_message(run: RunJson) -> Message:
     verb = "was not accepted" if run["outcome"] == "rejected" else "failed"
     title = f"The {run['workflow']} workflow {verb}: {plain(error, 60)}"
     text = "\n\n".join([
-        paragraph(title),
+        headline(title),
         rows([
             ("About", plain(run["subject"], 1_000)),
             ("Error", plain(error)),

@@ -38,7 +38,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> FindingJson:
     """Return the finding with account name, owner and unused services where they could be read."""
     settings = environment()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pare.findings.model import FindingJson
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> FindingJson:
     """Return the finding in an event; raises FindingParseError or UnknownFindingError."""
     finding = normalize(event)

@@ -39,7 +39,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return what changed, and whether the policy workflow should start for the resource."""
     finding = Finding.from_json(event["finding"])

@@ -41,7 +41,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return where the snapshot lies, its counts, and the accounts nobody knows about."""
     bucket = environment().evidence_bucket_name

@@ -51,7 +51,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Write the account's rows and how it went; raises only what is worth a retry."""
     settings = environment()

@@ -11,6 +11,7 @@ from pare.aws.evidence_store import EvidenceStore
 from pare.aws.organization import Organization
 from pare.aws.tables import RunsTable
 from pare.clock import parse_time
+from pare.errors import InventoryError
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -53,15 +54,16 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return where the manifest lies: a JSON list of the accounts to collect.
 
     ``is_first`` is False where another execution has the period already: EventBridge Scheduler may
-    start a workflow twice (facts §6), and the second start must do nothing.
+    start a workflow twice (facts §6), and the second start must do nothing. Raises InventoryError
+    where the input names no time.
     """
     settings = environment()
-    period = parse_time(event["input"]["scheduled_at"]).strftime("%Y-%m")
+    period = _period(event["input"])
     prefix = f"inventory/period={period}"
     runs = RunsTable(client("dynamodb"), settings.runs_table_name)
     is_first = event["input"].get("again") is True or runs.claim(
@@ -86,3 +88,14 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         "manifest": store.put_json(f"{accounts_prefix}/manifest.json", accounts),
         "account_count": len(accounts),
     }
+
+
+def _period(start: Start) -> str:
+    """Return the month an inventory is of; a person may have written the input by hand."""
+    scheduled_at = start.get("scheduled_at")
+    try:
+        return parse_time(str(scheduled_at)).strftime("%Y-%m")
+    except ValueError as error:
+        raise InventoryError(
+            f"scheduled_at is {scheduled_at!r}, not a time such as 2026-11-01T06:00:00Z"
+        ) from error

@@ -48,7 +48,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return where the proposal lies; without evidence it is a refusal with its reason."""
     settings = environment()

@@ -10,7 +10,7 @@ from lambdas.runtime import client, logger, read_environment
 from pare.aws.access_analyzer import AccessAnalyzer
 from pare.aws.evidence_store import EvidenceStore
 from pare.policy.current import documents, merged
-from pare.policy.proposal import with_checks
+from pare.policy.proposal import is_checked, with_checks
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -40,9 +40,9 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
-    """Return where the checked proposal lies.
+    """Return where the checked proposal lies; a retried step does not check it again.
 
     One CheckNoNewAccess per proposal, all of its documents as one, because AWS charges each call.
     """
@@ -50,6 +50,8 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     logger.append_keys(principal_arn=principal["principal_arn"])
     store = EvidenceStore(client("s3"), environment().evidence_bucket_name)
     proposal: ProposalJson = store.get_json(event["proposal"])
+    if is_checked(proposal):
+        return {"proposal": event["proposal"], "verdict": proposal["verdict"]}
     current = store.get_json(principal["current"])
     analyzer = AccessAnalyzer(client("accessanalyzer"))
     validation = [

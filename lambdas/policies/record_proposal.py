@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from lambdas.runtime import client, logger, read_environment
 from pare.aws.evidence_store import EvidenceStore
@@ -42,7 +42,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Record the proposal under its principal and time; a second time changes nothing."""
     settings = environment()
@@ -82,6 +82,13 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
             "policy_count": len(proposal["documents"]),
         },
         "unknown": sorted(
-            name for name, value in proposal["coverage"].items() if value in (None, "unknown")
+            name for name, value in proposal["coverage"].items() if _is_unknown(value)
         ),
     }
+
+
+def _is_unknown(covered: Any) -> bool:
+    """Return whether a part of the coverage is unknown, or evidence that ended without a result."""
+    if isinstance(covered, dict) and "outcome" in covered:
+        return covered["outcome"] not in {"SUCCEEDED", "COMPLETED"}
+    return covered is None or covered == "unknown"

@@ -61,11 +61,12 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Principal:
-    """Return the principal; raises PrincipalNotFoundError or MemberAccountError."""
+    """Return the principal; raises ArnParseError, PrincipalNotFoundError or MemberAccountError."""
     settings = environment()
-    principal = parse_principal_arn(event["input"]["principal_arn"])
+    # A person may have written the input by hand.
+    principal = parse_principal_arn(str(event["input"].get("principal_arn", "")))
     logger.append_keys(principal_arn=principal.arn, account_id=principal.account_id)
     role = MemberRole(settings.member_role_arn_template, settings.member_external_id)
     reader = iam_reader(

@@ -8,9 +8,10 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, TypedDict
 
-from lambdas.runtime import client, logger, read_environment, utc_now
+from lambdas.runtime import client, logger, read_environment
 from pare.aws.access_analyzer import AccessAnalyzer
 from pare.aws.member_account import MemberRole
+from pare.clock import parse_time
 from pare.errors import TrailNotSupportedError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Job:
     """Return the job; raises AccessAnalyzerQuotaError, PolicyGenerationConflictError, …
 
@@ -66,7 +67,9 @@ def lambda_handler(event: Input, context: LambdaContext) -> Job:
         client("sts"), principal["account_id"], session_name="pare-start-policy-generation"
     )
     analyzer = AccessAnalyzer(session.client("accessanalyzer"), principal["account_id"])
-    end = utc_now().replace(microsecond=0)
+    # The start of the execution, not of this step: a client token stands for one request, and a
+    # retried step must make the same one.
+    end = parse_time(principal["created_at"]).replace(microsecond=0)
     # AWS accepts at most 90 days; a minute's margin keeps its clock and ours from differing.
     start = end - timedelta(days=int(settings.window_days)) + timedelta(minutes=1)
     job_id = analyzer.start_policy_generation(

@@ -44,7 +44,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return the run's outcome: succeeded, rejected (the input's fault) or failed."""
     settings = environment()

@@ -1,7 +1,7 @@
 """The Access Analyzer API: routing, validation, authorization, and every answer checked.
 
-Requests are matched, parsed and checked by botocore's service model; an answer that does not fit the
-operation's output shape is a fault of the emulator and is answered 500, with the reason in the log.
+Requests are matched, parsed and checked by botocore's service model. An answer that does not fit
+the operation's output shape is a fault of the emulator: HTTP 500, with the reason in the log.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class AccessAnalyzer:
             "StartPolicyGeneration": generation.start,
             "GetGeneratedPolicy": generation.get,
             "ListPolicyGenerations": lambda caller, params: page(
-                generation.list(caller, params), "policyGenerations", params
+                generation.list_jobs(caller, params), "policyGenerations", params
             ),
             "CancelPolicyGeneration": generation.cancel,
             "ValidatePolicy": lambda _, params: page(validate_policy(params), "findings", params),
@@ -137,7 +137,7 @@ def _error_response(error: AwsError, operation: OperationModel | None) -> Respon
     response = error_in_protocol(error, "rest-json")
     if operation is None or error.code not in {shape.name for shape in operation.error_shapes}:
         return response
-    shape = operation.service_model.shape_for(error.code)
+    shape: Any = operation.service_model.shape_for(error.code)
     body: dict[str, Any] = {"message": error.message}
     headers = dict(response.headers)
     for name, member in shape.members.items():

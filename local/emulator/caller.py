@@ -37,7 +37,7 @@ class Caller:
         return self.arn
 
     def require(self, action: str, resource: str, context: dict[str, str] | None = None) -> None:
-        """Raise AccessDeniedException, naming principal, action and resource, unless it is allowed."""
+        """Raise AccessDeniedException naming principal, action and resource, unless allowed."""
         denial = upstream.denial(self.identity, action, resource, context)
         if denial is None:
             return
@@ -47,7 +47,8 @@ class Caller:
             else f"because no identity-based policy allows the {action} action"
         )
         raise access_denied(
-            f"User: {self.arn} is not authorized to perform: {action} on resource: {resource} {reason}"
+            f"User: {self.arn} is not authorized to perform: {action} "
+            f"on resource: {resource} {reason}"
         )
 
 

@@ -1,4 +1,4 @@
-"""What the emulator knows of services and actions: Pare's catalogue, and small tables of its own."""
+"""What the emulator knows of services and actions: Pare's catalogue and small tables."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def is_data_plane(service: str, name: str) -> bool:
 
 @cache
 def is_tracked(service: str, name: str) -> bool:
-    """Return whether last-accessed information tracks the action: no data plane, no iam:PassRole."""
+    """Return whether last-accessed tracks the action: no data plane, no iam:PassRole."""
     return not matches(name, table("data_plane.json")["actions"].get(service, []))
 
 

@@ -78,7 +78,7 @@ class ControlPlane:
 
     def _faults(self, body: dict[str, Any]) -> dict[str, Any]:
         self._emulation.faults.add([Fault.from_json(fault) for fault in _list(body, "faults")])
-        return {"faults": [fault.to_json() for fault in self._emulation.faults.list()]}
+        return {"faults": [fault.to_json() for fault in self._emulation.faults.switched_on()]}
 
     def _clear_faults(self) -> dict[str, Any]:
         self._emulation.faults.clear()
@@ -102,7 +102,7 @@ class ControlPlane:
             "analyzers": analyzer.findings.overview(),
             "policy_generations": analyzer.policy_generation.summary(),
             "last_accessed_jobs": emulation.last_accessed.summary(),
-            "faults": [fault.to_json() for fault in emulation.faults.list()],
+            "faults": [fault.to_json() for fault in emulation.faults.switched_on()],
             "settings": emulation.settings.to_json(),
             "usage": emulation.usage.counts(),
         }

@@ -1,4 +1,4 @@
-"""Where ministack differs from AWS, and what we do about it: one small function for each difference.
+"""Where ministack differs from AWS and what we do about it: one small function a difference.
 
 Each docstring says what AWS does and where that is written; docs/emulator.md has them as a table.
 ``apply`` puts them in place once, before the server starts.
@@ -6,14 +6,24 @@ Each docstring says what AWS does and where that is written; docs/emulator.md ha
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from ministack.core import iam_evaluator, responses
-from ministack.services import cloudtrail, iam, organizations, s3
+from ministack.services import cloudtrail, iam, organizations, s3, sns
+from ministack.services.cloudformation import provisioners
 
-from local.emulator import function_errors, organization, upstream, workflow_roles
+from local.emulator import (
+    executions,
+    function_errors,
+    key_permissions,
+    organization,
+    upstream,
+    workflow_roles,
+)
 
 if TYPE_CHECKING:
     from ministack.core.iam_evaluator import EvalContext, EvalResult, ParsedStatement
@@ -31,16 +41,20 @@ def apply() -> None:
     service_roles_are_not_for_roots()
     organizations_from_member_accounts()
     organization_trails()
+    default_policy_of_topics_in_stacks()
+    calls_inside_aws_are_encrypted()
+    key_permissions.apply()
     workflow_roles.apply()
     function_errors.apply()
+    executions.apply()
 
 
 def organization_id_of_members() -> None:
     """aws:PrincipalOrgID of a member account is its organization's id.
 
-    IAM user guide, reference_policies_condition-keys: "use this key to compare the identifier of the
-    organization to which the requesting principal belongs". ministack knows it for the management
-    account only.
+    IAM user guide, reference_policies_condition-keys: "use this key to compare the identifier of
+    the organization to which the requesting principal belongs". ministack knows it for the
+    management account only.
     """
 
     def principal_org_id(account_id: str) -> str | None:
@@ -53,10 +67,10 @@ def organization_id_of_members() -> None:
 def condition_keys_of_role_sessions() -> None:
     """aws:PrincipalArn of a role session is the ARN of the role, with its path.
 
-    IAM user guide, reference_policies_condition-keys: "for IAM roles, the request context returns the
-    ARN of the role, not the ARN of the user that assumed the role". ministack gives the assumed-role
-    ARN. Beside it: aws:PrincipalType is Account for a root (same page), a service principal has none
-    of the principal's keys, aws:ResourceAccount of a bucket is its owner, and
+    IAM user guide, reference_policies_condition-keys: "for IAM roles, the request context returns
+    the ARN of the role, not the ARN of the user that assumed the role". ministack gives the
+    assumed-role ARN. Beside it: aws:PrincipalType is Account for a root (same page), a service
+    principal has none of the principal's keys, aws:ResourceAccount of a bucket is its owner, and
     aws:PrincipalOrgPaths and aws:ResourceOrgID exist.
     """
     original = iam_evaluator._resolve_condition_key
@@ -127,8 +141,7 @@ def policy_variables() -> None:
     def first_match_with_variables(
         ctx: EvalContext, statements: list[ParsedStatement], effect: str
     ) -> ParsedStatement | None:
-        found = first_match(ctx, [_substituted(statement, ctx) for statement in statements], effect)
-        return found  # type: ignore[no-any-return]
+        return first_match(ctx, [_substituted(statement, ctx) for statement in statements], effect)
 
     def conditions_met_with_variables(conditions: dict[str, Any], ctx: EvalContext) -> bool:
         if conditions and "${" in str(conditions):
@@ -193,7 +206,7 @@ def _value(text: str, ctx: EvalContext) -> str | None:
 
 
 def real_caller_at_foreign_buckets() -> None:
-    """A bucket policy sees the role or user that calls from another account, not that account's root.
+    """A bucket policy sees the role or user that calls from another account, not its root.
 
     IAM user guide, reference_policies_evaluation-logic-cross-account: both accounts evaluate the
     principal that made the request. ministack evaluates the bucket's policy for the root of the
@@ -229,7 +242,7 @@ def service_roles_are_not_for_roots() -> None:
 
 
 def organizations_from_member_accounts() -> None:
-    """Organizations answers a member account for the organization it is in (see organization.py)."""
+    """Organizations answers a member for the organization it is in (see organization.py)."""
     organizations.handle_request = organization.corrected(organizations.handle_request)
     reset = organizations.reset
 
@@ -245,8 +258,8 @@ def organization_trails() -> None:
 
     CloudTrail user guide, creating-trail-organization: the trail has the same ARN in every member
     account, which can see it and not change it; other accounts than the management account or a
-    delegated administrator get NotOrganizationMasterAccountException. ministack keeps a trail to the
-    account that made it.
+    delegated administrator get NotOrganizationMasterAccountException. ministack keeps a trail to
+    the account that made it.
     """
     find_visible, visible_items = cloudtrail._find_visible_trail, cloudtrail._visible_trail_items
     create = cloudtrail._create_trail
@@ -304,3 +317,40 @@ def organization_trails() -> None:
     cloudtrail._visible_trail_items = visible_trail_items
     cloudtrail._create_trail = create_trail
     cloudtrail._DISPATCH["CreateTrail"] = create_trail
+
+
+def default_policy_of_topics_in_stacks() -> None:
+    """A topic made by a stack has SNS's default policy, with its condition.
+
+    SNS developer guide, sns-access-policy-language-key-concepts: the default policy has the
+    condition StringEquals AWS:SourceOwner. ministack's CloudFormation leaves it out, so that
+    anybody may publish and a missing sns:Publish of a role does not show.
+    """
+    handler = provisioners._RESOURCE_HANDLERS["AWS::SNS::Topic"]
+    create = handler["create"]
+
+    def create_topic(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
+        created = create(logical_id, props, stack_name)
+        attributes = sns._topics[created[0]]["attributes"]
+        policy = json.loads(attributes["Policy"])
+        for statement in policy["Statement"]:
+            if statement.get("Sid") == "__default_statement_ID":
+                owner = {"AWS:SourceOwner": responses.get_account_id()}
+                statement["Condition"] = {"StringEquals": owner}
+        attributes["Policy"] = json.dumps(policy)
+        return created
+
+    handler["create"] = create_topic
+
+
+def calls_inside_aws_are_encrypted() -> None:
+    """Calls AWS services make among themselves have aws:SecureTransport true.
+
+    IAM user guide, reference_policies_condition-keys; services call each other over TLS. ministack
+    says false for what a schedule or a background thread does, so that a queue or topic that
+    demands TLS refuses it.
+    """
+    origin: contextvars.ContextVar[tuple[str, bool]] = contextvars.ContextVar(
+        "ministack_request_origin", default=("127.0.0.1", True)
+    )
+    iam_evaluator._request_origin = origin

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from local.emulator.access_analyzer import AccessAnalyzer
 from local.emulator.faults import FaultBook
 from local.emulator.last_accessed import LastAccessed
-from local.emulator.settings import Settings
 from local.emulator.usage import UsageBook
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from local.emulator.settings import Settings
     from local.emulator.trail import TrailReader
 
 

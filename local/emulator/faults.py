@@ -92,7 +92,7 @@ class FaultBook:
             self._faults.clear()
             self._random.seed(0)
 
-    def list(self) -> list[Fault]:
+    def switched_on(self) -> list[Fault]:
         """Return the faults still switched on."""
         with self._lock:
             return list(self._faults)

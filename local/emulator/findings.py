@@ -1,4 +1,4 @@
-"""Analyzers, archive rules and findings (facts §1). Findings are planted through the control plane."""
+"""Analyzers, archive rules and findings (facts §1); the control plane plants findings."""
 
 from __future__ import annotations
 
@@ -106,6 +106,17 @@ class Findings:
             self._analyzers[arn] = analyzer
         return {"arn": arn}
 
+    def change_analyzer(self, arn: str, changes: dict[str, Any]) -> None:
+        """Give an analyzer other tags, rules or configuration, as a stack update does."""
+        with self._lock:
+            analyzer = self._analyzers[arn]
+            analyzer.tags = changes["tags"]
+            if "configuration" in changes:
+                analyzer.configuration = _configuration(analyzer.type, changes["configuration"])
+            analyzer.rules.clear()
+            for rule in changes["archiveRules"]:
+                self._add_rule(analyzer, rule["ruleName"], rule["filter"])
+
     def list_analyzers(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
         """Return the caller's analyzers of this Region, by name."""
         with self._lock:
@@ -211,7 +222,7 @@ class Findings:
 
         Each is a GetFindingV2 answer. Archive rules work on new ones, as in AWS.
         """
-        shape = service_model("accessanalyzer").operation_model("GetFindingV2").output_shape
+        shape: Any = service_model("accessanalyzer").operation_model("GetFindingV2").output_shape
         with self._lock:
             analyzer = self._analyzers.get(analyzer_arn)
             if analyzer is None:

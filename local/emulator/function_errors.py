@@ -16,9 +16,7 @@ from ministack.services import lambda_svc
 # Stands between class and message on the worker's way home; no message of ours contains it.
 _SEPARATOR = "\x1f"
 _AS_SENT = '"status": "error", "error": str(e), "trace"'
-_WITH_CLASS = (
-    '"status": "error", "error": type(e).__name__ + chr(31) + str(e), "trace"'
-)
+_WITH_CLASS = '"status": "error", "error": type(e).__name__ + chr(31) + str(e), "trace"'
 
 
 def apply() -> None:

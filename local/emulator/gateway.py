@@ -33,7 +33,7 @@ _FORM = "application/x-www-form-urlencoded"
 class Gateway:
     """The ASGI application the server runs.
 
-    Our handlers block (policy generation reads S3 from this very process), so each runs in a thread.
+    Our handlers block (policy generation reads S3 from this very process): each has a thread.
     """
 
     def __init__(self, ministack: Application, emulation: Emulation, control: ControlPlane) -> None:

@@ -1,4 +1,4 @@
-"""IAM last-accessed jobs: GenerateServiceLastAccessedDetails and GetServiceLastAccessedDetails (facts §3).
+"""IAM last-accessed jobs: Generate- and GetServiceLastAccessedDetails (facts §3).
 
 The IAM query protocol answers in XML; each answer is parsed back with botocore's own parser and
 checked against the operation's output shape before it is sent.
@@ -305,7 +305,7 @@ def _xml_response(
 
 
 def _answer_problems(operation: str, body: bytes, may_lack: frozenset[str]) -> list[Problem]:
-    shape = service_model("iam").operation_model(operation).output_shape
+    shape: Any = service_model("iam").operation_model(operation).output_shape
     parsed = create_parser("query").parse({"status_code": 200, "headers": {}, "body": body}, shape)
     parsed.pop("ResponseMetadata", None)
     return [

@@ -27,6 +27,9 @@ _PAGE = 20
 _OPEN_TO_MEMBERS = frozenset({"DescribeOrganization"})
 _READS = ("Describe", "List")
 _ACCESS_ROLE = "OrganizationAccountAccessRole"
+_NOT_REGISTERED = (
+    "The provided account is not a registered delegated administrator for your organization."
+)
 
 # management account -> member account -> service principal -> since when
 _delegations: dict[str, dict[str, dict[str, float]]] = {}
@@ -82,7 +85,7 @@ def join(account_id: str, name: str, email: str, tags: dict[str, str]) -> dict[s
         organization = organizations._orgs["self"]
         organizations._accounts[account_id] = {
             "Id": account_id,
-            "Arn": f"arn:aws:organizations::{management_id}:account/{organization['Id']}/{account_id}",
+            "Arn": organization["Arn"].replace(":organization/", ":account/") + f"/{account_id}",
             "Email": email or f"{account_id}@example.com",
             "Name": name,
             "Status": "ACTIVE",
@@ -100,7 +103,7 @@ def join(account_id: str, name: str, email: str, tags: dict[str, str]) -> dict[s
 
 
 def corrected(original: Handler) -> Handler:
-    """Return ministack's Organizations handler, answering members for the organization they are in."""
+    """Return ministack's Organizations handler, answering members for their organization."""
 
     async def handle_request(
         method: str,
@@ -144,12 +147,12 @@ def _management_account(operation: str) -> str:
     if found is None:
         # The management account of the box has its organization from the first call on.
         if caller == os.environ["MINISTACK_ACCOUNT_ID"] or operation == "CreateOrganization":
-            return caller
+            return str(caller)
         raise _Refused(
             "AWSOrganizationsNotInUseException",
             "Your account is not a member of an organization.",
         )
-    management_id: str = found["MasterAccountId"]
+    management_id = str(found["MasterAccountId"])
     if caller == management_id or operation in _OPEN_TO_MEMBERS:
         return management_id
     if operation.startswith(_READS) and is_delegated_administrator(caller):
@@ -266,7 +269,7 @@ def _deregister(payload: dict[str, Any]) -> dict[str, Any]:
     if service not in members.get(account_id, {}):
         raise _Refused(
             "AccountNotRegisteredException",
-            "The provided account is not a registered delegated administrator for your organization.",
+            _NOT_REGISTERED,
         )
     del members[account_id][service]
     if not members[account_id]:
@@ -307,7 +310,7 @@ def _list_delegated_services(payload: dict[str, Any]) -> dict[str, Any]:
     if services is None:
         raise _Refused(
             "AccountNotRegisteredException",
-            "The provided account is not a registered delegated administrator for your organization.",
+            _NOT_REGISTERED,
         )
     return {
         "DelegatedServices": [

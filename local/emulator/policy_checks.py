@@ -1,9 +1,9 @@
 """ValidatePolicy and CheckNoNewAccess at a useful depth (facts §1).
 
 ValidatePolicy finds what matters for policies Pare proposes: syntax, unknown services and actions,
-malformed ARNs, missing elements, iam:PassRole on everything, size. CheckNoNewAccess is sound: it says
-PASS only if every allowed action on every resource was allowed before; what it cannot decide is FAIL,
-as in AWS ("inconclusive" there too).
+malformed ARNs, missing elements, iam:PassRole on everything, size. CheckNoNewAccess is sound: it
+says PASS only if every allowed action on every resource was allowed before; what it cannot decide
+is FAIL, as in AWS.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from pare.policy.catalogue import has_wildcard, load_catalogue, wildcard_regex
-
 from local.emulator.paging import invalid
-from local.emulator.positions import Positions, PositionError
+from local.emulator.positions import PositionError, Positions
+from pare.policy.catalogue import has_wildcard, load_catalogue, wildcard_regex
 
 _REFERENCE = (
     "https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-reference-policy-checks.html"
 )
+_ANCHOR = "access-analyzer-reference-policy-checks"
 _VERSIONS = frozenset({"2012-10-17", "2008-10-17"})
 _ELEMENTS = frozenset(
     {
@@ -83,7 +83,9 @@ def _document_findings(document: Any, policy_type: str) -> list[_Finding]:
         )
     elif version not in _VERSIONS:
         found.append(
-            _Finding("ERROR", "INVALID_VERSION", f"The version {version} is not valid.", ("Version",))
+            _Finding(
+                "ERROR", "INVALID_VERSION", f"The version {version} is not valid.", ("Version",)
+            )
         )
     if "Statement" not in document:
         found.append(_Finding("ERROR", "MISSING_STATEMENT", "Add a Statement element.", ()))
@@ -99,7 +101,10 @@ def _document_findings(document: Any, policy_type: str) -> list[_Finding]:
             if sid in sids:
                 found.append(
                     _Finding(
-                        "ERROR", "UNIQUE_SIDS_REQUIRED", f"The Sid {sid} is there twice.", (*path, "Sid")
+                        "ERROR",
+                        "UNIQUE_SIDS_REQUIRED",
+                        f"The Sid {sid} is there twice.",
+                        (*path, "Sid"),
                     )
                 )
             sids.add(sid)
@@ -115,7 +120,9 @@ def _statements(document: dict[str, Any]) -> list[tuple[Path, Any]]:
 
 def _statement_findings(statement: dict[str, Any], path: Path, policy_type: str) -> list[_Finding]:
     found = [
-        _Finding("ERROR", "INVALID_POLICY_ELEMENT", f"The element {name} is not valid.", (*path, name))
+        _Finding(
+            "ERROR", "INVALID_POLICY_ELEMENT", f"The element {name} is not valid.", (*path, name)
+        )
         for name in statement
         if name not in _ELEMENTS
     ]
@@ -124,7 +131,9 @@ def _statement_findings(statement: dict[str, Any], path: Path, policy_type: str)
         found.append(_Finding("ERROR", "MISSING_EFFECT", "Add the element Effect.", path))
     elif effect not in {"Allow", "Deny"}:
         found.append(
-            _Finding("ERROR", "INVALID_EFFECT", f"The effect {effect} is not valid.", (*path, "Effect"))
+            _Finding(
+                "ERROR", "INVALID_EFFECT", f"The effect {effect} is not valid.", (*path, "Effect")
+            )
         )
     if not statement.keys() & {"Action", "NotAction"}:
         found.append(_Finding("ERROR", "MISSING_ACTION", "Add an Action or NotAction.", path))
@@ -205,11 +214,16 @@ def _resource_findings(resource: Any, path: Path) -> list[_Finding]:
         return []
     if resource.startswith("arn:"):
         return [
-            _Finding("ERROR", "MISSING_ARN_FIELD", f"The resource {resource} lacks an ARN field.", path)
+            _Finding(
+                "ERROR", "MISSING_ARN_FIELD", f"The resource {resource} lacks an ARN field.", path
+            )
         ]
     return [
         _Finding(
-            "ERROR", "INVALID_ARN_PREFIX", f"Add the required prefix (arn) to the resource {resource}.", path
+            "ERROR",
+            "INVALID_ARN_PREFIX",
+            f"Add the required prefix (arn) to the resource {resource}.",
+            path,
         )
     ]
 
@@ -217,9 +231,7 @@ def _resource_findings(resource: Any, path: Path) -> list[_Finding]:
 def _passes_any_role(statement: dict[str, Any]) -> bool:
     actions = [a for _, a in _items(statement, "Action", ()) if isinstance(a, str)]
     resources = [r for _, r in _items(statement, "Resource", ()) if isinstance(r, str)]
-    named = any(
-        ":" in a and wildcard_regex(a.lower()).fullmatch("iam:passrole") for a in actions
-    )
+    named = any(":" in a and wildcard_regex(a.lower()).fullmatch("iam:passrole") for a in actions)
     conditions = statement.get("Condition") or {}
     limited = "iam:passedtoservice" in str(conditions).lower()
     return named and not limited and any(r == "*" or r.endswith(":role/*") for r in resources)
@@ -227,7 +239,9 @@ def _passes_any_role(statement: dict[str, Any]) -> bool:
 
 def _as_aws(finding: _Finding, positions: Positions) -> dict[str, Any]:
     kind = finding.type.lower().replace("_", "-")
-    anchor = f"access-analyzer-reference-policy-checks-{kind}-{finding.code.lower().replace('_', '-')}"
+    anchor = (
+        f"access-analyzer-reference-policy-checks-{kind}-{finding.code.lower().replace('_', '-')}"
+    )
     return {
         "findingType": finding.type,
         "issueCode": finding.code,
@@ -252,7 +266,7 @@ def _syntax_error(text: str, error: PositionError) -> dict[str, Any]:
         "issueCode": "JSON_SYNTAX_ERROR",
         "findingDetails": f"Fix the JSON syntax error at index {position['offset']} line "
         f"{position['line']} column {position['column']}.",
-        "learnMoreLink": f"{_REFERENCE}#access-analyzer-reference-policy-checks-error-json-syntax-error",
+        "learnMoreLink": f"{_REFERENCE}#{_ANCHOR}-error-json-syntax-error",
         "locations": [{"path": [], "span": {"start": position, "end": position}}],
     }
 

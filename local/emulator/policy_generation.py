@@ -1,4 +1,4 @@
-"""Policy generation: the quotas, the asynchronous jobs and the generated documents (facts §1, §2)."""
+"""Policy generation: quotas, asynchronous jobs and generated documents (facts §1, §2)."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class PolicyGeneration:
             ]
         return {"jobDetails": details, "generatedPolicyResult": result}
 
-    def list(self, caller: Caller, params: dict[str, Any]) -> list[dict[str, Any]]:
+    def list_jobs(self, caller: Caller, params: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the jobs of the last seven days, newest first."""
         with self._lock:
             jobs = [

@@ -7,13 +7,14 @@ import logging
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 from hypercorn.asyncio import serve as hypercorn_serve
 from hypercorn.config import Config
 from ministack import app as ministack
 from ministack.core import lambda_runtime, tls
 
-from local.emulator import corrections
+from local.emulator import analyzer_resource, corrections
 from local.emulator.control import ControlPlane
 from local.emulator.emulation import Emulation
 from local.emulator.gateway import Gateway
@@ -32,6 +33,7 @@ def serve(port: int, *, wait_scale: float) -> None:
         Settings.scaled(wait_scale),
         TrailReader(f"https://127.0.0.1:{port}", Path(certificate)),
     )
+    analyzer_resource.register(emulation)
     control = ControlPlane(emulation, ministack._reset_all_state)
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
@@ -54,7 +56,8 @@ async def _run(gateway: Gateway, config: Config) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    await hypercorn_serve(gateway, config, shutdown_trigger=stopping.wait)
+    application: Any = gateway  # hypercorn spells the scope and messages as TypedDicts
+    await hypercorn_serve(application, config, shutdown_trigger=stopping.wait)
 
 
 def _end() -> None:

@@ -1,7 +1,7 @@
 """The shapes of AWS requests and answers, from botocore's service models.
 
-One checker serves both ways: what a client sends is refused as AWS refuses it, and an answer of ours
-that AWS could not give is a fault of the emulator.
+One checker serves both ways: what a client sends is refused as AWS refuses it, and an answer of
+ours that AWS could not give is a fault of the emulator.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import unquote
 import botocore.session
 
 if TYPE_CHECKING:
-    from botocore.model import OperationModel, ServiceModel, Shape
+    from botocore.model import OperationModel, ServiceModel
 
     from local.emulator.wire import Request
 
@@ -67,7 +67,7 @@ class RestRouter:
         self._routes = sorted(routes, key=lambda route: route[1].pattern.count("(?P<"))
 
     def match(self, request: Request) -> tuple[OperationModel, dict[str, str]] | None:
-        """Return the operation and its path labels, or None if the service has no such operation."""
+        """Return the operation and its path labels, or None if there is no such operation."""
         for method, pattern, operation in self._routes:
             found = pattern.fullmatch(request.raw_path)
             if found and method == request.method:
@@ -96,9 +96,9 @@ def parse_rest_json(
         location = member.serialization.get("location")
         wire_name = member.serialization.get("name", name)
         if location == "uri":
-            text: str | None = labels.get(wire_name)
+            text = labels.get(wire_name)
         elif location == "querystring":
-            text = request.query.get(wire_name, [None])[0]  # type: ignore[list-item]
+            text = next(iter(request.query.get(wire_name, [])), None)
         else:
             if body.get(wire_name) is not None:
                 values[name] = _from_json(body[wire_name], member, name, found)
@@ -111,7 +111,7 @@ def parse_rest_json(
     return values
 
 
-def _from_text(text: str, shape: Shape, name: str, found: list[Problem]) -> Any:
+def _from_text(text: str, shape: Any, name: str, found: list[Problem]) -> Any:
     if shape.type_name == "boolean":
         if text not in {"true", "false"}:
             found.append(Problem(name, "must be true or false"))
@@ -125,8 +125,8 @@ def _from_text(text: str, shape: Shape, name: str, found: list[Problem]) -> Any:
     return _from_json(text, shape, name, found)
 
 
-def _from_json(value: Any, shape: Shape, name: str, found: list[Problem]) -> Any:
-    """Return the value with its timestamps parsed; what has the wrong type is left to ``problems``."""
+def _from_json(value: Any, shape: Any, name: str, found: list[Problem]) -> Any:
+    """Return the value, timestamps parsed; what has the wrong type is left to ``problems``."""
     kind = shape.type_name
     if kind == "timestamp":
         try:
@@ -162,7 +162,7 @@ def parse_time(value: Any) -> datetime:
 
 
 def iso(moment: datetime) -> str:
-    """Return the moment as AWS writes it: 2026-01-31T00:00:00Z, with milliseconds where it has any."""
+    """Return the moment as AWS writes it: 2026-01-31T00:00:00Z, with milliseconds if any."""
     text = moment.astimezone(UTC).isoformat(
         timespec="milliseconds" if moment.microsecond >= 1000 else "seconds"
     )
@@ -184,7 +184,7 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def problems(value: Any, shape: Shape, name: str = "") -> list[Problem]:
+def problems(value: Any, shape: Any, name: str = "") -> list[Problem]:
     """Return every place where the value does not fit the shape; none if AWS could send it."""
     kind = shape.type_name
     right_type = isinstance(value, _PYTHON_TYPES[kind])
@@ -205,7 +205,7 @@ def problems(value: Any, shape: Shape, name: str = "") -> list[Problem]:
     return found
 
 
-def _structure_problems(value: dict[str, Any], shape: Shape, name: str) -> list[Problem]:
+def _structure_problems(value: dict[str, Any], shape: Any, name: str) -> list[Problem]:
     prefix = f"{name}." if name else ""
     found = [
         Problem(f"{prefix}{member}", "is required and missing")
@@ -222,7 +222,7 @@ def _structure_problems(value: dict[str, Any], shape: Shape, name: str) -> list[
     return found
 
 
-def _limit_problems(value: Any, shape: Shape, name: str) -> list[Problem]:
+def _limit_problems(value: Any, shape: Any, name: str) -> list[Problem]:
     found = []
     metadata = shape.metadata
     if "enum" in metadata and value not in metadata["enum"]:

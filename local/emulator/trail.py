@@ -1,7 +1,7 @@
-"""CloudTrail log files, read as Access Analyzer's service reads them: with the access role's session.
+"""CloudTrail log files, read as Access Analyzer reads them: with the access role's session.
 
-Everything goes over HTTPS with the role's credentials, so that a wrong bucket policy, a missing right
-or a missing trail fails the job as it would in AWS.
+Everything goes over HTTPS with the role's credentials, so that a wrong bucket policy, a missing
+right or a missing trail fails the job as it would in AWS.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def _folders(s3: Any, bucket: str, prefix: str) -> list[str]:
 def _list_days(s3: Any, bucket: str, prefix: str, first: date, last: date) -> list[_LogFile]:
     after = f"{prefix}{first:%Y/%m/%d}/"
     end = f"{prefix}{last + timedelta(days=2):%Y/%m/%d}/"
-    found = []
+    found: list[_LogFile] = []
     pages = s3.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=prefix, StartAfter=after
     )

@@ -13,7 +13,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 from ministack.core import iam_evaluator, responses, router
 from ministack.services import iam, organizations, sts
@@ -150,7 +150,7 @@ def service_may_assume(
 
 
 def _without_resource(document: dict[str, Any]) -> dict[str, Any]:
-    """Return a trust policy as the evaluator of resource policies takes it: its role is the resource."""
+    """Return a trust policy as the evaluator of resource policies takes it."""
     statements = document.get("Statement", [])
     if isinstance(statements, dict):
         statements = [statements]
@@ -194,7 +194,7 @@ def role_by_arn(arn: str) -> dict[str, Any] | None:
 
 
 def entity(arn: str, account_id: str) -> Entity | None:
-    """Return the user, role, group or managed policy of the account with exactly this ARN, or None."""
+    """Return the account's user, role, group or policy with exactly this ARN, or None."""
     kind, _, rest = arn.split(":", 5)[-1].partition("/")
     name = rest.rpartition("/")[2]
     if kind == "policy":
@@ -293,6 +293,15 @@ def is_account_id(text: str) -> bool:
     return bool(_ACCOUNT_ID.fullmatch(text))
 
 
-def role_store() -> Any:
-    """Return ministack's store of roles, as its evaluator of boundaries takes it."""
-    return iam._roles
+def form(body: bytes, query: dict[str, list[str]]) -> dict[str, str]:
+    """Return the parameters of a query-protocol request."""
+    parameters = {name: values[0] for name, values in query.items()}
+    for name, values in parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True).items():
+        parameters[name] = values[0]
+    return parameters
+
+
+def queue_arn(url: str) -> str:
+    """Return the ARN of the queue with this URL, in the Region of the request."""
+    account_id, _, name = url.rpartition("/")
+    return f"arn:aws:sqs:{responses.get_region()}:{account_id.rpartition('/')[2]}:{name}"

@@ -89,7 +89,7 @@ def json_response(payload: dict[str, Any], status: int = 200) -> Response:
 
 
 def error_in_protocol(error: AwsError, protocol: str) -> Response:
-    """Return the error in the form the protocol's clients read: json, rest-json, query or rest-xml."""
+    """Return the error as the protocol has it: json, rest-json, query or rest-xml."""
     request_id = str(uuid.uuid4())
     headers = {"x-amzn-RequestId": request_id}
     if protocol in {"json", "rest-json"}:

@@ -1,8 +1,8 @@
 """Step Functions, EventBridge rules and schedules act with their roles, as in AWS.
 
-ministack performs the calls of a state machine, and the deliveries of a rule or schedule, without any
-check. Here each is checked with ministack's evaluator for the role's session first. A missing right
-fails the task with AWS's error name, or sends the event to the target's dead-letter queue.
+ministack performs the calls of a state machine, and the deliveries of a rule or schedule, without
+any check. Here each is checked with ministack's evaluator for the role's session first. A missing
+right fails the task with AWS's error name, or sends the event to the target's dead-letter queue.
 """
 
 from __future__ import annotations
@@ -11,15 +11,21 @@ import contextvars
 import json
 import logging
 import re
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ministack.core import iam_evaluator, responses
+from ministack.core import responses
 from ministack.core.arn import parse_arn
 from ministack.core.iam_actions import SERVICE_TO_IAM_NAMESPACE
-from ministack.services import eventbridge, lambda_svc, sns, sqs, stepfunctions
+from ministack.services import eventbridge, lambda_svc, scheduler, sns, sqs, stepfunctions
 
-from local.emulator import upstream
+from local.emulator import key_permissions, upstream
+from local.emulator.authorization import (
+    Role,
+    principal_of_role,
+    role_denied,
+    service_denied,
+)
 from local.emulator.shapes import service_model
 
 if TYPE_CHECKING:
@@ -28,21 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("pare.workflow_roles")
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """The session with which a workflow, rule or schedule acts."""
-
-    role_arn: str
-    session_name: str
-
-    @property
-    def arn(self) -> str:
-        """The assumed-role ARN, as it stands in denials."""
-        account_id, name = upstream.account_of(self.role_arn), self.role_arn.rpartition("/")[2]
-        return f"arn:aws:sts::{account_id}:assumed-role/{name}/{self.session_name}"
-
-
-_actor: contextvars.ContextVar[Actor | None] = contextvars.ContextVar("pare_actor", default=None)
+_actor: contextvars.ContextVar[Role | None] = contextvars.ContextVar("pare_actor", default=None)
 
 
 def apply() -> None:
@@ -51,46 +43,7 @@ def apply() -> None:
     tasks_are_authorized()
     distributed_maps_are_authorized()
     deliveries_are_authorized()
-
-
-# Authorization
-
-
-def denied(
-    actor: Actor, action: str, resource: str, context: dict[str, Any] | None = None
-) -> str | None:
-    """Return the message of the denial, or None if the actor's role allows the action."""
-    account_id, name = upstream.account_of(actor.role_arn), actor.role_arn.rpartition("/")[2]
-    region = responses.get_region()
-    role = upstream.role_by_arn(actor.role_arn)
-    message = f"User: {actor.arn} is not authorized to perform: {action} on resource: {resource}"
-    if role is None:
-        return f"{message} because the role {actor.role_arn} does not exist"
-    policies = iam_evaluator._gather_role_policies(name, account_id)
-    limits = iam_evaluator._permissions_boundary(upstream.role_store(), name, account_id)
-    tags = {f"aws:principaltag/{t['Key'].lower()}": t["Value"] for t in role.get("Tags") or []}
-    ctx = iam_evaluator.EvalContext(
-        principal_arn=actor.arn,
-        principal_type="AssumedRole",
-        principal_account=account_id,
-        action=action,
-        resource_arn=resource,
-        region=region,
-        secure_transport=True,
-        service_context={k.lower(): v for k, v in (context or {}).items()},
-        principal_keys={"aws:userid": f"{role.get('RoleId')}:{actor.session_name}", **tags},
-    )
-    result = iam_evaluator.evaluate(ctx, policies, *limits)
-    found = iam_evaluator._resource_policy(action.partition(":")[0], resource)
-    if found is not None:
-        result = iam_evaluator.combine_resource_policy(
-            result, ctx, *found, required=action.startswith("kms:"), limits=tuple(limits)
-        )
-    if result.decision == "Allow":
-        return None
-    if result.decision == "Deny":
-        return f"{message} with an explicit deny"
-    return f"{message} because no identity-based policy allows the {action} action"
+    schedules_are_looked_at_every_second()
 
 
 # Step Functions
@@ -99,8 +52,8 @@ def denied(
 def executions_run_as_their_role() -> None:
     """Every task of an execution acts with the state machine's role.
 
-    Step Functions developer guide, procedure-create-iam-role: "Step Functions assumes the role". The
-    role must trust states.amazonaws.com.
+    Step Functions developer guide, procedure-create-iam-role: the service assumes the role, which
+    must trust states.amazonaws.com.
     """
     run_execution = stepfunctions._run_execution
 
@@ -108,7 +61,7 @@ def executions_run_as_their_role() -> None:
         execution = stepfunctions._executions.get(execution_arn) or {}
         machine = stepfunctions._state_machines.get(execution.get("stateMachineArn")) or {}
         name = str(execution.get("name", ""))
-        token = _actor.set(Actor(str(machine.get("roleArn", "")), name))
+        token = _actor.set(Role(str(machine.get("roleArn", "")), name))
         try:
             run_execution(execution_arn)
         finally:
@@ -123,7 +76,8 @@ def tasks_are_authorized() -> None:
     Step Functions developer guide, concepts-error-handling and connect-ddb (prefixes); the names of
     the denials themselves are from memory of AWS SDK for Java 1 exceptions, which the optimized
     integrations carry: Lambda.AWSLambdaException, DynamoDB.AmazonDynamoDBException,
-    SNS.AuthorizationErrorException, SQS.AmazonSQSException, StepFunctions.AWSStepFunctionsException.
+    SNS.AuthorizationErrorException, SQS.AmazonSQSException and
+    StepFunctions.AWSStepFunctionsException.
     """
     invoke, invoke_with_callback = (
         stepfunctions._invoke_resource,
@@ -159,19 +113,40 @@ def _authorize_task(resource: str, input_data: Any) -> None:
     for action, target, error in _needs(
         resource, input_data if isinstance(input_data, dict) else {}
     ):
-        message = _trust_problem(actor, "states.amazonaws.com") or denied(actor, action, target)
+        message = (
+            _trust_problem(actor, "states.amazonaws.com")
+            or role_denied(actor, action, target)
+            or _key_denied(actor, action, target)
+        )
         if message is not None:
             raise stepfunctions._ExecutionError(error, message)
 
 
-def _trust_problem(actor: Actor, service: str) -> str | None:
-    role = upstream.role_by_arn(actor.role_arn)
+def _key_denied(actor: Role, action: str, target: str) -> str | None:
+    """Return why the role may not use the key of an encrypted table, topic or queue, or None."""
+    principal = principal_of_role(actor)
+    found = {
+        "dynamodb": (key_permissions.table_key, ("kms:Decrypt",)),
+        "sns": (key_permissions.topic_key, key_permissions.SEND),
+        "sqs": (key_permissions.queue_key, key_permissions.SEND),
+    }.get(action.partition(":")[0])
+    if principal is None or found is None or target.count(":") < 5:
+        return None
+    key_of, actions = found
+    if action.startswith("dynamodb:") and action.partition(":")[2] not in key_permissions.ITEMS:
+        return None
+    service = action.partition(":")[0]
+    return key_permissions.denied(principal, actions, key_of(target), service)
+
+
+def _trust_problem(actor: Role, service: str) -> str | None:
+    role = upstream.role_by_arn(actor.arn)
     # Step Functions names the account whose state machine it runs (confused-deputy protection).
     # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html
     context = {"aws:SourceAccount": responses.get_account_id()}
     if role is not None and upstream.service_may_assume(role, service, context):
         return None
-    return f"The role {actor.role_arn} is not authorized to be assumed by the service {service}."
+    return f"The role {actor.arn} is not authorized to be assumed by the service {service}."
 
 
 def _needs(resource: str, data: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -234,7 +209,11 @@ _OPTIMIZED: dict[tuple[str, str], Callable[[str, dict[str, Any]], list[tuple[str
         )
     ],
     ("sqs", "sendMessage"): lambda _, data: [
-        ("sqs:SendMessage", _queue_arn(str(data.get("QueueUrl", ""))), "SQS.AmazonSQSException")
+        (
+            "sqs:SendMessage",
+            upstream.queue_arn(str(data.get("QueueUrl", ""))),
+            "SQS.AmazonSQSException",
+        )
     ],
     ("states", "startExecution"): _start_needs,
     ("events", "putEvents"): _put_events_needs,
@@ -299,7 +278,7 @@ def _sdk_resource(namespace: str, data: dict[str, Any]) -> str:
     if namespace == "dynamodb":
         return _arn("dynamodb", f"table/{_table(data)}") if "TableName" in data else "*"
     if namespace == "sqs" and "QueueUrl" in data:
-        return _queue_arn(str(data["QueueUrl"]))
+        return upstream.queue_arn(str(data["QueueUrl"]))
     if namespace == "lambda" and "FunctionName" in data:
         return _function_arn(str(data["FunctionName"]))
     if namespace == "iam" and "RoleName" in data:
@@ -316,11 +295,6 @@ def _table(data: dict[str, Any]) -> str:
 
 def _arn(service: str, rest: str) -> str:
     return f"arn:aws:{service}:{responses.get_region()}:{responses.get_account_id()}:{rest}"
-
-
-def _queue_arn(url: str) -> str:
-    account_id, _, name = url.rpartition("/")
-    return f"arn:aws:sqs:{responses.get_region()}:{account_id.rpartition('/')[2]}:{name}"
 
 
 def _function_arn(reference: str) -> str:
@@ -344,7 +318,7 @@ def distributed_maps_are_authorized() -> None:
         actor = _actor.get()
         if actor is not None:
             machine = execution["stateMachineArn"].partition("/")[0]
-            message = denied(actor, "states:StartExecution", machine)
+            message = role_denied(actor, "states:StartExecution", machine)
             if message is not None:
                 raise stepfunctions._ExecutionError("States.TaskFailed", message)
         return run_map(state_def, raw_input, effective, iterator, execution, ctx)
@@ -358,9 +332,9 @@ def distributed_maps_are_authorized() -> None:
             bucket = f"arn:aws:s3:::{params.get('Bucket')}"
             if str(reader.get("Resource", "")).endswith("listObjectsV2"):
                 context = {"s3:prefix": params.get("Prefix", "")}
-                message = denied(actor, "s3:ListBucket", bucket, context)
+                message = role_denied(actor, "s3:ListBucket", bucket, context)
             else:
-                message = denied(actor, "s3:GetObject", f"{bucket}/{params.get('Key')}")
+                message = role_denied(actor, "s3:GetObject", f"{bucket}/{params.get('Key')}")
             if message is not None:
                 raise stepfunctions._ExecutionError("States.ItemReaderFailed", message)
         return read_items(reader, effective, ctx)
@@ -373,18 +347,20 @@ def distributed_maps_are_authorized() -> None:
 
 
 def deliveries_are_authorized() -> None:
-    """A rule or schedule delivers with its role, or by the target's resource policy; else to the queue.
+    """A rule or schedule delivers with its role or by the target's policy; else to the queue.
 
-    EventBridge user guide, eb-use-identity-based and eb-use-resource-based: state machines and event
-    buses need a role with states:StartExecution or events:PutEvents; Lambda, SNS and SQS targets
-    without a role need a resource policy for events.amazonaws.com. eb-rule-dlq: an event that cannot
-    be delivered for lack of permissions is not retried and goes to the dead-letter queue. Scheduler
-    user guide, setting-up: every target needs the schedule's role.
+    EventBridge user guide, eb-use-identity-based and eb-use-resource-based: state machines and
+    event buses need a role with states:StartExecution or events:PutEvents; Lambda, SNS and SQS
+    targets without a role need a resource policy for events.amazonaws.com. eb-rule-dlq: an event
+    that cannot be delivered for lack of permissions is not retried and goes to the dead-letter
+    queue. Scheduler user guide, setting-up: every target needs the schedule's role.
     """
     invoke_target = eventbridge._invoke_target
 
     def deliver(target: dict[str, Any], event: Any, rule: dict[str, Any], view: Any = None) -> None:
         problem = _delivery_problem(target, rule)
+        if _is_schedule(rule):
+            target = _with_schedule_context(target, rule, event)
         if problem is None:
             invoke_target(target, event, rule, view)
             return
@@ -408,6 +384,28 @@ def _is_schedule(rule: dict[str, Any]) -> bool:
     return str(rule.get("Arn", "")).split(":")[2:3] == ["scheduler"]
 
 
+def _with_schedule_context(
+    target: dict[str, Any], rule: dict[str, Any], event: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the target with the context attributes of its input replaced.
+
+    Scheduler user guide, managing-schedule-context-attributes. ministack delivers them as written.
+    """
+    text = target.get("Input")
+    if not text or "<aws.scheduler." not in text:
+        return target
+    moment = datetime.fromtimestamp(event.get("Time") or 0, UTC)
+    values = {
+        "schedule-arn": str(rule.get("Arn", "")),
+        "scheduled-time": f"{moment:%Y-%m-%dT%H:%M:%SZ}",
+        "execution-id": str(event.get("EventId", "")),
+        "attempt-number": "1",
+    }
+    for name, value in values.items():
+        text = text.replace(f"<aws.scheduler.{name}>", value)
+    return {**target, "Input": text}
+
+
 def _delivery_problem(target: dict[str, Any], rule: dict[str, Any]) -> str | None:
     """Return why the target may not be reached, or None."""
     arn = str(target.get("Arn", ""))
@@ -418,15 +416,15 @@ def _delivery_problem(target: dict[str, Any], rule: dict[str, Any]) -> str | Non
     principal = "scheduler.amazonaws.com" if _is_schedule(rule) else "events.amazonaws.com"
     role_arn = target.get("RoleArn") or rule.get("RoleArn")
     if role_arn:
-        actor = Actor(str(role_arn), str(rule.get("Name", "rule"))[:64])
-        role = upstream.role_by_arn(actor.role_arn)
+        actor = Role(str(role_arn), str(rule.get("Name", "rule"))[:64])
+        role = upstream.role_by_arn(actor.arn)
         context = {
             "aws:SourceAccount": responses.get_account_id(),
             "aws:SourceArn": rule.get("Arn", ""),
         }
         if role is None or not upstream.service_may_assume(role, principal, context):
             return f"The role {role_arn} is not authorized to be assumed by {principal}."
-        return denied(actor, action, arn)
+        return role_denied(actor, action, arn) or _key_denied(actor, action, arn)
     if service in {"states"} or _is_schedule(rule):
         return f"The target {arn} needs a role."
     if service == "events":
@@ -446,24 +444,17 @@ def _resource_policy_problem(
     found = lookups[service](arn)
     if found is None:
         return None  # the target does not exist: ministack drops the event itself
-    policy, _ = found
-    ctx = iam_evaluator.EvalContext(
-        principal_arn=principal,
-        principal_type="Service",
-        principal_account="",
-        action=action,
-        resource_arn=arn,
-        region=responses.get_region(),
-        secure_transport=True,
-        service_context={
-            "aws:sourcearn": rule.get("Arn", ""),
-            "aws:sourceaccount": responses.get_account_id(),
-        },
-    )
-    decision = iam_evaluator.evaluate_resource_policy(policy, ctx, service=principal).decision
-    if decision == "Allow":
-        return None
-    return f"The resource policy of {arn} does not allow {principal} to perform {action}."
+    context = {
+        "aws:SourceArn": str(rule.get("Arn", "")),
+        "aws:SourceAccount": responses.get_account_id(),
+    }
+    if service_denied(principal, action, arn, found[0], context):
+        return f"The resource policy of {arn} does not allow {principal} to perform {action}."
+    keys = {"sqs": key_permissions.queue_key, "sns": key_permissions.topic_key}
+    key = keys[service](arn) if service in keys else None
+    if key is not None and key_permissions.service_denied(principal, key):
+        return f"The policy of key {key.arn} does not let {principal} use it for {arn}."
+    return None
 
 
 def _to_dead_letters(target: dict[str, Any], rule: dict[str, Any], body: str, problem: str) -> None:
@@ -473,7 +464,7 @@ def _to_dead_letters(target: dict[str, Any], rule: dict[str, Any], body: str, pr
     schedule = _is_schedule(rule)
     if schedule:
         role_arn = str(target.get("RoleArn") or rule.get("RoleArn") or "")
-        refused = denied(Actor(role_arn, "scheduler"), "sqs:SendMessage", queue_arn)
+        refused = role_denied(Role(role_arn, "scheduler"), "sqs:SendMessage", queue_arn)
     else:
         refused = _resource_policy_problem(
             "sqs", queue_arn, "sqs:SendMessage", "events.amazonaws.com", rule
@@ -497,3 +488,13 @@ def _to_dead_letters(target: dict[str, Any], rule: dict[str, Any], body: str, pr
         name: {"DataType": "String", "StringValue": value or "-"}
         for name, value in attributes.items()
     }
+
+
+def schedules_are_looked_at_every_second() -> None:
+    """A due schedule fires within a second here.
+
+    Scheduler user guide, schedule-types: a schedule is invoked within 60 seconds of its time.
+    ministack looks every 10 seconds.
+    """
+    scheduler._SCHEDULE_TICK_INTERVAL = 1
+    eventbridge._SCHEDULER_TICK_INTERVAL = 1

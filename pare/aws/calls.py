@@ -5,7 +5,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ParamValidationError,
+    ValidationError,
+)
 
 from pare.errors import (
     AwsCallError,
@@ -19,8 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 THROTTLED = frozenset(
-    {"Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException",
-     "RequestLimitExceeded", "SlowDown", "ProvisionedThroughputExceededException"}
+    {"Throttled", "Throttling", "ThrottlingException", "ThrottledException", "KMSThrottling",
+     "KmsThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown",
+     "ProvisionedThroughputExceededException"}
 )  # fmt: skip
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
 
@@ -46,22 +52,25 @@ def translated(
 
     ``codes`` maps an AWS error code to the class to raise. Throttling becomes ThrottledError, a
     denial in a member account (``account_id`` given) MemberAccountError, AWS's own failures and
-    lost connections AwsServiceError, all else AwsCallError.
+    lost connections AwsServiceError, all else AwsCallError, also what the SDK itself refuses.
     """
+    where = f" in account {account_id}" if account_id else ""
     try:
         yield
     except ClientError as error:
         code = error_code(error)
-        where = f" in account {account_id}" if account_id else ""
         text = f"{action}{where}: {code}: {error_message(error)}"
         if codes and code in codes:
             raise codes[code](text) from error
-        if code in THROTTLED:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in THROTTLED or status == 429:
             raise ThrottledError(text) from error
         if code in DENIED and account_id:
             raise MemberAccountError(text) from error
-        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+        if status >= 500:
             raise AwsServiceError(text) from error
         raise AwsCallError(text) from error
+    except (ParamValidationError, ValidationError) as error:
+        raise AwsCallError(f"{action}{where}: {error}") from error
     except BotoCoreError as error:
-        raise AwsServiceError(f"{action}: {error}") from error
+        raise AwsServiceError(f"{action}{where}: {error}") from error

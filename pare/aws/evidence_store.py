@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,16 +29,16 @@ class EvidenceStore:
     def put_json(self, key: str, value: Any) -> ObjectRef:
         """Write a value as JSON, sorted and indented, and return where."""
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        return self._put(key, text.encode(), "application/json")
+        return self._put(key, _bytes(text), "application/json")
 
     def put_text(self, key: str, text: str, content_type: str) -> ObjectRef:
         """Write a text and return where."""
-        return self._put(key, text.encode(), content_type)
+        return self._put(key, _bytes(text), content_type)
 
     def put_ndjson_gz(self, key: str, rows: Iterable[Any]) -> ObjectRef:
         """Write rows as gzip NDJSON (no time in the header) and return where."""
         lines = "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
-        return self._put(key, gzip.compress(lines.encode(), mtime=0), "application/gzip")
+        return self._put(key, gzip.compress(_bytes(lines), mtime=0), "application/gzip")
 
     def get_json(self, ref: ObjectRef) -> Any:
         """Return the JSON value of an object; raises EvidenceError where there is none."""
@@ -54,7 +55,7 @@ class EvidenceStore:
         body = self._get(ref)
         try:
             return [json.loads(line) for line in gzip.decompress(body).splitlines() if line]
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, zlib.error) as error:
             raise EvidenceError(
                 f"s3://{ref['bucket']}/{ref['key']} is not gzip NDJSON: {error}"
             ) from error
@@ -66,6 +67,14 @@ class EvidenceStore:
 
     def _get(self, ref: ObjectRef) -> bytes:
         where = f"s3:GetObject s3://{ref['bucket']}/{ref['key']}"
-        missing = {"NoSuchKey": EvidenceError, "NoSuchBucket": EvidenceError}
+        # To whom may not list the bucket, and none of our functions may, S3 says AccessDenied of a
+        # missing object.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        missing = dict.fromkeys(("NoSuchKey", "NoSuchBucket", "AccessDenied"), EvidenceError)
         with translated(where, codes=missing):
             return self.s3.get_object(Bucket=ref["bucket"], Key=ref["key"])["Body"].read()
+
+
+def _bytes(text: str) -> bytes:
+    # Half a surrogate pair, which JSON can hold and UTF-8 cannot, becomes its JSON escape.
+    return text.encode(errors="backslashreplace")

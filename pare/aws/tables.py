@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -9,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from pare.aws.calls import translated
-from pare.errors import ConditionFailedError
+from pare.errors import ConditionFailedError, ThrottledError
 from pare.findings.model import Finding
 from pare.findings.state import News, news, supersedes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -54,6 +55,10 @@ def _plain(value: Any) -> Any:
         return [_plain(inner) for inner in value]
     return value
 
+
+# Between two tries to write what DynamoDB left unprocessed.
+_FIRST_PAUSE_SECONDS = 0.1
+_LAST_PAUSE_SECONDS = 12.8
 
 # Claims of messages lie beside the runs, under a workflow name of their own.
 _MESSAGE = "message"
@@ -118,15 +123,17 @@ class FindingsTable(_Table):
         """
         while True:
             item = self.get(seen.finding_id)
-            if item and item["recorded_by"] == execution:
-                answer: News = item["news"]
-                return answer
+            for earlier in item["history"] if item else []:
+                if earlier["recorded_by"] == execution:
+                    answer: News = earlier["news"]
+                    return answer
             known = Finding.from_json(item["finding"]) if item else None
             if not supersedes(known, seen):
                 return "none"
             change = news(known, seen)
-            entry = {"at": seen.updated_at, "recorded_at": recorded_at, "news": change,
-                     "status": seen.status, "is_deleted": seen.is_deleted}  # fmt: skip
+            entry = {"at": seen.updated_at, "recorded_at": recorded_at, "recorded_by": execution,
+                     "news": change, "status": seen.status,
+                     "is_deleted": seen.is_deleted}  # fmt: skip
             values: dict[str, Any] = {
                 "finding": seen.to_json(),
                 "status": seen.status,
@@ -164,14 +171,31 @@ class FindingsTable(_Table):
 class PrincipalsTable(_Table):
     """The latest inventory of each user and role; key ``account_id``, ``principal_arn``."""
 
-    def put_all(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write the rows, each with its key, in batches of 25 (the most AWS takes)."""
+    def put_all(
+        self, rows: Iterable[Mapping[str, Any]], *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        """Write the rows, each with its key, in batches of 25 (the most AWS takes).
+
+        What AWS leaves unprocessed is written again, after a pause that doubles. Raises
+        ThrottledError where it takes nothing eight times over.
+        """
         requests: list[Any] = [{"PutRequest": {"Item": to_item(row)}} for row in rows]
+        pause = _FIRST_PAUSE_SECONDS
         while requests:
             batch, requests = requests[:25], requests[25:]
             with translated(f"dynamodb:BatchWriteItem on {self.name}"):
                 answer = self.dynamodb.batch_write_item(RequestItems={self.name: batch})
-            requests += answer.get("UnprocessedItems", {}).get(self.name, [])
+            left = answer.get("UnprocessedItems", {}).get(self.name, [])
+            requests += left
+            if len(left) < len(batch):
+                pause = _FIRST_PAUSE_SECONDS
+            if pause > _LAST_PAUSE_SECONDS:
+                raise ThrottledError(
+                    f"dynamodb:BatchWriteItem on {self.name} left {len(requests)} rows unwritten"
+                )
+            if left:
+                sleep(pause)
+                pause *= 2
 
 
 @dataclass(frozen=True, slots=True)

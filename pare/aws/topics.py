@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ParamValidationError,
+    ProxyConnectionError,
+)
 
 from pare.aws.calls import translated
 from pare.errors import PareError
@@ -20,6 +26,15 @@ if TYPE_CHECKING:
 
     from pare.aws.tables import RunsTable
     from pare.message import Message
+
+# The message did not go out: AWS refused it, or no connection came about.
+_NOT_SENT = (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ParamValidationError,
+    ProxyConnectionError,
+)
 
 # DynamoDB forgets after this who was told what; the findings' own history stays.
 CLAIM_DAYS = 400
@@ -36,8 +51,9 @@ class Topics:
     def tell_once(self, message: Message, *, key: str, runs: RunsTable, now: datetime) -> bool:
         """Tell machines at least once and people at most once; return whether people were told now.
 
-        The claim is given back only where AWS said no: after a lost answer nobody knows whether the
-        message went out, and people are not told twice.
+        The claim is given back only where AWS said no or was never reached: after a lost answer
+        nobody knows whether the message went out, and people are not told twice. So the SDK must
+        not send again by itself: give this a client without retries.
         """
         self.tell_machines(message)
         expires_at = int((now + timedelta(days=CLAIM_DAYS)).timestamp())
@@ -46,7 +62,7 @@ class Topics:
         try:
             self.tell_people(message)
         except PareError as error:
-            if isinstance(error.__cause__, ClientError):
+            if isinstance(error.__cause__, _NOT_SENT):
                 runs.release_message(key)
             raise
         return True

@@ -44,7 +44,9 @@ def enrich(
             services = tuple(sorted(
                 entry["unusedPermissionDetails"]["serviceNamespace"]
                 for entry in details(finding.analyzer_arn, finding.finding_id)
+                # A service in use lists its unused actions; without them all of it is unused.
                 if "unusedPermissionDetails" in entry
+                and not entry["unusedPermissionDetails"].get("actions")
             ))  # fmt: skip
         except PareError as error:
             unknown.append(f"finding details: {error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pare.message import Message, paragraph, plain, rows, subject
+from pare.message import Message, headline, paragraph, plain, rows, subject
 
 if TYPE_CHECKING:
     from pare.findings.model import Finding
@@ -52,7 +52,7 @@ def finding_message(finding: Finding, news: News) -> Message:
     kind = _KINDS.get(finding.finding_type, plain(finding.finding_type))
     account = f"{plain(finding.account_name)} ({finding.account_id})" if (
         finding.account_name) else finding.account_id  # fmt: skip
-    name = plain(finding.resource, 400).rpartition("/")[2].rpartition(":")[2]
+    name = plain(finding.resource.rpartition("/")[2].rpartition(":")[2])
     ended = news in {"archived", "resolved", "deleted"}
     if finding.error:
         advice = _ERRORS.get(finding.error, f"Access Analyzer reports {plain(finding.error)}.")
@@ -62,7 +62,7 @@ def finding_message(finding: Finding, news: News) -> Message:
         ("Resource", plain(finding.resource, 1_000)),
         ("Type", plain(finding.resource_type)),
         ("Account", account),
-        ("Region", finding.region),
+        ("Region", plain(finding.region)),
         ("Owner", plain(finding.owner) if finding.owner else "not known"),
         ("Open to", _open_to(finding)),
         ("Actions", plain(", ".join(finding.actions), 500)),
@@ -75,7 +75,7 @@ def finding_message(finding: Finding, news: News) -> Message:
     ]
     title = f"{_HEADLINES[news]}: {kind}, {name}"
     text = "\n\n".join([
-        paragraph(title),
+        headline(title),
         rows(facts),
         paragraph("What to do: nothing more, this finding has ended." if ended
                   else "What to do: " + advice),

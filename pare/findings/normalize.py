@@ -7,6 +7,7 @@ Shapes: https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-eventbr
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ FAMILIES: dict[str, tuple[Access, str, tuple[str, ...]]] = {
     ),
 }
 STATUSES = ("ACTIVE", "ARCHIVED", "RESOLVED")
+_ACCOUNT_ID = re.compile(r"[0-9]{12}")
+_REGION = re.compile(r"[a-z0-9-]{1,63}")
 
 
 def normalize(event: Mapping[str, Any]) -> Finding:
@@ -37,7 +40,7 @@ def normalize(event: Mapping[str, Any]) -> Finding:
     if not isinstance(event, Mapping):
         raise FindingParseError("the event is not a JSON object")
     detail_type = event.get("detail-type")
-    if detail_type not in FAMILIES:
+    if not isinstance(detail_type, str) or detail_type not in FAMILIES:
         raise UnknownFindingError(f"unknown detail-type {_shown(detail_type)}")
     access, id_key, finding_types = FAMILIES[detail_type]
     detail = event.get("detail")
@@ -59,9 +62,9 @@ def normalize(event: Mapping[str, Any]) -> Finding:
         access=access,
         finding_type=finding_type,
         status=status,
-        is_deleted=detail.get("isDeleted") is True,
+        is_deleted=_flag(detail, "isDeleted") is True,
         account_id=_account_id(detail),
-        region=region_of(analyzers[0]) or _text(event, "region"),
+        region=_region(region_of(analyzers[0]) or _text(event, "region")),
         analyzer_arn=analyzers[0],
         resource=_text(detail, "resource"),
         resource_type=_text(detail, "resourceType"),
@@ -69,7 +72,7 @@ def normalize(event: Mapping[str, Any]) -> Finding:
         updated_at=_time(detail, "updatedAt"),
         analyzed_at=_time(detail, "analyzedAt"),
         error=_optional_text(detail, "error"),
-        is_public=detail["isPublic"] if isinstance(detail.get("isPublic"), bool) else None,
+        is_public=_flag(detail, "isPublic"),
         principal=_pairs(detail, "principal"),
         actions=_texts(detail, "action"),
         condition=_pairs(detail, "condition"),
@@ -97,9 +100,23 @@ def _optional_text(fields: Mapping[str, Any], key: str) -> str | None:
 
 def _account_id(detail: Mapping[str, Any]) -> str:
     account_id = _text(detail, "accountId")
-    if len(account_id) != 12 or not account_id.isdigit():
+    if not _ACCOUNT_ID.fullmatch(account_id):
         raise FindingParseError(f"accountId is not an account id: {_shown(account_id)}")
     return account_id
+
+
+def _region(region: str) -> str:
+    # It becomes part of a host name.
+    if not _REGION.fullmatch(region):
+        raise FindingParseError(f"the analyzer's region is not a Region: {_shown(region)}")
+    return region
+
+
+def _flag(detail: Mapping[str, Any], key: str) -> bool | None:
+    value = detail.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise FindingParseError(f"{key} is neither true nor false: {_shown(value)}")
+    return value
 
 
 def _time(detail: Mapping[str, Any], key: str) -> str:
@@ -134,4 +151,7 @@ def _pairs(detail: Mapping[str, Any], key: str) -> tuple[tuple[str, str], ...]:
         return ()
     if not isinstance(value, Mapping):
         raise FindingParseError(f"{key} is not an object: {_shown(value)}")
-    return tuple(sorted((str(name), str(text)) for name, text in value.items()))
+    return tuple(sorted(
+        (str(name), text if isinstance(text, str) else json.dumps(text, sort_keys=True))
+        for name, text in value.items()
+    ))  # fmt: skip

@@ -1,7 +1,7 @@
 """What a finding event changes in what is already known.
 
 Events come late, twice, out of order or never (facts §4: best effort), so an event counts only if
-it is newer than the record: by ``updated_at``, then by status and deletion.
+it is newer than the record: by ``updated_at``, then by deletion, status and ``analyzed_at``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from pare.clock import parse_time
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pare.findings.model import Finding
 
 News = Literal["new", "reopened", "archived", "resolved", "deleted", "changed", "none"]
@@ -22,13 +24,17 @@ def supersedes(recorded: Finding | None, seen: Finding) -> bool:
     """Return whether the seen finding is newer than the recorded one, or the first."""
     if recorded is None:
         return True
-    old, new = parse_time(recorded.updated_at), parse_time(seen.updated_at)
-    if old != new:
-        return new > old
-    if recorded.is_deleted != seen.is_deleted:
-        # A deletion leaves status and updatedAt as they were (facts §4).
-        return seen.is_deleted
-    return recorded.status == "ACTIVE" and seen.status in _ENDED
+    return _age(seen) > _age(recorded)
+
+
+def _age(finding: Finding) -> tuple[datetime, bool, int, datetime]:
+    """Return what orders the states of one finding, whatever order they arrive in."""
+    return (
+        parse_time(finding.updated_at),
+        finding.is_deleted,  # a deletion leaves status and updatedAt as they were (facts §4)
+        ("ACTIVE", *_ENDED).index(finding.status),
+        parse_time(finding.analyzed_at),
+    )
 
 
 def news(recorded: Finding | None, seen: Finding) -> News:

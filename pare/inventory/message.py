@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pare.message import Message, paragraph, plain, rows, subject
+from pare.message import Message, bullet, headline, plain, rows, subject
 from pare.runs import what_to_do
 
 if TYPE_CHECKING:
     from pare.inventory.snapshot import SnapshotJson
+
+
+# A message of SNS has at most 256 KiB, and a person reads less.
+LISTED_ACCOUNTS = 50
 
 
 def inventory_message(snapshot: SnapshotJson, *, location: str) -> Message:
@@ -19,14 +23,16 @@ def inventory_message(snapshot: SnapshotJson, *, location: str) -> Message:
         f"{snapshot['account_count'] - len(unknown):,} accounts"
     )
     not_read = "\n".join(
-        paragraph(
-            f"- {plain(account['name'])} ({account['account_id']}): {plain(account['message'])} "
+        bullet(
+            f"{plain(account['name'])} ({account['account_id']}): {plain(account['message'])} "
             f"{what_to_do(account['error'] or '')}"
         )
-        for account in unknown
+        for account in unknown[:LISTED_ACCOUNTS]
     )
+    if len(unknown) > LISTED_ACCOUNTS:
+        not_read += "\n" + bullet(f"and {len(unknown) - LISTED_ACCOUNTS:,} more; see the snapshot.")
     text = "\n\n".join(part for part in [
-        paragraph(title),
+        headline(title),
         rows([
             *((plain(kind), f"{count:,}") for kind, count in snapshot["by_kind"].items()),
             ("Stored in", location),

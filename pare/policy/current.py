@@ -73,7 +73,8 @@ def may_be_narrowed(kind: Kind, tags: dict[str, str], *, break_glass_tag: str) -
         )
     if kind == "bootstrap role":
         return Narrowing(False, "this role deploys infrastructure and needs what it will need next")
-    if tags.get(break_glass_tag, "").lower() == "true":
+    # The tag alone says it; only a plain no takes it back.
+    if tags.get(break_glass_tag, "false").strip().lower() not in {"false", "no"}:
         return Narrowing(False, f"the tag {break_glass_tag} marks it as break-glass access")
     return Narrowing(True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pare.message import Message, paragraph, plain, rows, subject
+from pare.message import Message, bullet, headline, paragraph, plain, rows, subject
 
 if TYPE_CHECKING:
     from pare.policy.proposal import CountsJson, ProposalJson
@@ -34,17 +34,19 @@ def proposal_message(
     after = proposal["after"]
     verdict = proposal["verdict"]
     if after is not None and verdict != "refused":
-        change = f"{counted(proposal['before'])} -> {counted(after)}"
+        change = f"{proposal['before']['action_count']:,} -> {after['action_count']:,} actions"
         title = f"Proposed policy for {name}: {change}"
+        # A role's name may be long; the numbers are what the subject is for.
+        subject_line = f"Proposed policy for {plain(name, 40)}: {change}"
     else:
-        title = f"No proposal for {name}"
+        title = subject_line = f"No proposal for {name}"
     removed = proposal["removed_services"]
     why = "\n".join(
-        paragraph(f"- {plain(reason['text'], 1_000)} {plain(reason['what_to_do'], 500)}")
+        bullet(f"{plain(reason['text'], 1_000)} {plain(reason['what_to_do'], 500)}")
         for reason in proposal["reasons"]
     )
     text = "\n\n".join(part for part in [
-        paragraph(title),
+        headline(title),
         paragraph(_OPENING[verdict]),
         rows([
             ("Principal", plain(proposal["principal_arn"], 1_000)),
@@ -61,7 +63,7 @@ def proposal_message(
         "Why, and what to do:\n" + why if why else "",
     ] if part) + "\n"  # fmt: skip
     return Message(
-        subject=subject(f"[Pare] {title}"),
+        subject=subject(f"[Pare] {subject_line}"),
         text=text,
         attributes={
             "kind": "proposal",

@@ -103,8 +103,16 @@ NO_GENERATION: Mapping[str, str] = {
     "generation of the account has ended.",
     "PolicyGenerationTimeoutError": "Start the policy workflow again; if the job hangs again, use "
     "a shorter window_days.",
+    "TrailNotSupportedError": "Give Pare an organization trail that Control Tower did not make "
+    "(trail.arn in config/pare.yaml), then deploy and start the policy workflow again.",
     "MemberAccountError": "Deploy PareMember to the account, and check that no SCP denies its "
     "calls.",
+    "ThrottledError": "Start the policy workflow again later: AWS throttled the account's calls "
+    "for minutes on end.",
+    "AwsServiceError": "Start the policy workflow again; if AWS keeps failing, look at the AWS "
+    "Health Dashboard.",
+    "AwsCallError": "Mend what AWS's message names (a missing permission is named in it), then "
+    "start the policy workflow again.",
 }  # fmt: skip
 _GENERIC = "Look at the failed step in the Step Functions console, then start the workflow again."
 
@@ -194,6 +202,7 @@ def build_proposal(
         set(proposal["before"]["services"]) - set(counts(after)["services"])
     )
     proposal["removed_action_count"] = len(granted.actions - after)
+    proposal["coverage"]["unknown_patterns"] = _unknown_patterns(documents)
     proposal["verdict"] = "review"
     proposal["reasons"] = _review_reasons(
         proposal, generation, granted.actions, observed, used, unobservable, catalogue.version
@@ -220,14 +229,22 @@ def with_checks(
 ) -> ProposalJson:
     """Return the proposal with what ValidatePolicy and CheckNoNewAccess said about it.
 
-    An ERROR of validation makes it refused: IAM would not take the policy. A FAIL of the check is a
-    reason to review; AWS answers FAIL also where it cannot decide (facts §1).
+    An ERROR of validation makes it refused, without its documents: IAM would not take the policy. A
+    FAIL of the check is a reason to review; AWS answers FAIL also where it cannot decide (facts
+    §1).
     """
-    reasons = list(proposal["reasons"])
-    verdict = proposal["verdict"]
+    checked = proposal.copy()
+    reasons = checked["reasons"] = list(proposal["reasons"])
     errors = [finding for finding in validation if finding["type"] == "ERROR"]
     if errors:
-        verdict = "refused"
+        checked |= {
+            "verdict": "refused",
+            "documents": [],
+            "evidence": [],
+            "after": None,
+            "removed_services": [],
+            "removed_action_count": 0,
+        }
         reasons.append(_reason(
             "INVALID_POLICY",
             f"ValidatePolicy found an error: {errors[0]['code']}: {errors[0]['details']}",
@@ -240,16 +257,17 @@ def with_checks(
             + (no_new_access["message"] or "AWS gave no explanation"),
             "Compare the named statement with the attached policies before you apply it.",
         ))  # fmt: skip
-    return {
-        **proposal,
-        "verdict": verdict,
-        "reasons": reasons,
-        "coverage": {
-            **proposal["coverage"],
-            "validate_policy": [dict(finding) for finding in validation],
-            "check_no_new_access": dict(no_new_access) if no_new_access is not None else None,
-        },
+    checked["coverage"] = {
+        **proposal["coverage"],
+        "validate_policy": [dict(finding) for finding in validation],
+        "check_no_new_access": dict(no_new_access) if no_new_access is not None else None,
     }
+    return checked
+
+
+def is_checked(proposal: ProposalJson) -> bool:
+    """Return whether ``with_checks`` was here before."""
+    return "validate_policy" in proposal["coverage"]
 
 
 def _reason(code: str, text: str, what_to_do: str) -> Reason:
@@ -350,6 +368,19 @@ def _observed_statements(seen: Mapping[str, set[str]], actions: set[str]) -> lis
         )
         for resources, names in sorted(groups.items())
     ]  # fmt: skip
+
+
+def _unknown_patterns(documents: Iterable[PolicyDocument]) -> list[str]:
+    """Return what Allow statements name and no action of the catalogue matches."""
+    catalogue = load_catalogue()
+    return sorted({
+        pattern
+        for document in documents
+        for statement in document.statements
+        if statement.effect == "Allow"
+        for pattern in statement.actions or ()
+        if not catalogue.expand(pattern)
+    })  # fmt: skip
 
 
 def _from_current(
@@ -464,6 +495,14 @@ def _review_reasons(
             "RESOURCES_WIDENED",
             f"Resource names are not in Access Analyzer's evidence; {', '.join(widened)} became *.",
             "Put the names of the real resources in place of * where you know them.",
+        ))  # fmt: skip
+    if unknown_patterns := proposal["coverage"]["unknown_patterns"]:
+        reasons.append(_reason(
+            "UNKNOWN_ACTIONS",
+            f"Today's policies allow what the catalogue {catalogue_version} does not know: "
+            + _listed(unknown_patterns)
+            + ". Whether it was used is unknown, and it is not in the proposal.",
+            "Add what is needed by hand; look for a spelling mistake in the rest.",
         ))  # fmt: skip
     if unobservable:
         services = sorted({action.partition(":")[0] for action in unobservable})

@@ -11,6 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pytest
+    from botocore.exceptions import ClientError
+
     from local.process import Emulator
 
 MANAGEMENT = "100000000001"
@@ -108,8 +111,9 @@ class Box:
         organization: bool = True,
         bucket: str = BUCKET,
         prefix: str = "",
-    ) -> None:
-        """Write one log file into the trail's bucket, in the folder of its day."""
+        encrypted_with: str | None = None,
+    ) -> str:
+        """Return the key of a new log file in the trail's bucket, in the folder of its day."""
         at = at or NOW - timedelta(days=1)
         organization_part = f"{self.organization_id}/" if organization else ""
         key = (
@@ -117,7 +121,11 @@ class Box:
             f"{account_id}_CloudTrail_{region}_{at:%Y%m%dT%H%MZ}_{next(_numbers):016d}.json.gz"
         )
         body = gzip.compress(json.dumps({"Records": records}).encode())
-        self.client("s3", LOG_ARCHIVE).put_object(Bucket=bucket, Key=key, Body=body)
+        options: dict[str, Any] = {}
+        if encrypted_with is not None:
+            options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": encrypted_with}
+        self.client("s3", LOG_ARCHIVE).put_object(Bucket=bucket, Key=key, Body=body, **options)
+        return key
 
     def start_generation(self, principal_arn: str, access_role: str, **changes: Any) -> str:
         """Return the job id of a policy generation over the last 30 days."""
@@ -195,7 +203,9 @@ def build(emulator: Emulator) -> Box:
 
 def bucket_policy(organization_id: str, bucket: str = BUCKET) -> dict[str, Any]:
     """Return the bucket policy AWS documents for policy generation across accounts (facts §2)."""
-    role = "arn:aws:iam::${aws:PrincipalAccount}:role/service-role/AccessAnalyzerMonitorServiceRole*"
+    role = (
+        "arn:aws:iam::${aws:PrincipalAccount}:role/service-role/AccessAnalyzerMonitorServiceRole*"
+    )
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -244,3 +254,9 @@ def record(
         "managementEvent": True,
         **changes,
     }
+
+
+def member(error: pytest.ExceptionInfo[ClientError], name: str) -> Any:
+    """Return a member of an error's shape, beside code and message."""
+    response: dict[str, Any] = dict(error.value.response)
+    return response[name]

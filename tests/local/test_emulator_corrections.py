@@ -151,9 +151,7 @@ def test_policy_variables_are_replaced_in_resources_and_conditions(box: Box) -> 
 
 
 def test_the_owner_of_a_bucket_is_the_resource_account(box: Box) -> None:
-    foreign = bucket_of(
-        box, LOG_ARCHIVE, {"Principal": {"AWS": f"arn:aws:iam::{WORKLOAD}:root"}}
-    )
+    foreign = bucket_of(box, LOG_ARCHIVE, {"Principal": {"AWS": f"arn:aws:iam::{WORKLOAD}:root"}})
     condition = {"StringEquals": {"aws:ResourceAccount": WORKLOAD}}
     role = box.role(unique("home"), allow("s3:GetObject", Condition=condition))
 

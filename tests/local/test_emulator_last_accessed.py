@@ -171,9 +171,9 @@ def test_a_group_and_a_policy_report_on_the_principals_behind_them(box: Box) -> 
     user_arn = iam.create_user(UserName=user)["User"]["Arn"]
     group_arn = iam.create_group(GroupName=group)["Group"]["Arn"]
     iam.add_user_to_group(UserName=user, GroupName=group)
-    policy = iam.create_policy(
-        PolicyName=unique("sqs"), PolicyDocument=json.dumps(allow("sqs:*"))
-    )["Policy"]["Arn"]
+    policy = iam.create_policy(PolicyName=unique("sqs"), PolicyDocument=json.dumps(allow("sqs:*")))[
+        "Policy"
+    ]["Arn"]
     role_name = unique("worker")
     role = box.role(role_name)
     iam.attach_role_policy(RoleName=role_name, PolicyArn=policy)
@@ -224,7 +224,9 @@ def test_a_running_job_has_no_completion_date(box: Box, settings: Emulator) -> N
     settings.control("settings", {"last_accessed_delay_seconds": 30})
     role = box.role(unique("app"), allow("s3:*"))
     iam = box.client("iam")
-    job_id = iam.generate_service_last_accessed_details(Arn=role, Granularity="ACTION_LEVEL")["JobId"]
+    job_id = iam.generate_service_last_accessed_details(Arn=role, Granularity="ACTION_LEVEL")[
+        "JobId"
+    ]
 
     answer = iam.get_service_last_accessed_details(JobId=job_id)
 

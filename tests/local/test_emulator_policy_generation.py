@@ -21,6 +21,7 @@ from tests.local.emulator_fixtures import (
     WORKLOAD,
     allow,
     bucket_policy,
+    member,
     record,
     trusts,
     unique,
@@ -278,9 +279,7 @@ def test_properties_are_there_while_the_job_runs(
     assert box.finished(job_id)["jobDetails"]["status"] == "SUCCEEDED"
 
 
-def test_one_job_at_a_time_in_each_region(
-    box: Box, access_role: str, settings: Emulator
-) -> None:
+def test_one_job_at_a_time_in_each_region(box: Box, access_role: str, settings: Emulator) -> None:
     settings.control("settings", {"job_delay_seconds": 60})
     role = box.role(unique("app"))
     job_id = box.start_generation(role, access_role)
@@ -356,7 +355,7 @@ def test_the_same_client_token_gives_the_same_job(box: Box, access_role: str) ->
 
     assert first == second
     assert refused(error) == ("ConflictException", 409)
-    assert error.value.response["resourceId"] == first
+    assert member(error, "resourceId") == first
     box.finished(first)
 
 
@@ -377,9 +376,7 @@ def test_jobs_are_listed_newest_first_by_principal_and_page(box: Box, access_rol
     assert "nextToken" not in rest
 
 
-def test_a_job_is_visible_for_seven_days(
-    box: Box, access_role: str, settings: Emulator
-) -> None:
+def test_a_job_is_visible_for_seven_days(box: Box, access_role: str, settings: Emulator) -> None:
     role = box.role(unique("app"))
     job_id = box.start_generation(role, access_role)
     box.finished(job_id)
@@ -399,8 +396,8 @@ def test_an_unknown_job_is_a_validation_error_naming_the_field(box: Box) -> None
         client.get_generated_policy(jobId="00000000-0000-0000-0000-000000000000")
 
     assert refused(error) == ("ValidationException", 400)
-    assert error.value.response["reason"] == "fieldValidationFailed"
-    assert error.value.response["fieldList"][0]["name"] == "jobId"
+    assert member(error, "reason") == "fieldValidationFailed"
+    assert member(error, "fieldList")[0]["name"] == "jobId"
 
 
 @pytest.mark.parametrize(
@@ -420,7 +417,7 @@ def test_a_wrong_window_or_trail_list_is_refused(
         box.start_generation(role, access_role, **changes)
 
     assert refused(error) == ("ValidationException", 400)
-    assert error.value.response["fieldList"][0]["name"].endswith(field)
+    assert member(error, "fieldList")[0]["name"].endswith(field)
 
 
 def test_a_principal_must_exist_in_the_callers_account(box: Box, access_role: str) -> None:
@@ -580,9 +577,7 @@ def test_the_caller_must_be_allowed_to_pass_the_access_role_to_access_analyzer(
 
     with pytest.raises(ClientError) as error:
         box.start_generation(role, access_role, client=caller("ec2.amazonaws.com"))
-    job_id = box.start_generation(
-        role, access_role, client=caller("access-analyzer.amazonaws.com")
-    )
+    job_id = box.start_generation(role, access_role, client=caller("access-analyzer.amazonaws.com"))
 
     assert refused(error) == ("AccessDeniedException", 403)
     assert f"iam:PassRole on resource: {access_role}" in str(error.value)

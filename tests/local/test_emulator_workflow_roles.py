@@ -6,6 +6,7 @@ import io
 import json
 import time
 import zipfile
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -53,9 +54,7 @@ def workflow_role(box: Box, *actions: str, resource: str | list[str] = "*") -> s
     return box.role(unique("workflow"), policy, trust=trusts(service="states.amazonaws.com"))
 
 
-def fails_without(
-    box: Box, states: dict[str, Any], action: str, resource: str, error: str
-) -> None:
+def fails_without(box: Box, states: dict[str, Any], action: str, resource: str, error: str) -> None:
     """Assert that the states need the action on the resource and fail with the error otherwise."""
     powerless = run(box, workflow_role(box, "sts:GetCallerIdentity"), states)
     assert powerless["status"] == "FAILED"
@@ -125,9 +124,7 @@ def test_sending_a_message_and_an_event_need_their_actions(box: Box) -> None:
         queue["Attributes"]["QueueArn"],
         "SQS.AmazonSQSException",
     )
-    fails_without(
-        box, events, "events:PutEvents", bus, "EventBridge.AmazonEventBridgeException"
-    )
+    fails_without(box, events, "events:PutEvents", bus, "EventBridge.AmazonEventBridgeException")
 
 
 def function(box: Box) -> str:
@@ -255,17 +252,24 @@ def test_a_role_that_does_not_trust_step_functions_runs_nothing(box: Box, table:
 # Rules and schedules
 
 
-def queue(box: Box, *, open_to_events: bool = True) -> tuple[str, str]:
-    """The URL and ARN of a new queue."""
+def queue(
+    box: Box,
+    *,
+    open_to_events: bool = True,
+    service: str = "events.amazonaws.com",
+    key: str | None = None,
+) -> tuple[str, str]:
+    """The URL and ARN of a new queue, perhaps encrypted, perhaps open to a service."""
     sqs = box.client("sqs")
-    url = sqs.create_queue(QueueName=unique("queue"))["QueueUrl"]
+    attributes = {} if key is None else {"KmsMasterKeyId": key}
+    url = sqs.create_queue(QueueName=unique("queue"), Attributes=attributes)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
         "QueueArn"
     ]
     if open_to_events:
         statement = {
             "Effect": "Allow",
-            "Principal": {"Service": "events.amazonaws.com"},
+            "Principal": {"Service": service},
             "Action": "sqs:SendMessage",
             "Resource": arn,
         }
@@ -381,3 +385,59 @@ def test_a_schedule_needs_a_role_that_may_start_its_target(box: Box) -> None:
 
     assert [m["Body"] for m in messages(box, started, SECONDS)] == ["started"]
     assert len(messages(box, dead_url, SECONDS)) == 1
+
+
+def test_a_schedules_input_carries_the_scheduled_time(box: Box) -> None:
+    url, arn = queue(box)
+    role = box.role(
+        unique("schedule"),
+        allow("sqs:SendMessage", resource=arn),
+        trust=trusts(service="scheduler.amazonaws.com"),
+    )
+    box.client("scheduler").create_schedule(
+        Name=unique("schedule"),
+        ScheduleExpression="at(2020-01-01T00:00:00)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={
+            "Arn": arn,
+            "RoleArn": role,
+            "Input": json.dumps({"at": "<aws.scheduler.scheduled-time>"}),
+        },
+    )
+
+    body = json.loads(messages(box, url, SECONDS)[0]["Body"])
+
+    assert datetime.fromisoformat(body["at"]).tzinfo is not None
+
+
+def test_what_a_schedule_starts_reaches_a_queue_that_demands_tls(box: Box) -> None:
+    url, arn = queue(box, service="sns.amazonaws.com")
+    sqs, sns = box.client("sqs"), box.client("sns")
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]
+    policy = json.loads(found["Policy"])
+    tls = {"Bool": {"aws:SecureTransport": "false"}}
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": arn}
+    policy["Statement"].append({**deny, "Condition": tls})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    topic = sns.create_topic(Name=unique("topic"))["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    states = task("arn:aws:states:::sns:publish", {"TopicArn": topic, "Message": "hello"})
+    machine = box.client("stepfunctions").create_state_machine(
+        name=unique("machine"),
+        roleArn=workflow_role(box, "sns:Publish"),
+        definition=json.dumps({"StartAt": "Do", "States": states}),
+    )["stateMachineArn"]
+    role = box.role(
+        unique("schedule"),
+        allow("states:StartExecution"),
+        trust=trusts(service="scheduler.amazonaws.com"),
+    )
+
+    box.client("scheduler").create_schedule(
+        Name=unique("schedule"),
+        ScheduleExpression="at(2020-01-01T00:00:00)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"Arn": machine, "RoleArn": role},
+    )
+
+    assert len(messages(box, url, SECONDS)) == 1

@@ -66,6 +66,14 @@ def test_the_accounts_are_in_one_organization_in_their_units(seeded: Seeded) -> 
     assert unit["OrganizationalUnit"]["Name"] == "Workloads"
 
 
+def test_workloads_have_the_service_control_policy_the_trail_tells_of(seeded: Seeded) -> None:
+    client = seeded.emulator.client("organizations", "100000000001")
+    policies = client.list_policies(Filter="SERVICE_CONTROL_POLICY")["Policies"]
+    (found,) = (policy for policy in policies if policy["Name"] == "KeepTables")
+    targets = client.list_targets_for_policy(PolicyId=found["Id"])["Targets"]
+    assert [target["Name"] for target in targets] == ["Workloads"]
+
+
 def test_the_hub_is_delegated_administrator(seeded: Seeded) -> None:
     client = seeded.emulator.client("organizations", "100000000001")
     services = client.list_delegated_services_for_account(AccountId="200000000002")

@@ -7,18 +7,29 @@ import json
 import re
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from moto.iam.aws_managed_policies import aws_managed_policies_data
 
 from local.emulator.catalogue import actions_of
-from local.organization import SEED_FOLDER, Organization, SeedError, read_organization
+from local.organization import (
+    SEED_FOLDER,
+    Organization,
+    Role,
+    SeedError,
+    User,
+    read_organization,
+)
 from local.trail_generator import GeneratedTrail, LogFile, Usage, delivery_time, generate
 from pare.clock import parse_time
 from pare.policy.catalogue import load_catalogue
+from pare.policy.document import parse
+from pare.policy.grants import granted_actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -346,6 +357,83 @@ def test_every_listed_operation_happens(
             operation = habit.get("operation", name) if isinstance(habit, dict) else name
             event = templates[operation].get("event") or operation.partition(":")[2]
             assert (arn, event) in happened
+
+
+# What is recorded as allowed is granted, and what is recorded as refused is not.
+
+
+def own_policies(organization: Organization, principal: Role | User) -> list[dict[str, Any]]:
+    """Return a principal's identity-based policies, AWS's own as moto knows them."""
+    account = organization.account(principal.account_id)
+    holders: list[Any] = [principal]
+    if isinstance(principal, User):
+        holders += [group for group in account.groups if group.name in principal.groups]
+    customer_managed = {
+        f"arn:aws:iam::{account.account_id}:policy{policy.path}{policy.name}": policy.document
+        for policy in account.policies
+    }
+    found: list[dict[str, Any]] = []
+    for holder in holders:
+        found += holder.inline_policies.values()
+        for arn in holder.managed_policy_arns:
+            if arn in customer_managed:
+                found.append(dict(customer_managed[arn]))
+            else:
+                found.append(aws_managed()[arn.rpartition("/")[2]]["Document"])
+    return found
+
+
+@cache
+def aws_managed() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(aws_managed_policies_data)
+    return found
+
+
+def test_calls_are_allowed_and_refused_as_the_policies_say(
+    trail: GeneratedTrail, records: list[dict[str, Any]], organization: Organization
+) -> None:
+    account = organization.account("shop-prod")
+    boundary = parse(dict(account.policies[0].document))
+    refusals = {(issuer_arn(r), r["eventName"]): r["errorMessage"] for r in records if is_denied(r)}
+    free = {"sts:GetCallerIdentity"}  # needs no permission
+    for principal in organization.principals():
+        if isinstance(principal, Role) and principal.service_linked:
+            continue
+        documents = [parse(document) for document in own_policies(organization, principal)]
+        granted = granted_actions(documents).actions
+        bounded = granted & granted_actions([boundary]).actions
+        for use in trail.usage:
+            if use.principal_arn != principal.arn or use.action is None or use.action in free:
+                continue
+            if not use.is_denied:
+                assert use.action in (bounded if principal.boundary_arn else granted), use
+                continue
+            message = refusals[principal.arn, use.action.partition(":")[2]]
+            if "no identity-based policy" in message:
+                assert use.action not in granted, use
+            elif "no permissions boundary" in message:
+                assert principal.boundary_arn is not None
+                assert use.action in granted - bounded, use
+            else:
+                (policy,) = organization.service_control_policies
+                assert "service control policy" in message
+                assert account.organizational_unit in policy.units
+                assert use.action in granted_actions([parse(dict(policy.document))]).denied
+
+
+def test_roles_are_assumed_by_those_they_trust(organization: Organization) -> None:
+    behaviour = yaml.safe_load((SEED_FOLDER / "behaviour.yaml").read_text())
+    for table in behaviour["principals"]:
+        role = organization.principal(table["principal"])
+        by = table["session"].get("by")
+        if not isinstance(role, Role) or by is None:
+            continue
+        trust = json.dumps(dict(role.trust))
+        if table["session"]["kind"] == "role":
+            caller = organization.principal(by)
+            assert caller.arn in trust or f"::{caller.account_id}:root" in trust
+        else:
+            assert by in trust
 
 
 # What real delivered files look like.

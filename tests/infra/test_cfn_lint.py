@@ -1,0 +1,96 @@
+"""cfn-lint accepts every template, in every partition."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cfnlint import api
+from cfnlint.config import ManualArgs
+from cfnlint.helpers import REGIONS
+
+from tests.infra.synthesis import PARTITIONS, STACKS
+
+if TYPE_CHECKING:
+    from tests.infra.synthesis import Synthesis, Template
+
+# Warnings that stand, each with the reason. One that no longer occurs fails the test below.
+EXPLAINED = {
+    "W3005": "CDK lists what a resource refers to under DependsOn as well: redundant, and right.",
+    "W6001": "Whoever looks for Pare looks at the outputs of one stack; the tables are in another.",
+}
+# Informational rules that say something about permissions; the rest is about style.
+INFORMATIONAL = ["I3510"]
+
+
+def lint(text: str, regions: list[str]) -> list[Any]:
+    """Return what cfn-lint finds, as it would be printed."""
+    arguments = ManualArgs(regions=regions, include_checks=INFORMATIONAL)
+    return list(api.lint(text, config=arguments))
+
+
+def regions_of(partition: str) -> list[str]:
+    """Return every Region of a partition that cfn-lint knows; PareMember may go anywhere."""
+    prefix = {"aws-us-gov": "us-gov-", "aws-cn": "cn-"}.get(partition)
+    return [
+        region
+        for region in REGIONS
+        if (region.startswith(prefix) if prefix else not region.startswith(("us-gov-", "cn-")))
+    ]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_template_passes_in_every_partition(anywhere: Synthesis, stack: str) -> None:
+    home = anywhere.settings.home_region
+    partition = next(name for name, regions in PARTITIONS.items() if home in regions)
+    regions = regions_of(partition) if stack == "PareMember" else [home]
+    assert home in regions
+    found = [str(each) for each in lint(anywhere.text(stack), regions)]
+    unexplained = [each for each in found if each[1:].partition(":")[0] not in EXPLAINED]
+    assert unexplained == []
+
+
+def test_every_explained_warning_still_occurs(synthesis: Synthesis) -> None:
+    found = {
+        each.rule.id
+        for stack in STACKS
+        for each in lint(synthesis.text(stack), [synthesis.settings.home_region])
+    }
+    assert found == set(EXPLAINED)
+
+
+def test_every_state_machine_has_the_shape_the_states_language_wants(synthesis: Synthesis) -> None:
+    assert structure_faults(with_definitions(synthesis.pipeline)) == []
+
+
+def test_a_fault_in_a_state_machine_is_found(synthesis: Synthesis) -> None:
+    # cfn-lint looks into a definition only if it is written out.
+    body = with_definitions(synthesis.pipeline)
+    machine = next(
+        each for each in body["Resources"].values() if each["Type"].endswith("::StateMachine")
+    )
+    next(iter(machine["Properties"]["Definition"]["States"].values()))["Retri"] = []
+    assert len(structure_faults(body)) == 1
+
+
+def with_definitions(template: Template) -> dict[str, Any]:
+    """Return a template whose state machines are written out as objects."""
+    body = copy.deepcopy(template.body)
+    arn = r"arn:aws:lambda:us-east-1:222222222222:function:\1"
+    definitions = {
+        name: json.loads(re.sub(r"<(\w+)(\.Arn)?>", arn, json.dumps(definition)))
+        for name, definition in template.state_machines().items()
+    }
+    for logical_id, resource in body["Resources"].items():
+        if resource["Type"] == "AWS::StepFunctions::StateMachine":
+            del resource["Properties"]["DefinitionString"]
+            name = next(each for each in definitions if logical_id.startswith(each))
+            resource["Properties"]["Definition"] = definitions[name]
+    return body
+
+
+def structure_faults(body: dict[str, Any]) -> list[str]:
+    return [str(each) for each in lint(json.dumps(body), ["us-east-1"]) if each.rule.id[0] == "E"]

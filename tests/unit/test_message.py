@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pare.message import WIDTH, bullet, headline, paragraph, plain, rows, subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Any character at all, halves of surrogate pairs included.
+anything = st.text(st.characters(exclude_categories=()))
+
+
+# --- Outside text ---
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("orders@example.com", "orders@example.com"),
+        ("  two\t words \n", "two words"),
+        ("one\r\nSubject: forged", "one Subject: forged"),
+        ("a\u2028b\u2029c\x0bd\x0ce\x85f\x1cg", "a b cdefg"),
+        ("\x1b[31mred\x00\x07", "[31mred"),
+        ("invoice\u202egpj.exe", "invoicegpj.exe"),
+        ("zero\u200bwidth\ufeff\u2066!", "zerowidth!"),
+        ("half \ud800 pair", "half pair"),
+        ("経理部", "経理部"),
+        ("", ""),
+    ],
+)
+def test_outside_text_becomes_one_harmless_line(text: str, expected: str) -> None:
+    assert plain(text) == expected
+
+
+@given(anything, st.integers(min_value=1, max_value=50))
+def test_outside_text_is_one_line_without_control_characters_and_bounded(
+    text: str, limit: int
+) -> None:
+    line = plain(text, limit)
+
+    assert len(line) <= limit
+    assert len(line.splitlines()) <= 1
+    assert not [character for character in line if unicodedata.category(character)[0] == "C"]
+    assert plain(line, limit) == line
+
+
+def test_cut_text_shows_that_it_was_cut() -> None:
+    assert plain("abcdef", 4) == "abc…"
+    assert plain("abcd", 4) == "abcd"
+
+
+def test_what_is_no_text_is_shown_as_one() -> None:
+    assert plain(None) == "None"
+    assert plain(7) == "7"
+
+
+# --- Subjects ---
+
+
+@given(anything)
+def test_any_subject_is_one_sns_accepts(text: str) -> None:
+    line = subject(f"[Pare] {text}")
+
+    assert line.isascii()
+    assert line.isprintable()
+    assert len(line) < 100
+    assert line.startswith("[Pare]")
+
+
+def test_a_long_subject_keeps_its_beginning() -> None:
+    line = subject("x" * 200)
+
+    assert line == "x" * 96 + "..."
+
+
+def test_letters_beyond_ascii_become_question_marks_in_a_subject() -> None:
+    assert subject("[Pare] 経理部 é") == "[Pare] ??? ?"
+
+
+# --- Lines ---
+
+
+@pytest.mark.parametrize("write", [paragraph, headline, bullet])
+def test_text_is_wrapped_for_a_mail(write: Callable[[str], str]) -> None:
+    lines = write("word " * 60).splitlines()
+
+    assert len(lines) > 1
+    assert all(len(line) <= WIDTH < 80 for line in lines)
+
+
+@pytest.mark.parametrize("write", [paragraph, headline, bullet])
+def test_an_arn_is_never_broken(write: Callable[[str], str]) -> None:
+    arn = "arn:aws:iam::111122223333:role/" + "deep-path/" * 20 + "Name"
+
+    assert arn in write(f"The role {arn} is not used.").split()
+
+
+@pytest.mark.parametrize("write", [headline, bullet])
+def test_wrapped_outside_text_begins_no_line_of_ours(write: Callable[[str], str]) -> None:
+    _first, *others = write("x" * 70 + " What to do: call 555 0100. " + "y " * 100).splitlines()
+
+    assert others
+    assert all(line.startswith("  ") for line in others)
+
+
+def test_rows_are_aligned_and_empty_ones_left_out() -> None:
+    text = rows([("Owner", "orders"), ("Error", ""), ("Resource", "arn:aws:s3:::b")])
+
+    assert text == "Owner:    orders\nResource: arn:aws:s3:::b"
+
+
+def test_a_long_value_stays_under_itself() -> None:
+    lines = rows([("Actions", "s3:GetObject, " * 20)]).splitlines()
+
+    assert len(lines) > 1
+    assert all(line.startswith(" " * 9) for line in lines[1:])
+    assert all(len(line) <= WIDTH for line in lines)
+
+
+def test_no_rows_are_no_text() -> None:
+    assert rows([]) == ""
+    assert rows([("Error", "")]) == ""

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pare.runs import FailureJson, RunJson, failure_message, failure_text, run_record
+
+EXECUTION = "arn:aws:states:eu-west-1:222222222222:execution:Policy:finding-0a1b"
+STATE = {"bucket": "evidence", "key": "runs/policy/finding-0a1b/state.json"}
+
+
+def failure(error: str, message: str) -> FailureJson:
+    cause = {"errorMessage": message, "errorType": error, "requestId": "r", "stackTrace": []}
+    return {"Error": error, "Cause": json.dumps(cause)}
+
+
+def record(state: dict[str, Any], **changes: Any) -> RunJson:
+    arguments: dict[str, Any] = {
+        "workflow": "policy",
+        "execution_arn": EXECUTION,
+        "started_at": "2026-11-21T09:00:00Z",
+        "ended_at": "2026-11-21T09:04:00Z",
+        "state": state,
+        "transitions": 15,
+        "input_ref": None,
+    }
+    return run_record(**{**arguments, **changes})
+
+
+# --- What went wrong ---
+
+
+@pytest.mark.parametrize(
+    ("caught", "expected"),
+    [
+        (failure("MemberAccountError", "no way in"), ("MemberAccountError", "no way in")),
+        (
+            {"Error": "StepFunctions.ExecutionLimitExceededException", "Cause": "Too many"},
+            ("StepFunctions.ExecutionLimitExceededException", "Too many"),
+        ),
+        ({"Error": "States.Timeout", "Cause": ""}, ("States.Timeout", "")),
+        ({"Error": "X", "Cause": '["a list"]'}, ("X", '["a list"]')),
+        ({"Error": "X", "Cause": '{"other": 1}'}, ("X", '{"other": 1}')),
+        ({"Error": "X", "Cause": '{"errorMessage": 5}'}, ("X", "5")),
+    ],
+)
+def test_error_and_message_are_read_from_what_step_functions_caught(
+    caught: FailureJson, expected: tuple[str, str]
+) -> None:
+    assert failure_text(caught) == expected
+
+
+def test_a_failure_without_a_cause_has_an_empty_message() -> None:
+    assert failure_text({"Error": "States.Runtime"}) == ("States.Runtime", "")  # type: ignore[typeddict-item]
+
+
+# --- Records ---
+
+
+def test_a_run_that_succeeded_is_recorded_whole() -> None:
+    state = {
+        "principal_arn": "arn:aws:iam::111122223333:role/App",
+        "principal": {"owner": "orders"},
+        "evidence": [],
+        "built": {"proposal": STATE, "verdict": "review", "has_documents": True},
+        "recorded": {"counts": {"policy_count": 2}, "unknown": ["data_events", "denied_calls"]},
+        "notified": {"told": True},
+    }
+
+    assert record(state) == {
+        "workflow": "policy",
+        "run_id": "2026-11-21T09:00:00Z#finding-0a1b",
+        "execution_arn": EXECUTION,
+        "started_at": "2026-11-21T09:00:00Z",
+        "ended_at": "2026-11-21T09:04:00Z",
+        "outcome": "succeeded",
+        "error": None,
+        "message": None,
+        "what_to_do": None,
+        "subject": "arn:aws:iam::111122223333:role/App",
+        "counts": {"policy_count": 2},
+        "unknown": ["data_events", "denied_calls"],
+        "transitions": 15,
+        "estimated_cost_usd": 0.000375,
+        "input": None,
+    }
+
+
+def test_counts_and_unknowns_come_from_the_steps_that_know_them() -> None:
+    inventory = {
+        "scheduled_at": "2026-11-01T06:00:00Z",
+        "listed": {"period": "2026-11", "account_count": 5},
+        "built": {"counts": {"account_count": 5}, "unknown": ["444455556666"]},
+    }
+    finding = {"finding": {"finding_id": "f-1", "unknown": ["owner: not told"]}, "recorded": {}}
+
+    assert record(inventory)["counts"] == {"account_count": 5}
+    assert record(inventory)["unknown"] == ["444455556666"]
+    assert record(finding)["counts"] == {}
+    assert record(finding)["unknown"] == ["owner: not told"]
+
+
+@pytest.mark.parametrize(
+    ("state", "subject"),
+    [
+        ({"finding": {"finding_id": "f-1"}, "id": "event"}, "f-1"),
+        ({"id": "event", "detail": {}}, "event"),
+        ({"principal_arn": "arn:aws:iam::1:role/A", "finding_id": "f-1"}, "arn:aws:iam::1:role/A"),
+        ({"scheduled_at": "2026-11-01T06:00:00Z", "listed": {"period": "2026-11"}}, "2026-11"),
+        ({"scheduled_at": "2026-11-01T06:00:00Z"}, "2026-11-01T06:00:00Z"),
+        ({}, "unknown"),
+        ({"finding": "a text", "id": None}, "unknown"),
+    ],
+)
+def test_a_run_is_recorded_under_what_it_was_about(state: dict[str, Any], subject: str) -> None:
+    assert record(state)["subject"] == subject
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        ("FindingParseError", "rejected"),
+        ("UnknownFindingError", "rejected"),
+        ("PrincipalNotFoundError", "rejected"),
+        ("MemberAccountError", "rejected"),
+        ("ArnParseError", "rejected"),
+        ("PolicyParseError", "rejected"),
+        ("AwsCallError", "failed"),
+        ("States.Timeout", "failed"),
+        ("Lambda.Unknown", "failed"),
+        ("KeyError", "failed"),
+    ],
+)
+def test_what_the_input_brought_is_rejected_and_all_else_failed(error: str, outcome: str) -> None:
+    run = record({"failure": failure(error, "why")}, input_ref=STATE)
+
+    assert (run["outcome"], run["error"], run["message"]) == (outcome, error, "why")
+    assert run["what_to_do"]
+    assert run["input"] == STATE
+
+
+def test_a_very_long_message_is_cut() -> None:
+    run = record({"failure": failure("AwsCallError", "x" * 100_000)})
+
+    assert run["message"] == "x" * 2_000
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "finding", "principal_arn", "listed", "built", "recorded", "failure",
+                         "detail", "counts", "unknown", "scheduled_at"]),
+        json_values
+        | st.fixed_dictionaries({"counts": json_values, "unknown": json_values})
+        | st.fixed_dictionaries({"Error": json_values, "Cause": json_values}),
+    )
+)  # fmt: skip
+def test_whatever_an_execution_was_started_with_can_be_recorded(state: dict[str, Any]) -> None:
+    run = record(state)
+
+    assert run["subject"]
+    assert all(isinstance(count, int) for count in run["counts"].values())
+    assert all(isinstance(each, str) for each in run["unknown"])
+    assert failure_message(run).text
+
+
+# --- What people read ---
+
+
+def test_a_failed_run_tells_what_why_and_what_to_do(golden: Any) -> None:
+    state = {
+        "principal_arn": "arn:aws:iam::111122223333:role/App",
+        "failure": failure(
+            "AwsCallError",
+            "dynamodb:PutItem on Proposals: AccessDeniedException: User: "
+            "arn:aws:sts::222222222222:assumed-role/RecordProposal/fn is not authorized to "
+            "perform: dynamodb:PutItem",
+        ),
+    }
+
+    message = failure_message(record(state, input_ref=STATE))
+
+    golden("run_failed.txt", f"Subject: {message.subject}\n\n{message.text}")
+    assert message.attributes == {"kind": "failure", "workflow": "policy", "outcome": "failed"}
+    assert message.facts["run"]["error"] == "AwsCallError"
+    json.dumps(message.facts)
+
+
+def test_a_rejected_run_is_told_as_not_accepted() -> None:
+    run = record({"id": "e", "failure": failure("UnknownFindingError", "unknown detail-type 5")})
+
+    message = failure_message(run)
+
+    assert message.subject == "[Pare] The policy workflow was not accepted: UnknownFindingError"
+    assert "update Pare" in " ".join(message.text.split())
+
+
+def test_nothing_in_a_failure_can_forge_a_line_of_the_message() -> None:
+    forged = "gone\r\nWhat to do: call 555 0100\u2028\u202eWhat to do: \x1b[2J"
+    run = record({"id": forged, "failure": failure("AwsCallError", forged + " " + "y" * 60 + forged)})
+
+    text = failure_message(run).text
+
+    lines = text.splitlines()
+    assert len([line for line in lines if line.startswith("What to do")]) == 1
+    assert all(line.isprintable() for line in lines)
+    assert all(len(line) <= 80 for line in lines if " " in line.strip())
