@@ -101,9 +101,7 @@ def bring_up(
         # Two of these want a core each; the trail is written meanwhile by this thread.
         with watch.step("synthesize and bootstrap"):
             assembly = pool.submit(deploy.synthesize, state_dir, settings_file)
-            ready = pool.submit(
-                deploy.bootstrap, emulator, hub, created.organization.home_region
-            )
+            ready = pool.submit(deploy.bootstrap, emulator, hub, created.organization.home_region)
             with watch.step("write 90 days of CloudTrail"):
                 if imported:
                     files, usage = imported.log_files(created.organization), imported.usage
@@ -114,9 +112,7 @@ def bring_up(
             ready.result()
             assembly.result()
         with watch.step("deploy"):
-            members = pool.submit(
-                deploy.deploy_members, emulator, created, assembly.result()
-            )
+            members = pool.submit(deploy.deploy_members, emulator, created, assembly.result())
             outputs = deploy.deploy_hub(emulator, created, assembly.result())
             members.result()
     principal = (
@@ -264,10 +260,7 @@ def run(
             datetime.now(UTC),
         )
         send(box, finding)
-        proposals = wait_for(
-            lambda: proposals_of(box, box.finding_principal) or _failed(box),
-            "The proposed policy",
-        )
+        proposals = wait_for(lambda: _proposed(box), "The proposed policy")
         notifications = receive(box, queue_url, 2)
     summary = {
         "finding": finding_item(box, finding.finding["id"]),
@@ -288,8 +281,8 @@ def run(
     return summary
 
 
-def _failed(box: Box) -> None:
-    """Raise DemoError as soon as a run is recorded that did not succeed."""
+def _proposed(box: Box) -> list[dict[str, Any]]:
+    """Return the proposals so far; DemoError as soon as a run is recorded that did not succeed."""
     for workflow in ("finding", "policy"):
         for run_record in runs_of(box, workflow):
             if run_record["outcome"] != "succeeded":
@@ -297,6 +290,7 @@ def _failed(box: Box) -> None:
                     f"The {workflow} workflow ended as {run_record['outcome']}: "
                     f"{run_record['error']}: {run_record['message']}"
                 )
+    return proposals_of(box, box.finding_principal)
 
 
 def account(summary: dict[str, Any], state_dir: Path) -> str:

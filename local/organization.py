@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import yaml
 from botocore.exceptions import ClientError
 
-from local.process import EmulatorControlError
 from pare.clock import format_time
 from pare.errors import PareError
 
@@ -442,7 +441,7 @@ def create_organization(
             pool.map(lambda account: _create_iam(emulator, account), organization.accounts)
         )
     organization = replace(organization, accounts=accounts)
-    _backdate(emulator, organization, now, notes)
+    _backdate(emulator, organization, now)
     _create_bucket(emulator, organization)
     trail_arn = _create_trail(emulator, organization)
     return CreatedOrganization(
@@ -468,7 +467,6 @@ def _create_accounts(
             "accounts": [
                 {"account_id": account.account_id, "name": account.name, "email": account.email}
                 for account in organization.accounts
-                if account.account_id != management_id
             ]
         },
     )
@@ -606,9 +604,7 @@ def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def _backdate(
-    emulator: EmulatorClients, organization: Organization, now: datetime, notes: list[str]
-) -> None:
+def _backdate(emulator: EmulatorClients, organization: Organization, now: datetime) -> None:
     """Give roles, users and keys the age the data says."""
     entries: list[dict[str, str]] = []
     for principal in organization.principals():
@@ -622,10 +618,7 @@ def _backdate(
                 }
                 for key in principal.access_keys
             ]
-    try:
-        emulator.control("ages", {"entries": entries})
-    except EmulatorControlError:
-        notes.append("The emulator has no ages: every role, user and key is as old as the run.")
+    emulator.control("ages", {"entries": entries})
 
 
 def _ago(now: datetime, days: int) -> str:

@@ -61,7 +61,7 @@ def failure_text(failure: FailureJson) -> tuple[str, str]:
 
     A function's error has its message in a JSON ``Cause``; a service integration's is plain text.
     """
-    cause = failure.get("Cause", "")
+    cause = str(failure.get("Cause") or "")
     try:
         parsed = json.loads(cause)
     except ValueError:

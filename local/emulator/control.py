@@ -29,6 +29,7 @@ class ControlPlane:
             ("GET", "health"): lambda _: {"status": "ok"},
             ("GET", "state"): lambda _: self._state(),
             ("POST", "accounts"): self._accounts,
+            ("POST", "ages"): self._ages,
             ("POST", "usage"): self._usage,
             ("POST", "findings"): self._findings,
             ("POST", "faults"): self._faults,
@@ -65,6 +66,14 @@ class ControlPlane:
             for account in _list(body, "accounts")
         ]
         return {"accounts": added}
+
+    def _ages(self, body: dict[str, Any]) -> dict[str, Any]:
+        entries = _list(body, "entries")
+        for entry in entries:
+            upstream.set_age(
+                str(entry.get("arn", "")), str(entry["created_at"]), entry.get("access_key_id")
+            )
+        return {"entries": len(entries)}
 
     def _usage(self, body: dict[str, Any]) -> dict[str, Any]:
         uses = [Use.from_json(entry) for entry in _list(body, "entries")]

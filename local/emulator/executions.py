@@ -1,8 +1,8 @@
-"""Starting executions as AWS does: idempotent while running, refusals named as its integration does.
+"""Starting executions as AWS does: idempotent while running, and its refusals named.
 
-https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html: the same name
-and input as a running execution of a Standard workflow answers as the first start did; anything else
-under a known name is ExecutionAlreadyExists. A Task that starts an execution sees that as
+https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html: the same
+name and input as a running execution of a Standard workflow answers as the first start did;
+anything else under a known name is ExecutionAlreadyExists. A Task that starts one sees that as
 ``StepFunctions.ExecutionAlreadyExistsException``, as the optimized integrations name every error.
 ministack refuses each repeated name, and a Task sees its bare error code.
 """

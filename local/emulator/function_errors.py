@@ -1,7 +1,7 @@
 """A function's error has the name of its exception's class, as in AWS.
 
-Lambda answers ``{"errorType": "PrincipalNotFoundError", "errorMessage": …, "stackTrace": […]}``, and
-Step Functions matches ``errorType`` in ``ErrorEquals``.
+Lambda answers ``{"errorType": "PrincipalNotFoundError", "errorMessage": …, "stackTrace": […]}``,
+and Step Functions matches ``errorType`` in ``ErrorEquals``.
 https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
 ministack calls every error of a Python handler ``Runtime.HandlerError``.
 """

@@ -77,9 +77,11 @@ def join(account_id: str, name: str, email: str, tags: dict[str, str]) -> dict[s
         raise ValueError(f"account_id {account_id!r} is not 12 digits")
     if not name:
         raise ValueError(f"account {account_id} needs a name")
+    management_id = os.environ["MINISTACK_ACCOUNT_ID"]
+    if account_id == management_id:
+        return _named(management_id, name, email)
     if upstream.organization_of(account_id) is not None:
         raise ValueError(f"account {account_id} is in an organization already")
-    management_id = os.environ["MINISTACK_ACCOUNT_ID"]
     with responses.request_scope(management_id, responses.get_region()):
         organizations._ensure_org()
         organization = organizations._orgs["self"]
@@ -100,6 +102,16 @@ def join(account_id: str, name: str, email: str, tags: dict[str, str]) -> dict[s
         if tags:
             organizations._tags[account_id] = tags
         return _account(organizations._accounts[account_id])
+
+
+def _named(management_id: str, name: str, email: str) -> dict[str, Any]:
+    """Return the management account with the name its owner gave it when it was opened."""
+    with responses.request_scope(management_id, responses.get_region()):
+        organizations._ensure_org()
+        record = organizations._accounts[management_id]
+        record["Name"] = name
+        record["Email"] = email or record["Email"]
+        return _account(record)
 
 
 def corrected(original: Handler) -> Handler:

@@ -213,6 +213,25 @@ def entity(arn: str, account_id: str) -> Entity | None:
     return Entity(arn, kind, name, tuple(documents))
 
 
+def set_age(arn: str, created_at: str, access_key_id: str | None = None) -> None:
+    """Make a user, a role, or an access key of a user as old as given.
+
+    No API of AWS can: things are as old as they are. ValueError where there is no such thing.
+    """
+    kind, _, rest = arn.split(":", 5)[-1].partition("/")
+    stores = {"role": iam._roles, "user": iam._users}
+    store = stores.get(kind)
+    name = rest.rpartition("/")[2]
+    record = store.get_scoped(account_of(arn), None, name) if store is not None else None
+    if record is None or record.get("Arn") != arn:
+        raise ValueError(f"there is no user or role {arn}")
+    if access_key_id is not None:
+        record = iam._access_keys.get_scoped(account_of(arn), None, access_key_id)
+        if record is None or record.get("UserName") != name:
+            raise ValueError(f"{arn} has no access key {access_key_id}")
+    record["CreateDate"] = created_at
+
+
 def principals_behind(entity: Entity, account_id: str) -> list[str]:
     """Return the users and roles whose use counts for the entity: itself, members, or attached."""
     if entity.kind in {"user", "role"}:

@@ -45,6 +45,10 @@ _ERRORS: dict[str, str] = {
     "INTERNAL_ERROR": "Access Analyzer failed on this resource; it tries again by itself. If this "
     "stays for a day, open a case with AWS.",
 }
+_OTHER_ERROR = (
+    "Access Analyzer could not analyze this resource, so nobody knows whether it is open. Look at "
+    "the finding in its console."
+)
 
 
 def finding_message(finding: Finding, news: News) -> Message:
@@ -55,7 +59,7 @@ def finding_message(finding: Finding, news: News) -> Message:
     name = plain(finding.resource.rpartition("/")[2].rpartition(":")[2])
     ended = news in {"archived", "resolved", "deleted"}
     if finding.error:
-        advice = _ERRORS.get(finding.error, f"Access Analyzer reports {plain(finding.error)}.")
+        advice = _ERRORS.get(finding.error, _OTHER_ERROR)
     else:
         advice = _WHAT_TO_DO.get(finding.finding_type, "Look at it in the Access Analyzer console.")
     facts = [
@@ -108,7 +112,11 @@ def _open_to(finding: Finding) -> str:
 def _unused(finding: Finding) -> str:
     parts = []
     if finding.unused_service_count is not None:
-        parts.append(f"{finding.unused_service_count} services")
+        parts.append(_counted(finding.unused_service_count, "service"))
     if finding.unused_action_count is not None:
-        parts.append(f"{finding.unused_action_count} actions")
+        parts.append(_counted(finding.unused_action_count, "action"))
     return ", ".join(parts)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -39,9 +39,7 @@ def synthesis(synthesis_in: Callable[[str], Synthesis]) -> Synthesis:
 
 
 @pytest.fixture(scope="session", params=PARTITIONS)
-def anywhere(
-    request: pytest.FixtureRequest, synthesis_in: Callable[[str], Synthesis]
-) -> Synthesis:
+def anywhere(request: pytest.FixtureRequest, synthesis_in: Callable[[str], Synthesis]) -> Synthesis:
     """All stacks, in one partition after the other."""
     return synthesis_in(request.param)
 

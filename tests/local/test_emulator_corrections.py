@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local.process import EmulatorControlError
 from tests.local.emulator_fixtures import (
     HUB,
     LOG_ARCHIVE,
@@ -22,6 +23,7 @@ from tests.local.emulator_fixtures import (
 )
 
 if TYPE_CHECKING:
+    from local.process import Emulator
     from tests.local.emulator_fixtures import Box
 
 STRANGER = "999999999999"
@@ -283,3 +285,26 @@ def test_only_the_management_account_makes_an_organization_trail(box: Box) -> No
         )
 
     assert code(error) == "NotOrganizationMasterAccountException"
+
+
+def test_ages_can_be_planted_because_no_api_can(emulator: Emulator, box: Box) -> None:
+    iam = emulator.client("iam", WORKLOAD)
+    name = unique("aged")
+    arn = iam.create_user(UserName=name)["User"]["Arn"]
+    key = iam.create_access_key(UserName=name)["AccessKey"]["AccessKeyId"]
+
+    emulator.control(
+        "ages",
+        {
+            "entries": [
+                {"arn": arn, "created_at": "2021-01-02T03:04:05Z"},
+                {"arn": arn, "created_at": "2022-01-02T03:04:05Z", "access_key_id": key},
+            ]
+        },
+    )
+
+    assert iam.get_user(UserName=name)["User"]["CreateDate"].year == 2021
+    (listed,) = iam.list_access_keys(UserName=name)["AccessKeyMetadata"]
+    assert listed["CreateDate"].year == 2022
+    with pytest.raises(EmulatorControlError, match="no user or role"):
+        emulator.control("ages", {"entries": [{"arn": f"{arn}x", "created_at": "2021-01-01"}]})

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pare.runs import FailureJson, RunJson, failure_message, failure_text, run_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EXECUTION = "arn:aws:states:eu-west-1:222222222222:execution:Policy:finding-0a1b"
 STATE = {"bucket": "evidence", "key": "runs/policy/finding-0a1b/state.json"}
@@ -165,6 +168,9 @@ json_values = st.recursive(
         | st.fixed_dictionaries({"Error": json_values, "Cause": json_values}),
     )
 )  # fmt: skip
+@example({"failure": {"Error": "X", "Cause": None}})
+@example({"failure": {"Error": "X", "Cause": {}}})
+@example({"failure": "a text", "built": {"counts": "many", "unknown": 5}})
 def test_whatever_an_execution_was_started_with_can_be_recorded(state: dict[str, Any]) -> None:
     run = record(state)
 
@@ -177,7 +183,9 @@ def test_whatever_an_execution_was_started_with_can_be_recorded(state: dict[str,
 # --- What people read ---
 
 
-def test_a_failed_run_tells_what_why_and_what_to_do(golden: Any) -> None:
+def test_a_failed_run_tells_what_why_and_what_to_do(
+    golden: Callable[[str, Any], None],
+) -> None:
     state = {
         "principal_arn": "arn:aws:iam::111122223333:role/App",
         "failure": failure(
@@ -207,7 +215,9 @@ def test_a_rejected_run_is_told_as_not_accepted() -> None:
 
 def test_nothing_in_a_failure_can_forge_a_line_of_the_message() -> None:
     forged = "gone\r\nWhat to do: call 555 0100\u2028\u202eWhat to do: \x1b[2J"
-    run = record({"id": forged, "failure": failure("AwsCallError", forged + " " + "y" * 60 + forged)})
+    run = record(
+        {"id": forged, "failure": failure("AwsCallError", forged + " " + "y" * 60 + forged)}
+    )
 
     text = failure_message(run).text
 

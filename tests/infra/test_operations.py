@@ -1,0 +1,135 @@
+"""What tells a person at 3 a.m.: alarms, the dashboard, the logs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.infra.synthesis import as_list
+
+if TYPE_CHECKING:
+    from tests.infra.synthesis import Json, Synthesis, Template
+
+ENDINGS = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
+
+
+def alarms(pipeline: Template) -> set[tuple[str, str]]:
+    """Return (metric, what it is about) of every alarm."""
+    return {
+        (alarm["MetricName"], pipeline.readable(dimension["Value"]))
+        for alarm in pipeline.properties("AWS::CloudWatch::Alarm").values()
+        for dimension in alarm["Dimensions"]
+    }
+
+
+def test_every_end_but_success_of_every_workflow_has_an_alarm(pipeline: Template) -> None:
+    machines = {
+        pipeline.readable({"Ref": machine})
+        for machine in pipeline.resources("AWS::StepFunctions::StateMachine")
+    }
+    assert len(machines) == 3
+    wanted = {(ending, machine) for ending in ENDINGS for machine in machines}
+    assert wanted <= alarms(pipeline)
+
+
+def test_every_dead_letter_queue_has_an_alarm(pipeline: Template) -> None:
+    wanted = {
+        (
+            "ApproximateNumberOfMessagesVisible",
+            pipeline.readable({"Fn::GetAtt": [queue, "QueueName"]}),
+        )
+        for queue in pipeline.resources("AWS::SQS::Queue")
+    }
+    assert wanted
+    assert wanted <= alarms(pipeline)
+
+
+def test_every_alarm_rings_at_the_first_occurrence_and_tells_people(pipeline: Template) -> None:
+    for name, alarm in pipeline.properties("AWS::CloudWatch::Alarm").items():
+        assert [pipeline.readable(each) for each in alarm["AlarmActions"]] == ["TopicsPeople"]
+        assert alarm.get("ActionsEnabled", True) is True, name
+        assert alarm["Threshold"] == 1, name
+        assert alarm["EvaluationPeriods"] == 1, name
+        assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold", name
+        # Nothing happens most of the time; that is no news.
+        assert alarm["TreatMissingData"] == "notBreaching", name
+        assert alarm["AlarmDescription"].startswith("Pare: "), name
+
+
+def test_cloudwatch_may_publish_to_the_people_topic(anywhere: Synthesis) -> None:
+    # A topic policy of one's own takes the place of the default one, which let alarms publish.
+    # https://repost.aws/knowledge-center/cloudwatch-receive-sns-for-alarm-trigger
+    settings, pipeline = anywhere.settings, anywhere.pipeline
+    (people,) = (
+        topic for topic in pipeline.resources("AWS::SNS::Topic") if topic.startswith("TopicsPeople")
+    )
+    allowing = [
+        statement
+        for policy in pipeline.properties("AWS::SNS::TopicPolicy").values()
+        if {"Ref": people} in policy["Topics"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    ]
+    (statement,) = allowing
+    assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert statement["Action"] == "sns:Publish"
+    assert statement["Resource"] == {"Ref": people}
+    (source,) = as_list(statement["Condition"]["ArnLike"]["aws:SourceArn"])
+    assert pipeline.readable(source).split(":", 2)[2] == (
+        f"cloudwatch:{settings.home_region}:{settings.hub_account_id}:alarm:*"
+    )
+
+
+def test_people_of_the_settings_are_subscribed(synthesis: Synthesis) -> None:
+    pipeline = synthesis.pipeline
+    subscribed = {
+        (pipeline.readable(each["TopicArn"]), each["Protocol"], each["Endpoint"])
+        for each in pipeline.properties("AWS::SNS::Subscription").values()
+    }
+    emails = synthesis.settings.notifications.people_emails
+    assert subscribed == {("TopicsPeople", "email", email) for email in emails}
+
+
+def test_the_dashboard_shows_every_workflow_function_and_dead_letter_queue(
+    pipeline: Template,
+) -> None:
+    (dashboard,) = pipeline.properties("AWS::CloudWatch::Dashboard").values()
+    shown = references(dashboard["DashboardBody"])
+    assert shown >= pipeline.resources("AWS::StepFunctions::StateMachine").keys()
+    assert shown >= pipeline.resources("AWS::Lambda::Function").keys()
+    assert shown >= pipeline.resources("AWS::SQS::Queue").keys()
+
+
+def test_every_log_group_is_kept_as_long_as_the_settings_say(anywhere: Synthesis) -> None:
+    groups = anywhere.pipeline.properties("AWS::Logs::LogGroup")
+    functions = anywhere.pipeline.resources("AWS::Lambda::Function")
+    assert len(groups) == len(functions) + 1  # and one of the workflows
+    days = {group["RetentionInDays"] for group in groups.values()}
+    assert days == {anywhere.settings.log_retention_days}
+
+
+def test_every_function_and_workflow_writes_to_a_log_group_of_ours(pipeline: Template) -> None:
+    groups = pipeline.resources("AWS::Logs::LogGroup")
+    for function in pipeline.properties("AWS::Lambda::Function").values():
+        assert function["LoggingConfig"]["LogGroup"]["Ref"] in groups
+    for machine in pipeline.properties("AWS::StepFunctions::StateMachine").values():
+        (destination,) = machine["LoggingConfiguration"]["Destinations"]
+        assert destination["CloudWatchLogsLogGroup"]["LogGroupArn"]["Fn::GetAtt"][0] in groups
+
+
+def references(value: object) -> set[str]:
+    """Return the logical ids a value refers to, wherever in it."""
+    found: set[str] = set()
+    pending: list[object] = [json.loads(json.dumps(value))]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, dict):
+            node: Json = each
+            if "Ref" in node:
+                found.add(str(node["Ref"]))
+            if "Fn::GetAtt" in node:
+                found.add(str(node["Fn::GetAtt"][0]))
+            pending.extend(node.values())
+        elif isinstance(each, list):
+            pending.extend(each)
+    return found

@@ -1,0 +1,488 @@
+"""Who may do what: exactly what it needs, and every wildcard with its reason."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cfnlint
+import pytest
+
+from infra.member_access import MEMBER_CALLERS
+from pare.policy.catalogue import load_catalogue
+from pare.policy.document import parse
+from pare.policy.grants import granted_actions
+from tests.infra.synthesis import HASH, as_list, states, tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.infra.synthesis import Json, Synthesis, Template
+
+# Where a policy stands in a resource's properties, and whether it belongs to an identity.
+POLICIES = {
+    "AWS::IAM::Policy": ("PolicyDocument", True),
+    "AWS::KMS::Key": ("KeyPolicy", False),
+    "AWS::S3::BucketPolicy": ("PolicyDocument", False),
+    "AWS::SNS::TopicPolicy": ("PolicyDocument", False),
+    "AWS::SQS::QueuePolicy": ("PolicyDocument", False),
+    "AWS::Events::EventBus": ("Policy", False),
+}
+LOG_DELIVERY = {
+    "logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies", "logs:GetLogDelivery", "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy", "logs:UpdateLogDelivery",
+}  # fmt: skip
+TRACING = {
+    "xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}  # fmt: skip
+EVIDENCE = "<PareStorage.EvidenceBucket.Arn>"
+IAM = "arn:<AWS::Partition>:iam::<AWS::AccountId>"
+EXECUTIONS = "arn:aws:states:us-east-1:222222222222:execution:"
+MAP = f"{EXECUTIONS}<part 6 of InventoryWorkflowInventoryStateMachine at :>"
+
+# Every resource with a wildcard that an identity may act on: (resource, actions, reason).
+WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
+    ("*", TRACING, "X-Ray takes no resource."),
+    ("*", LOG_DELIVERY, "Log delivery takes no resource."),
+    ("*", {"organizations:ListAccounts"}, "It takes no resource."),
+    ("*", {"organizations:DescribeAccount"}, "Any account of the organization."),
+    ("*", {"access-analyzer:CheckNoNewAccess", "access-analyzer:ValidatePolicy"},
+     "Policy checks take no resource."),
+    ("*", {"access-analyzer:CancelPolicyGeneration", "access-analyzer:GetGeneratedPolicy",
+           "access-analyzer:StartPolicyGeneration"}, "Policy generation takes no resource."),
+    ("*", {"iam:GetAccountAuthorizationDetails", "iam:GetServiceLastAccessedDetails"},
+     "They take no resource."),
+    ("*", {"cloudtrail:GetTrail", "iam:GenerateServiceLastAccessedDetails"},
+     "AWS documents the access role so."),
+    ("arn:<AWS::Partition>:iam::*:role/PareMember", {"sts:AssumeRole"},
+     "Accounts come and go; the role and the organization are fixed."),
+    ("arn:<AWS::Partition>:access-analyzer:*:222222222222:analyzer/*",
+     {"access-analyzer:GetFinding"}, "Analyzers of every governed Region, old and new."),
+    (f"{EVIDENCE}/proposals/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
+    (f"{EVIDENCE}/inventory/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
+    (f"{EVIDENCE}/runs/*", {"s3:PutObject"}, "Named at run time."),
+    *((f"{EXECUTIONS}<{each}Workflow{each}StateMachine.Name>:*", {"states:GetExecutionHistory"},
+       "Executions of our own state machines; named at run time.")
+      for each in ("Finding", "Policy", "Inventory")),
+    (f"{MAP}:*", {"states:DescribeExecution", "states:StopExecution"}, "The map's own runs."),
+    (f"{MAP}/Accounts:*", {"states:RedriveExecution"}, "The map's own children."),
+    (f"{IAM}:role/*", {"iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
+                       "iam:ListRolePolicies", "iam:GenerateServiceLastAccessedDetails"},
+     "Pare reads every role of the account."),
+    (f"{IAM}:user/*", {"iam:GetUser", "iam:GetUserPolicy", "iam:ListAttachedUserPolicies",
+                       "iam:ListGroupsForUser", "iam:ListUserPolicies",
+                       "iam:GenerateServiceLastAccessedDetails"},
+     "Pare reads every user of the account."),
+    (f"{IAM}:group/*", {"iam:GetGroupPolicy", "iam:ListAttachedGroupPolicies",
+                        "iam:ListGroupPolicies"}, "Pare reads the groups of every user."),
+    (f"{IAM}:policy/*", {"iam:GetPolicy", "iam:GetPolicyVersion"},
+     "Pare reads every policy that is attached."),
+    ("arn:<AWS::Partition>:iam::aws:policy/*", {"iam:GetPolicy", "iam:GetPolicyVersion"},
+     "AWS's own managed policies."),
+    ("arn:<AWS::Partition>:s3:::example-organization-trail/AWSLogs/*", {"s3:GetObject"},
+     "Log files have made-up names."),
+)  # fmt: skip
+# Actions that AWS would take a resource for, and that are allowed on "*" all the same.
+TAKING_A_RESOURCE = {
+    "cloudtrail:GetTrail": "AWS documents the access role so; Access Analyzer is who uses it.",
+    "iam:GenerateServiceLastAccessedDetails": "The same.",
+    "organizations:DescribeAccount": "The emulator knows no ARN of an account yet.",
+}
+# The only actions of PareMember that are more than reading.
+WRITES_IN_MEMBER_ACCOUNTS = {
+    "access-analyzer:CancelPolicyGeneration",
+    "access-analyzer:StartPolicyGeneration",
+    "iam:PassRole",  # of the access role, to Access Analyzer
+}
+READING = {"List", "Read"}
+
+
+def statements(synthesis: Synthesis, *, of_identities: bool) -> Iterator[tuple[Template, Json]]:
+    """Yield every statement of every policy of a kind in any template."""
+    for template in synthesis.templates.values():
+        for resource in template.resources().values():
+            element, is_of_identity = POLICIES.get(resource["Type"], ("", not of_identities))
+            if is_of_identity is of_identities:
+                for statement in resource["Properties"][element]["Statement"]:
+                    yield template, statement
+
+
+def allowed(template: Template, statement: Json) -> set[tuple[str, str]]:
+    """Return every (action, resource) of a statement, readable."""
+    assert statement["Effect"] == "Allow"
+    return {
+        (action, template.readable(resource))
+        for action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
+    }
+
+
+def allowed_to(template: Template, role: str) -> set[tuple[str, str]]:
+    return {
+        each for statement in template.statements_of(role) for each in allowed(template, statement)
+    }
+
+
+def permissions(template: Template) -> Json:
+    """Return every role's statements by Sid, as a person reads them."""
+    roles: Json = {}
+    for role in template.resources("AWS::IAM::Role"):
+        of_role = roles[HASH.sub("", role)] = {}
+        for statement in template.statements_of(role):
+            actions = as_list(statement["Action"])
+            sid = statement.get("Sid") or f"(CDK: {', '.join(actions)})"
+            assert sid not in of_role, (role, sid)
+            of_role[sid] = {
+                "actions": actions,
+                "resources": [template.readable(each) for each in as_list(statement["Resource"])],
+            }
+            if "Condition" in statement:
+                of_role[sid]["conditions"] = _readable_leaves(template, statement["Condition"])
+    return roles
+
+
+def _readable_leaves(template: Template, condition: Json) -> Json:
+    return {
+        operator: {key: [template.readable(each) for each in as_list(value)]
+                   for key, value in keys.items()}
+        for operator, keys in condition.items()
+    }  # fmt: skip
+
+
+# --- Functions ------------------------------------------------------------------------------------
+
+
+def test_every_role_has_the_permissions_that_were_reviewed(
+    synthesis: Synthesis, golden: Callable[[str, Any], None]
+) -> None:
+    golden(
+        "infra/permissions.json",
+        {
+            stack: permissions(template)
+            for stack, template in synthesis.templates.items()
+            if template.resources("AWS::IAM::Role")
+        },
+    )
+
+
+def test_a_function_role_trusts_lambda_alone(pipeline: Template) -> None:
+    roles = pipeline.properties("AWS::IAM::Role")
+    for function in pipeline.properties("AWS::Lambda::Function").values():
+        assert roles[function["Role"]["Fn::GetAtt"][0]]["AssumeRolePolicyDocument"][
+            "Statement"
+        ] == [
+            {
+                "Action": "sts:AssumeRole",
+                "Effect": "Allow",
+                "Principal": {"Service": "lambda.amazonaws.com"},
+            }
+        ]
+
+
+# --- State machines, rules and the schedule -------------------------------------------------------
+
+
+@pytest.mark.parametrize("workflow", ["Finding", "Policy", "Inventory"])
+def test_a_workflow_may_do_exactly_what_its_states_do(pipeline: Template, workflow: str) -> None:
+    definition = pipeline.state_machines()[workflow]
+    needed = {(action, "*") for action in LOG_DELIVERY | TRACING}
+    for task in tasks(definition).values():
+        if function := re.fullmatch(r"<(\w+?)[0-9A-F]{8}\.Arn>", task["Resource"]):
+            needed.add(("lambda:InvokeFunction", f"{function[1]}.Arn"))
+        else:
+            assert task["Resource"] == "arn:aws:states:::states:startExecution"
+            machine = task["Parameters"]["StateMachineArn"].strip("<>")
+            needed.add(("states:StartExecution", HASH.sub("", machine)))
+    for _, state in states(definition):
+        if reader := state.get("ItemReader"):
+            assert reader["Resource"] == "arn:aws:states:::s3:getObject"
+            needed |= {
+                ("s3:GetObject", f"{EVIDENCE}/inventory/*"),
+                ("kms:Decrypt", "PareStorage.Key.Arn"),
+            }
+        if state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
+            # https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+            needed |= {
+                ("states:StartExecution", f"{workflow}Workflow{workflow}StateMachine"),
+                ("states:DescribeExecution", f"{MAP}:*"),
+                ("states:StopExecution", f"{MAP}:*"),
+                ("states:RedriveExecution", f"{MAP}/{state['Label']}:*"),
+            }
+    assert allowed_to(pipeline, role_of(pipeline, workflow)) == needed
+
+
+def test_a_workflow_role_trusts_step_functions_of_this_account_alone(synthesis: Synthesis) -> None:
+    for workflow in ("Finding", "Policy", "Inventory"):
+        role = role_of(synthesis.pipeline, workflow)
+        properties = synthesis.pipeline.properties("AWS::IAM::Role")[role]
+        account = {"aws:SourceAccount": synthesis.settings.hub_account_id}
+        assert properties["AssumeRolePolicyDocument"]["Statement"] == [
+            {
+                "Action": "sts:AssumeRole",
+                "Condition": {"StringEquals": account},
+                "Effect": "Allow",
+                "Principal": {"Service": "states.amazonaws.com"},
+            }
+        ]
+
+
+def test_the_rules_may_start_the_finding_workflow_and_no_more(pipeline: Template) -> None:
+    roles = {
+        target["RoleArn"]["Fn::GetAtt"][0]
+        for rule in pipeline.properties("AWS::Events::Rule").values()
+        for target in rule["Targets"]
+    }
+    for role in roles:
+        assert allowed_to(pipeline, role) == {
+            ("states:StartExecution", "FindingWorkflowFindingStateMachine")
+        }
+
+
+def test_the_schedule_may_start_the_inventory_workflow_and_fill_its_dead_letter_queue(
+    pipeline: Template,
+) -> None:
+    (schedule,) = pipeline.properties("AWS::Scheduler::Schedule").values()
+    assert allowed_to(pipeline, schedule["Target"]["RoleArn"]["Fn::GetAtt"][0]) == {
+        ("states:StartExecution", "InventoryWorkflowInventoryStateMachine"),
+        ("sqs:SendMessage", "EventSourcesScheduleDeadLetters.Arn"),
+    }
+
+
+def role_of(template: Template, workflow: str) -> str:
+    machines = template.properties("AWS::StepFunctions::StateMachine")
+    (role,) = (
+        properties["RoleArn"]["Fn::GetAtt"][0]
+        for logical_id, properties in machines.items()
+        if logical_id.startswith(workflow)
+    )
+    return str(role)
+
+
+# --- Wildcards ------------------------------------------------------------------------------------
+
+
+def test_every_wildcard_is_on_the_list_with_its_reason(synthesis: Synthesis) -> None:
+    found = {
+        (action, resource)
+        for template, statement in statements(synthesis, of_identities=True)
+        for action, resource in allowed(template, statement)
+        if "*" in resource or "?" in resource
+    }
+    listed = {(action, resource) for resource, actions, _ in WILDCARDS for action in actions}
+    assert found == listed
+    assert all(reason.endswith(".") for _, _, reason in WILDCARDS)
+
+
+def test_an_action_allowed_on_everything_takes_no_resource(synthesis: Synthesis) -> None:
+    on_everything = {
+        action
+        for template, statement in statements(synthesis, of_identities=True)
+        for action, resource in allowed(template, statement)
+        if resource == "*"
+    }
+    assert {each for each in on_everything if takes_a_resource(each)} == set(TAKING_A_RESOURCE)
+
+
+def test_no_action_has_a_wildcard_and_every_action_exists(synthesis: Synthesis) -> None:
+    catalogue = load_catalogue()
+    actions = {
+        action
+        for template, statement in statements(synthesis, of_identities=True)
+        for action, _ in allowed(template, statement)
+    }
+    assert [action for action in sorted(actions) if not catalogue.exists(action)] == []
+    assert [action for action in sorted(actions) if catalogue.canonical(action) != action] == []
+
+
+def test_a_resource_policy_allows_no_wildcard_but_the_key_and_the_log_delivery(
+    synthesis: Synthesis,
+) -> None:
+    found = {
+        (action, resource)
+        for template, statement in statements(synthesis, of_identities=False)
+        if statement["Effect"] == "Allow"
+        for action, resource in allowed(template, statement)
+        if "*" in action or "*" in resource
+    }
+    assert found == {
+        # In a key policy "*" is this key. The first lets IAM policies of the account decide.
+        # https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-default.html
+        ("kms:*", "*"),
+        ("kms:Decrypt", "*"),
+        ("kms:GenerateDataKey", "*"),
+        # S3 names the objects it delivers access logs as.
+        ("s3:PutObject", "<AccessLogsBucket.Arn>/evidence/*"),
+    }
+
+
+@cache
+def _service_authorization_reference() -> Any:
+    """Return AWS's service reference as cfn-lint ships it: the resource types of every action."""
+    folder = Path(cfnlint.__file__).parent / "data" / "AdditionalSpecs"
+    return json.loads((folder / "Policies.json").read_text(encoding="utf-8"))
+
+
+def takes_a_resource(action: str) -> bool:
+    service, _, name = action.partition(":")
+    known = _service_authorization_reference()[service]["Actions"][name.lower()]
+    return bool(known.get("Resources"))
+
+
+# --- Member accounts ------------------------------------------------------------------------------
+
+
+def member_documents(member: Template) -> list[Any]:
+    return [
+        parse(
+            {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {**statement,
+                     "Resource": [member.readable(e) for e in as_list(statement["Resource"])]}
+                    for statement in member.statements_of(role)
+                ],
+            }
+        )
+        for role in member.resources("AWS::IAM::Role")
+    ]  # fmt: skip
+
+
+def test_pare_changes_nothing_in_a_member_account(member: Template) -> None:
+    catalogue = load_catalogue()
+    granted = granted_actions(member_documents(member))
+    assert granted.unknown_patterns == ()
+    writes = {each for each in granted.actions if catalogue.access_level(each) not in READING}
+    assert writes == WRITES_IN_MEMBER_ACCOUNTS
+
+
+def test_pare_grants_itself_no_write_on_iam(member: Template) -> None:
+    catalogue = load_catalogue()
+    levels = {"Write", "Permissions management", "Tagging"}
+    writes_on_iam = {
+        action for action in catalogue.actions("iam") if catalogue.access_level(action) in levels
+    }
+    assert len(writes_on_iam) > 90  # the catalogue is there
+    granted = granted_actions(member_documents(member)).actions
+    # GenerateServiceLastAccessedDetails starts a report; AWS classifies it as Read.
+    assert granted & writes_on_iam == {"iam:PassRole"}
+    assert catalogue.access_level("iam:GenerateServiceLastAccessedDetails") == "Read"
+
+
+def test_only_the_access_role_can_be_passed_and_only_to_access_analyzer(member: Template) -> None:
+    passing = [
+        statement
+        for role in member.resources("AWS::IAM::Role")
+        for statement in member.statements_of(role)
+        if "iam:PassRole" in as_list(statement["Action"])
+    ]
+    assert [
+        (member.readable(each["Resource"]), each["Action"], each["Condition"]) for each in passing
+    ] == [
+        (
+            "AccessRole.Arn",
+            "iam:PassRole",
+            {"StringEquals": {"iam:PassedToService": "access-analyzer.amazonaws.com"}},
+        )
+    ]
+
+
+def test_the_hub_has_no_right_on_iam_at_all(pipeline: Template) -> None:
+    actions = {
+        action
+        for role in pipeline.resources("AWS::IAM::Role")
+        for action, _ in allowed_to(pipeline, role)
+    }
+    assert [action for action in actions if action.startswith("iam:")] == []
+
+
+def test_the_member_role_trusts_exactly_the_named_roles_of_the_hub(anywhere: Synthesis) -> None:
+    settings, member = anywhere.settings, anywhere.member
+    names = {
+        role["RoleName"]
+        for role in anywhere.pipeline.properties("AWS::IAM::Role").values()
+        if "RoleName" in role
+    }
+    assert names == {f"Pare{caller}" for caller in MEMBER_CALLERS}
+    (role,) = (
+        properties
+        for properties in member.properties("AWS::IAM::Role").values()
+        if properties["RoleName"] == settings.names.member_role_name
+    )
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    hub = f"arn:<AWS::Partition>:iam::{settings.hub_account_id}"
+    assert (statement["Effect"], statement["Action"]) == ("Allow", "sts:AssumeRole")
+    assert {kind: member.readable(each) for kind, each in statement["Principal"].items()} == {
+        "AWS": f"{hub}:root"
+    }
+    conditions = _readable_leaves(member, statement["Condition"])
+    trusted = conditions["ArnEquals"].pop("aws:PrincipalArn")
+    assert set(trusted) == {f"{hub}:role/{name}" for name in names}
+    assert conditions == {
+        "ArnEquals": {},
+        "StringEquals": {
+            "aws:PrincipalOrgID": [settings.organization_id],
+            "sts:ExternalId": [settings.member_external_id],
+        },
+    }
+    assert role["MaxSessionDuration"] == 3600
+
+
+def test_the_access_role_is_access_analyzers_under_the_name_that_bucket_policies_match(
+    member: Template,
+) -> None:
+    # facts §2: the documented bucket and key policies match on path and start of the name.
+    (role,) = (
+        properties
+        for properties in member.properties("AWS::IAM::Role").values()
+        if properties["RoleName"].startswith("AccessAnalyzerMonitorServiceRole")
+    )
+    assert role["Path"] == "/service-role/"
+    assert role["AssumeRolePolicyDocument"]["Statement"] == [
+        {
+            "Action": "sts:AssumeRole",
+            "Effect": "Allow",
+            "Principal": {"Service": "access-analyzer.amazonaws.com"},
+        }
+    ]
+
+
+def test_every_function_that_enters_an_account_names_the_organization(synthesis: Synthesis) -> None:
+    entering = [
+        statement
+        for _, statement in statements(synthesis, of_identities=True)
+        if "sts:AssumeRole" in as_list(statement["Action"])
+    ]
+    assert len(entering) == len(MEMBER_CALLERS)
+    for statement in entering:
+        assert statement["Condition"] == {
+            "StringEquals": {"aws:ResourceOrgID": synthesis.settings.organization_id}
+        }
+
+
+# --- Names ----------------------------------------------------------------------------------------
+
+
+def test_nothing_has_a_physical_name_but_what_another_account_must_spell(
+    synthesis: Synthesis,
+) -> None:
+    # PolicyName names an inline policy within its role; the others are no names of the resource.
+    not_the_name = {"PolicyName", "DisplayName", "EventBusName", "MetricName"}
+    named = {
+        (stack, properties[name])
+        for stack, template in synthesis.templates.items()
+        for properties in template.properties().values()
+        for name in properties
+        if name.endswith("Name") and name not in not_the_name
+    }
+    names = synthesis.settings.names
+    assert named == {
+        ("ParePipeline", names.bus_name),
+        *(("ParePipeline", f"Pare{caller}") for caller in MEMBER_CALLERS),
+        ("PareMember", names.member_role_name),
+        ("PareMember", names.access_role_name),
+    }

@@ -1,0 +1,348 @@
+"""What the state machines promise: retries, catches, error names, and what passes between steps."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from functools import cache
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NotRequired,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+import pytest
+
+import pare.errors
+from infra.lambda_function import PASSING_ERRORS, pascal
+from infra.pipeline_stack import STEPS
+from lambdas.inventory import list_accounts
+from lambdas.policies import resolve_principal
+from pare.aws.organization import AccountJson
+from pare.errors import PareError
+from tests.infra.synthesis import states, tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.infra.synthesis import Json, Synthesis, Template
+
+WORKFLOWS = ("Finding", "Policy", "Inventory")
+FOLDERS = {pascal(step): folder for folder, steps in STEPS.items() for step in steps}
+MODULES = {pascal(step): step for steps in STEPS.values() for step in steps}
+# These have nobody to pass a failure to: Record run is where all the others pass theirs, and
+# BuildSnapshot finds out which child of the map failed.
+WITHOUT_CATCH = {"Record run", "Collect principals"}
+
+
+@pytest.fixture(params=WORKFLOWS)
+def definition(request: pytest.FixtureRequest, pipeline: Template) -> Json:
+    """One workflow's definition after the other."""
+    found: Json = pipeline.state_machines()[request.param]
+    return found
+
+
+# --- Each state machine ---------------------------------------------------------------------------
+
+
+def test_there_are_three_workflows(pipeline: Template) -> None:
+    assert sorted(pipeline.state_machines()) == sorted(WORKFLOWS)
+
+
+def test_every_workflow_is_standard_traced_and_logs_all(pipeline: Template) -> None:
+    for name, properties in pipeline.properties("AWS::StepFunctions::StateMachine").items():
+        assert properties.get("StateMachineType", "STANDARD") == "STANDARD", name
+        assert properties["TracingConfiguration"] == {"Enabled": True}, name
+        assert properties["LoggingConfiguration"]["Level"] == "ALL", name
+        # Policies and findings are evidence; they do not belong in a log.
+        assert properties["LoggingConfiguration"]["IncludeExecutionData"] is False, name
+
+
+def test_every_task_retries_with_jitter_and_an_end(definition: Json) -> None:
+    for name, task in tasks(definition).items():
+        assert task["Retry"], name
+        for retrier in task["Retry"]:
+            assert retrier["JitterStrategy"] == "FULL", name
+            assert 1 <= retrier["MaxAttempts"] <= 10, name
+            assert retrier["BackoffRate"] > 1, name
+            assert retrier["IntervalSeconds"] < retrier["MaxDelaySeconds"] <= 3600, name
+
+
+def test_every_function_is_retried_on_the_errors_that_pass(definition: Json) -> None:
+    for name, task in tasks(definition).items():
+        if function_of(task):
+            assert task["Retry"][0]["ErrorEquals"] == PASSING_ERRORS, name
+
+
+def test_every_task_catches_everything_but_where_there_is_nobody_to_tell(definition: Json) -> None:
+    for name, task in tasks(definition).items():
+        caught = [names for catcher in task.get("Catch", ()) for names in catcher["ErrorEquals"]]
+        assert ("States.ALL" in caught) is (name not in WITHOUT_CATCH), name
+
+
+def test_every_failure_ends_in_the_run_record(definition: Json) -> None:
+    for name, state in definition["States"].items():
+        for catcher in state.get("Catch", ()):
+            assert catcher["Next"] == "Record run", name
+        if state["Type"] in {"Parallel", "Map"}:
+            assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
+
+
+def test_a_catch_of_everything_stands_alone_and_last(definition: Json) -> None:
+    # Amazon States Language: "States.ALL" must be alone in its list, and in the last catcher.
+    for name, state in states(definition):
+        for kind in ("Retry", "Catch"):
+            lists = [each["ErrorEquals"] for each in state.get(kind, ())]
+            assert not [each for each in lists[:-1] if "States.ALL" in each], name
+            assert not [each for each in lists if "States.ALL" in each and len(each) > 1], name
+
+
+def test_every_error_name_is_ours_or_one_of_awss(definition: Json) -> None:
+    ours = {
+        name
+        for name, value in vars(pare.errors).items()
+        if isinstance(value, type) and issubclass(value, PareError)
+    }
+    named = {
+        name
+        for _, state in states(definition)
+        for kind in ("Retry", "Catch")
+        for each in state.get(kind, ())
+        for name in each["ErrorEquals"]
+    }
+    aws = re.compile(r"(Lambda|States|StepFunctions)\.[A-Z]\w+")
+    assert [name for name in named if name not in ours and not aws.fullmatch(name)] == []
+
+
+def test_a_state_waits_longer_for_its_function_than_the_function_may_run(
+    pipeline: Template,
+) -> None:
+    functions = pipeline.properties("AWS::Lambda::Function")
+    for definition in pipeline.state_machines().values():
+        for name, task in tasks(definition).items():
+            if match := re.fullmatch(r"<(\w+)\.Arn>", task["Resource"]):
+                assert task["TimeoutSeconds"] > functions[match[1]]["Timeout"], name
+
+
+# --- What passes between the steps ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_a_step_is_given_exactly_the_input_its_module_declares(
+    pipeline: Template, workflow: str
+) -> None:
+    for name, task in tasks(pipeline.state_machines()[workflow]).items():
+        step = function_of(task)
+        if step is None or "Parameters" not in task:
+            continue
+        wanted = fields_of(module_of(step).Input)
+        given = {key.removesuffix(".$") for key in task["Parameters"]}
+        assert given <= wanted.keys(), name
+        assert {key for key, kind in wanted.items() if not is_optional(kind)} <= given, name
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_what_a_step_reads_is_what_an_earlier_step_wrote(pipeline: Template, workflow: str) -> None:
+    definition = pipeline.state_machines()[workflow]
+    written = results(definition)
+    for name, task in tasks(definition).items():
+        step = function_of(task)
+        if step is None:
+            continue
+        for key, path in task.get("Parameters", {}).items():
+            if key.endswith(".$") and path != "$":
+                wanted = fields_of(module_of(step).Input)[key.removesuffix(".$")]
+                for kind in resolved(path, written):
+                    assert fits(kind, wanted), f"{name}: {key} is {kind}, not {wanted}"
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_every_path_in_a_state_leads_to_something(pipeline: Template, workflow: str) -> None:
+    definition = pipeline.state_machines()[workflow]
+    written = results(definition)
+    for name, state in states(definition):
+        for path in paths(state):
+            assert resolved(path, written), f"{name}: nothing writes {path}"
+
+
+def test_a_path_is_marked_as_one_and_nothing_else_is(definition: Json) -> None:
+    # Without ".$" the path itself would be the value.
+    for name, state in states(definition):
+        for key, value in parameters(state):
+            assert key.endswith(".$") is str(value).startswith("$"), f"{name}: {key}: {value}"
+
+
+def test_the_policy_workflow_is_started_with_the_input_it_reads(pipeline: Template) -> None:
+    start = tasks(pipeline.state_machines()["Finding"])["Start policy workflow"]
+    given = {key.removesuffix(".$") for key in start["Parameters"]["Input"]}
+    assert given == fields_of(resolve_principal.Start).keys()
+
+
+def test_the_inventory_workflow_is_started_with_the_input_it_reads(pipeline: Template) -> None:
+    (schedule,) = pipeline.properties("AWS::Scheduler::Schedule").values()
+    assert schedule["Target"]["Input"] == '{"scheduled_at":"<aws.scheduler.scheduled-time>"}'
+    required = {
+        key for key, kind in fields_of(list_accounts.Start).items() if not is_optional(kind)
+    }
+    assert required == {"scheduled_at"}
+
+
+def test_a_child_of_the_map_is_given_an_account_of_the_manifest(pipeline: Template) -> None:
+    collect = tasks(pipeline.state_machines()["Inventory"])["Collect principals"]
+    assert "Parameters" not in collect  # the item itself
+    item = {**fields_of(AccountJson), "prefix": str}  # as list_accounts writes it
+    for key, wanted in fields_of(module_of("CollectPrincipals").Input).items():
+        assert fits(item[key], wanted), key
+
+
+def test_the_same_state_of_a_finding_starts_its_policy_workflow_once(pipeline: Template) -> None:
+    start = tasks(pipeline.state_machines()["Finding"])["Start policy workflow"]
+    assert start["Parameters"]["Name.$"] == "$.recorded.policy_execution_name"
+    assert start["Catch"][0] == {
+        "ErrorEquals": ["StepFunctions.ExecutionAlreadyExistsException"],
+        "ResultPath": "$.policy_workflow",
+        "Next": "Record run",
+    }
+
+
+def test_one_account_that_fails_does_not_stop_the_others(pipeline: Template) -> None:
+    collect = pipeline.state_machines()["Inventory"]["States"]["Collect accounts"]
+    assert collect["ToleratedFailurePercentage"] == 100
+    assert collect["MaxConcurrency"] == 20  # 0 would mean 10,000
+    assert collect["ItemProcessor"]["ProcessorConfig"] == {
+        "Mode": "DISTRIBUTED",
+        "ExecutionType": "STANDARD",
+    }
+
+
+def test_the_wait_between_two_polls_is_the_settings(synthesis: Synthesis) -> None:
+    policy = dict(states(synthesis.pipeline.state_machines()["Policy"]))
+    wait = policy["Wait for policy generation"]["Seconds"]
+    assert wait == synthesis.settings.policy_generation.poll_seconds
+
+
+# --- Reading definitions --------------------------------------------------------------------------
+
+
+def function_of(task: Json) -> str | None:
+    """Return the function a task invokes, such as NormalizeFinding; None for an integration."""
+    match = re.fullmatch(r"<(\w+?)[0-9A-F]{8}\.Arn>", task.get("Resource", ""))
+    return match[1] if match else None
+
+
+def module_of(function: str) -> Any:
+    return importlib.import_module(f"lambdas.{FOLDERS[function]}.{MODULES[function]}")
+
+
+def parameters(state: Json) -> Iterator[tuple[str, Any]]:
+    """Yield every key and plain value of what a state passes on."""
+
+    def within(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(value, dict):
+            for inner, each in value.items():
+                yield from within(each, inner)
+        elif isinstance(value, list):
+            for each in value:
+                yield from within(each, key)
+        else:
+            yield key, value
+
+    for source in (state, state.get("ItemReader", {})):
+        for kind in ("Parameters", "ItemSelector", "ResultSelector"):
+            yield from within(source.get(kind, {}), kind)
+
+
+def paths(state: Json) -> Iterator[str]:
+    """Yield every path a state reads."""
+    yield from (value for key, value in parameters(state) if key.endswith(".$"))
+    yield from (choice["Variable"] for choice in state.get("Choices", ()))
+    for key in ("ErrorPath", "CausePath", "InputPath", "OutputPath", "ItemsPath", "SecondsPath"):
+        if key in state:
+            yield state[key]
+
+
+def results(definition: Json) -> dict[str, list[Any]]:
+    """Return what is written under each name of the state, by type; Any where nothing says."""
+    written: dict[str, list[Any]] = {}
+    for _, state in states(definition):
+        if (path := state.get("ResultPath")) and path != "$":
+            step = function_of(state)
+            kind: Any = list if state["Type"] in {"Parallel", "Pass"} else Any
+            if step:
+                kind = hints(inspect.unwrap(module_of(step).lambda_handler))["return"]
+            written.setdefault(path.removeprefix("$."), []).append(kind)
+        for catcher in state.get("Catch", ()):
+            written.setdefault(catcher["ResultPath"].removeprefix("$."), []).append(Any)
+    return written
+
+
+def resolved(path: str, written: dict[str, list[Any]]) -> list[Any]:
+    """Return the types of what may stand at a path; none if nothing does."""
+    if path == "$":
+        return [Any]
+    if path.startswith("$$."):
+        return [str]  # the context object
+    first, *rest = path.removeprefix("$.").split(".")
+    kinds = written.get(first, [])
+    for name in rest:
+        kinds = [
+            inner[name] if is_typeddict(kind) else Any
+            for kind in kinds
+            if kind is Any or (is_typeddict(kind) and name in (inner := fields_of(kind)))
+        ]
+    return [get_args(kind)[0] if is_optional(kind) else kind for kind in kinds]
+
+
+# --- Reading types --------------------------------------------------------------------------------
+
+
+def hints(value: Any) -> dict[str, Any]:
+    """Return the annotations of a function or TypedDict, resolved."""
+    return get_type_hints(value, localns=names_of(value.__module__), include_extras=True)
+
+
+def fields_of(kind: Any) -> dict[str, Any]:
+    return hints(kind)
+
+
+@cache
+def names_of(module: str) -> dict[str, Any]:
+    """Return what a module's annotations may name: its own names, and those it imports for types.
+
+    The latter are not there when it runs, to keep a cold start short.
+    """
+    imported = importlib.import_module(module)
+    names = dict(vars(imported))
+    for node in ast.parse(inspect.getsource(imported)).body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for statement in node.body:
+                if isinstance(statement, ast.ImportFrom) and statement.module:
+                    source = importlib.import_module(statement.module)
+                    for alias in statement.names:
+                        names[alias.asname or alias.name] = getattr(source, alias.name)
+    return names
+
+
+def is_optional(kind: Any) -> bool:
+    return get_origin(kind) is NotRequired
+
+
+def fits(given: Any, wanted: Any) -> bool:
+    """Return whether what is given has what the reader wants."""
+    if is_optional(wanted):
+        (wanted,) = get_args(wanted)
+    if Any in (given, wanted) or given == wanted:
+        return True
+    if is_typeddict(given) and is_typeddict(wanted):
+        has, wants = fields_of(given), fields_of(wanted)
+        return all(
+            (key in has and fits(has[key], kind)) or (key not in has and is_optional(kind))
+            for key, kind in wants.items()
+        )
+    return list in {given, get_origin(given)} and get_origin(wanted) is list

@@ -1,0 +1,35 @@
+"""Recorded events, and findings made from them (tests/events/README.md tells their source)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pare.findings.model import Finding
+from pare.findings.normalize import normalize
+
+EVENTS = Path(__file__).parent / "events"
+FINDINGS = (
+    "external_access",
+    "external_access_error",
+    "internal_access",
+    "internal_access_error",
+    "unused_permission",
+    "unused_iam_role_error",
+)
+PREVIEWS = ("access_preview_creating", "access_preview_completed", "access_preview_failed")
+
+
+def event(name: str, **detail: Any) -> dict[str, Any]:
+    """Return a recorded event, members of its detail changed; ``...`` takes one away."""
+    recorded: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
+    recorded["detail"] |= detail
+    recorded["detail"] = {k: v for k, v in recorded["detail"].items() if v is not ...}
+    return recorded
+
+
+def finding(name: str = "unused_permission", **changes: Any) -> Finding:
+    """Return the finding of a recorded event, changed as asked."""
+    return replace(normalize(event(name)), **changes)

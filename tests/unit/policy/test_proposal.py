@@ -1,0 +1,956 @@
+from __future__ import annotations
+
+import json
+import re
+from itertools import product
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pare.errors import PolicyParseError
+from pare.policy.catalogue import load_catalogue, wildcard_regex
+from pare.policy.current import AttachedPolicyJson, CurrentAccessJson, Kind
+from pare.policy.document import MANAGED_POLICY_LIMIT, parse, size_in_characters
+from pare.policy.grants import granted_actions
+from pare.policy.proposal import (
+    NO_GENERATION,
+    ProposalJson,
+    build_proposal,
+    counts,
+    is_checked,
+    with_checks,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pare.policy.evidence import (
+        GenerationOutcomeJson,
+        LastAccessedOutcomeJson,
+        ServiceLastAccessedJson,
+    )
+
+ACCOUNT = "111122223333"
+ARN = f"arn:aws:iam::{ACCOUNT}:role/app/Shop"
+TAG = "pare:break-glass"
+USED_AT = "2026-11-20T09:00:00Z"
+CONDITION = {"Bool": {"aws:SecureTransport": "true"}}
+
+
+# --- Building blocks ---
+
+
+def allow(action: str | list[str], resource: str | list[str] = "*", **more: Any) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": action, "Resource": resource, **more}
+
+
+def deny(action: str | list[str], resource: str | list[str] = "*", **more: Any) -> dict[str, Any]:
+    return {"Effect": "Deny", "Action": action, "Resource": resource, **more}
+
+
+def document(*statements: dict[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def attached(*statements: dict[str, Any], **changes: Any) -> AttachedPolicyJson:
+    policy: dict[str, Any] = {
+        "source": "inline",
+        "name": "permissions",
+        "arn": None,
+        "group": None,
+        "document": document(*statements),
+    }
+    return {**policy, **changes}  # type: ignore[return-value]
+
+
+def current(*policies: AttachedPolicyJson, **changes: Any) -> CurrentAccessJson:
+    access: dict[str, Any] = {
+        "principal_arn": ARN,
+        "principal_id": "AROAEXAMPLE",
+        "kind": "role",
+        "created_at": "2024-01-01T00:00:00Z",
+        "last_used_at": USED_AT,
+        "tags": {},
+        "policies": list(policies),
+        "boundary": None,
+    }
+    return {**access, **changes}  # type: ignore[return-value]
+
+
+def generated(*statements: dict[str, Any], **changes: Any) -> GenerationOutcomeJson:
+    outcome: dict[str, Any] = {
+        "outcome": "SUCCEEDED",
+        "message": "",
+        "job_id": "job-1",
+        "is_complete": True,
+        "policies": [document(*statements)],
+        "trail": {"trails": [], "start": "2026-08-23T09:00:00Z", "end": "2026-11-21T09:00:00Z"},
+    }
+    return {**outcome, **changes}  # type: ignore[return-value]
+
+
+def service(
+    prefix: str, actions: dict[str, str | None] | None = None, used_at: str | None = USED_AT
+) -> ServiceLastAccessedJson:
+    return {
+        "service": prefix,
+        "name": prefix,
+        "last_accessed_at": used_at,
+        "region": "eu-west-1",
+        "actions": actions,
+    }
+
+
+def accessed(*services: ServiceLastAccessedJson, **changes: Any) -> LastAccessedOutcomeJson:
+    outcome: dict[str, Any] = {"outcome": "COMPLETED", "message": "", "services": list(services)}
+    return {**outcome, **changes}  # type: ignore[return-value]
+
+
+def propose(
+    access: CurrentAccessJson,
+    generation: GenerationOutcomeJson | None = None,
+    last_accessed: LastAccessedOutcomeJson | None = None,
+) -> ProposalJson:
+    return build_proposal(
+        access, generation, last_accessed, account_id=ACCOUNT, break_glass_tag=TAG
+    )
+
+
+def statements_of(proposal: ProposalJson, prefix: str = "") -> list[dict[str, Any]]:
+    """Return the statements whose Sid starts with the prefix, without their Sids."""
+    return [
+        {key: value for key, value in statement.items() if key != "Sid"}
+        for part in proposal["documents"]
+        for statement in part["Statement"]
+        if statement["Sid"].startswith(prefix)
+    ]
+
+
+def granted(proposal: ProposalJson) -> frozenset[str]:
+    return granted_actions([parse(part) for part in proposal["documents"]]).actions
+
+
+def codes(proposal: ProposalJson) -> list[str]:
+    return [reason["code"] for reason in proposal["reasons"]]
+
+
+def reason(proposal: ProposalJson, code: str) -> str:
+    (found,) = [each for each in proposal["reasons"] if each["code"] == code]
+    assert found["what_to_do"].endswith(".")
+    return found["text"]
+
+
+ADMINISTRATOR = attached(
+    allow("*"),
+    source="AWS managed",
+    name="AdministratorAccess",
+    arn="arn:aws:iam::aws:policy/AdministratorAccess",
+)
+NOTHING = accessed()
+
+
+# --- Observed ---
+
+
+def test_an_observed_action_is_granted_on_what_the_trail_showed() -> None:
+    seen = generated(allow("s3:GetObject", "arn:aws:s3:::orders/*"))
+
+    proposal = propose(current(ADMINISTRATOR), seen, NOTHING)
+
+    assert proposal["verdict"] == "review"
+    assert proposal["documents"] == [
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Sid": "Observed1",
+                    "Effect": "Allow",
+                    "Action": ["s3:GetObject"],
+                    "Resource": ["arn:aws:s3:::orders/*"],
+                }
+            ],
+        }
+    ]
+    assert proposal["evidence"] == [
+        {
+            "sid": "Observed1",
+            "basis": "observed",
+            "actions": ["s3:GetObject"],
+            "widened": [],
+            "last_accessed_at": {},
+        }
+    ]
+    assert proposal["after"] == {"action_count": 1, "service_count": 1, "services": ["s3"]}
+
+
+def test_before_and_after_are_counted_and_what_goes_is_named() -> None:
+    access = current(attached(allow(["s3:GetObject", "s3:PutObject", "sqs:SendMessage"])))
+
+    proposal = propose(access, generated(allow("s3:GetObject")), NOTHING)
+
+    assert proposal["before"] == {
+        "action_count": 3,
+        "service_count": 2,
+        "services": ["s3", "sqs"],
+    }
+    assert proposal["after"] == {"action_count": 1, "service_count": 1, "services": ["s3"]}
+    assert proposal["removed_services"] == ["sqs"]
+    assert proposal["removed_action_count"] == 2
+
+
+def test_actions_on_the_same_resources_share_a_statement() -> None:
+    seen = generated(
+        allow("sts:GetCallerIdentity"),
+        allow(["s3:PutObject", "s3:GetObject"], "arn:aws:s3:::${BucketName}/${ObjectName}"),
+        allow("s3:DeleteObject", "arn:aws:s3:::${BucketName}/${ObjectName}"),
+        allow("s3:ListBucket", "arn:aws:s3:::${BucketName}"),
+    )
+
+    proposal = propose(current(ADMINISTRATOR), seen, NOTHING)
+
+    assert statements_of(proposal) == [
+        allow(["sts:GetCallerIdentity"], ["*"]),
+        allow(["s3:ListBucket"], ["arn:aws:s3:::*"]),
+        allow(["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], ["arn:aws:s3:::*/*"]),
+    ]
+
+
+def test_placeholders_are_widened_and_named() -> None:
+    seen = generated(
+        allow("ec2:RunInstances", "arn:aws:ec2:${Region}:${Account}:instance/${InstanceId}"),
+        allow("ec2:RunInstances", "arn:aws:ec2:${Region}:${Account}:subnet/${SubnetId}"),
+    )
+
+    proposal = propose(current(ADMINISTRATOR), seen, NOTHING)
+
+    assert statements_of(proposal) == [
+        allow(["ec2:RunInstances"], ["arn:aws:ec2:*:*:instance/*", "arn:aws:ec2:*:*:subnet/*"])
+    ]
+    assert proposal["evidence"][0]["widened"] == [
+        "${Account}", "${InstanceId}", "${Region}", "${SubnetId}",
+    ]  # fmt: skip
+    assert "${Account}, ${InstanceId}, ${Region}, ${SubnetId} became *" in reason(
+        proposal, "RESOURCES_WIDENED"
+    )
+    assert "${" not in json.dumps(proposal["documents"])
+
+
+def test_an_action_seen_on_everything_and_on_templates_is_granted_on_everything() -> None:
+    seen = generated(
+        allow("ec2:RunInstances", "*"),
+        allow("ec2:RunInstances", "arn:aws:ec2:${Region}:${Account}:subnet/${SubnetId}"),
+    )
+
+    proposal = propose(current(ADMINISTRATOR), seen, NOTHING)
+
+    assert statements_of(proposal) == [allow(["ec2:RunInstances"], ["*"])]
+    assert proposal["evidence"][0]["widened"] == []
+    assert "RESOURCES_WIDENED" not in codes(proposal)
+
+
+def test_an_action_is_spelled_as_aws_does_whatever_the_evidence_writes() -> None:
+    proposal = propose(current(ADMINISTRATOR), generated(allow("S3:getobject")), NOTHING)
+
+    assert granted(proposal) == {"s3:GetObject"}
+    assert statements_of(proposal)[0]["Action"] == ["s3:GetObject"]
+
+
+def test_several_generated_policies_add_up() -> None:
+    seen = generated(policies=[document(allow("s3:GetObject")), document(allow("sqs:SendMessage"))])
+
+    proposal = propose(current(ADMINISTRATOR), seen, NOTHING)
+
+    assert granted(proposal) == {"s3:GetObject", "sqs:SendMessage"}
+
+
+# --- Asked for and not granted ---
+
+
+def test_what_is_not_granted_today_is_listed_and_never_added() -> None:
+    access = current(attached(allow("s3:GetObject"), deny("sqs:*")))
+    seen = generated(allow(["s3:GetObject", "s3:PutObject", "sqs:SendMessage"]))
+
+    proposal = propose(access, seen, NOTHING)
+
+    assert proposal["asked_for_and_not_granted"] == ["s3:PutObject", "sqs:SendMessage"]
+    assert granted(proposal) == {"s3:GetObject"}
+    assert "s3:PutObject, sqs:SendMessage" in reason(proposal, "ASKED_FOR_AND_NOT_GRANTED")
+
+
+def test_an_action_the_catalogue_does_not_know_is_listed_by_name() -> None:
+    seen = generated(allow(["s3:GetObject", "s3:TeleportObject", "quantum:Entangle"]))
+
+    proposal = propose(current(ADMINISTRATOR), seen, NOTHING)
+
+    assert proposal["asked_for_and_not_granted"] == ["quantum:Entangle", "s3:TeleportObject"]
+    assert granted(proposal) == {"s3:GetObject"}
+
+
+def test_what_todays_policies_name_and_the_catalogue_does_not_know_is_said() -> None:
+    access = current(
+        attached(allow(["s3:GetObject", "quantum:Entangle", "s3:Teleport*"]), deny("other:*"))
+    )
+
+    proposal = propose(access, generated(allow("s3:GetObject")), NOTHING)
+
+    assert proposal["coverage"]["unknown_patterns"] == ["quantum:Entangle", "s3:Teleport*"]
+    assert "quantum:Entangle, s3:Teleport*" in reason(proposal, "UNKNOWN_ACTIONS")
+
+
+def test_a_long_list_is_cut_in_the_reason_and_kept_in_the_proposal() -> None:
+    asked = sorted(load_catalogue().actions("sqs"))[:12]
+    access = current(attached(allow("s3:GetObject")))
+
+    proposal = propose(access, generated(allow(["s3:GetObject", *asked])), NOTHING)
+
+    assert proposal["asked_for_and_not_granted"] == asked
+    assert "and 2 more" in reason(proposal, "ASKED_FOR_AND_NOT_GRANTED")
+
+
+# --- Conditional grants ---
+
+
+def test_an_action_granted_on_some_resources_keeps_them() -> None:
+    access = current(attached(allow("s3:*", ["arn:aws:s3:::b/*", "arn:aws:s3:::a/*"])))
+    seen = generated(allow("s3:GetObject", "arn:aws:s3:::${BucketName}/${ObjectName}"))
+
+    proposal = propose(access, seen, NOTHING)
+
+    assert statements_of(proposal) == [
+        allow(["s3:GetObject"], ["arn:aws:s3:::a/*", "arn:aws:s3:::b/*"])
+    ]
+    assert proposal["evidence"][0]["basis"] == "observed"
+    assert proposal["evidence"][0]["widened"] == []
+
+
+def test_an_action_granted_under_conditions_keeps_each_of_them() -> None:
+    access = current(
+        attached(allow("s3:*", Condition=CONDITION)),
+        attached(
+            {
+                "Effect": "Allow",
+                "Action": ["s3:GetObject", "s3:PutObject"],
+                "NotResource": "arn:aws:s3:::secret/*",
+            }
+        ),
+    )
+
+    proposal = propose(access, generated(allow("s3:GetObject")), NOTHING)
+
+    assert statements_of(proposal) == [
+        allow(["s3:GetObject"], ["*"], Condition=CONDITION),
+        {"Effect": "Allow", "Action": ["s3:GetObject"], "NotResource": ["arn:aws:s3:::secret/*"]},
+    ]
+
+
+def test_statements_that_differ_in_their_actions_only_become_one() -> None:
+    access = current(
+        attached(allow("s3:Get*", Condition=CONDITION)),
+        attached(allow("s3:Put*", Condition=CONDITION)),
+    )
+
+    proposal = propose(access, generated(allow(["s3:GetObject", "s3:PutObject"])), NOTHING)
+
+    assert statements_of(proposal) == [
+        allow(["s3:GetObject", "s3:PutObject"], ["*"], Condition=CONDITION)
+    ]
+
+
+def test_an_action_that_a_deny_narrows_keeps_the_deny() -> None:
+    secret = deny("s3:*", "arn:aws:s3:::secret/*", Sid="Guard")
+    access = current(attached(allow("s3:*"), secret))
+
+    proposal = propose(access, generated(allow("s3:GetObject")), NOTHING)
+
+    assert statements_of(proposal, "Observed") == [allow(["s3:GetObject"], ["*"])]
+    assert statements_of(proposal, "KeptDeny") == [deny(["s3:*"], ["arn:aws:s3:::secret/*"])]
+    assert [row["basis"] for row in proposal["evidence"]] == ["observed", "kept: deny"]
+
+
+def test_every_deny_is_kept_as_it_is() -> None:
+    guard = {
+        "Effect": "Deny",
+        "NotAction": ["iam:Get*", "sts:*"],
+        "NotResource": ["arn:aws:s3:::x"],
+        "Condition": CONDITION,
+    }
+    access = current(attached(allow("*")), attached(guard), attached(deny("iam:*"), name="other"))
+
+    proposal = propose(access, generated(allow("s3:GetObject")), NOTHING)
+
+    assert statements_of(proposal, "KeptDeny") == [guard, deny(["iam:*"], ["*"])]
+
+
+# --- Kept ---
+
+
+def test_a_service_that_aws_does_not_track_is_kept_where_it_was_used() -> None:
+    access = current(attached(allow(["s3:Get*", "sqs:SendMessage", "dynamodb:GetItem"])))
+    services = accessed(service("s3"), service("dynamodb", used_at=None))
+
+    proposal = propose(access, generated(allow("sqs:SendMessage")), services)
+
+    kept = load_catalogue().expand("s3:Get*")
+    assert statements_of(proposal, "KeptNotObservable") == [allow(sorted(kept), ["*"])]
+    assert granted(proposal) == kept | {"sqs:SendMessage"}
+    assert proposal["evidence"][1]["basis"] == "kept: not observable"
+    assert proposal["evidence"][1]["last_accessed_at"] == {"s3": USED_AT}
+    assert f"{len(kept)} actions of s3" in reason(proposal, "KEPT_NOT_OBSERVABLE")
+
+
+def test_of_a_tracked_service_the_untracked_actions_are_kept_and_the_unused_ones_go() -> None:
+    access = current(attached(allow(["s3:GetObject", "s3:CreateBucket", "s3:DeleteBucket"])))
+    services = accessed(
+        service("s3", {"CreateBucket": USED_AT, "DeleteBucket": None, "ListAllMyBuckets": USED_AT})
+    )
+
+    proposal = propose(access, generated(), services)
+
+    assert statements_of(proposal, "KeptLastAccessed") == [allow(["s3:CreateBucket"], ["*"])]
+    assert statements_of(proposal, "KeptNotObservable") == [allow(["s3:GetObject"], ["*"])]
+    assert granted(proposal) == {"s3:CreateBucket", "s3:GetObject"}
+    assert "s3:CreateBucket" in reason(proposal, "KEPT_LAST_ACCESSED")
+
+
+def test_names_of_last_accessed_information_are_compared_without_case() -> None:
+    access = current(attached(allow(["s3:CreateBucket", "s3:DeleteBucket"])))
+    services = accessed(service("s3", {"createbucket": USED_AT, "DELETEBUCKET": None}))
+
+    proposal = propose(access, generated(), services)
+
+    assert granted(proposal) == {"s3:CreateBucket"}
+
+
+def test_an_action_that_was_observed_is_not_kept_a_second_time() -> None:
+    access = current(attached(allow("s3:CreateBucket")))
+    services = accessed(service("s3", {"CreateBucket": USED_AT}))
+
+    proposal = propose(access, generated(allow("s3:CreateBucket")), services)
+
+    assert [row["basis"] for row in proposal["evidence"]] == ["observed"]
+    assert proposal["evidence"][0]["last_accessed_at"] == {"s3": USED_AT}
+
+
+def test_what_is_kept_keeps_todays_resources_and_conditions() -> None:
+    access = current(attached(allow("s3:GetObject", "arn:aws:s3:::a/*", Condition=CONDITION)))
+
+    proposal = propose(access, generated(), accessed(service("s3")))
+
+    assert statements_of(proposal) == [
+        allow(["s3:GetObject"], ["arn:aws:s3:::a/*"], Condition=CONDITION)
+    ]
+
+
+def test_nothing_of_a_service_is_kept_that_is_not_granted() -> None:
+    access = current(attached(allow("s3:GetObject")))
+
+    proposal = propose(access, generated(), accessed(service("s3"), service("sqs")))
+
+    assert granted(proposal) == {"s3:GetObject"}
+
+
+# --- Shapes of today's policies ---
+
+
+def test_not_action_is_read_as_all_the_rest() -> None:
+    access = current(attached({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}))
+    seen = generated(allow(["s3:GetObject", "iam:CreateRole"]))
+
+    proposal = propose(access, seen, NOTHING)
+
+    assert granted(proposal) == {"s3:GetObject"}
+    assert proposal["asked_for_and_not_granted"] == ["iam:CreateRole"]
+
+
+def test_a_conditional_not_action_becomes_the_actions_it_was_needed_for() -> None:
+    power = {"Effect": "Allow", "NotAction": "iam:*", "Resource": "*", "Condition": CONDITION}
+
+    proposal = propose(
+        current(attached(power)), generated(allow(["s3:GetObject", "sqs:SendMessage"])), NOTHING
+    )
+
+    assert statements_of(proposal) == [
+        allow(["s3:GetObject", "sqs:SendMessage"], ["*"], Condition=CONDITION)
+    ]
+
+
+def test_a_boundary_limits_what_is_granted_before_and_after() -> None:
+    boundary = attached(allow("s3:*"), deny("s3:DeleteBucket"), source="customer managed")
+    access = current(ADMINISTRATOR, boundary=boundary)
+    seen = generated(allow(["s3:GetObject", "s3:DeleteBucket", "sqs:SendMessage"]))
+
+    proposal = propose(access, seen, NOTHING)
+
+    assert proposal["before"]["services"] == ["s3"]
+    assert proposal["before"]["action_count"] == len(load_catalogue().actions("s3")) - 1
+    assert proposal["asked_for_and_not_granted"] == ["s3:DeleteBucket", "sqs:SendMessage"]
+    assert granted(proposal) == {"s3:GetObject"}
+    assert statements_of(proposal, "KeptDeny") == [], "the boundary stays attached"
+
+
+def test_an_action_that_the_boundary_makes_conditional_keeps_the_policys_own_frame() -> None:
+    boundary = attached(allow("s3:*", "arn:aws:s3:::inside/*"))
+    access = current(attached(allow("s3:*")), boundary=boundary)
+    seen = generated(allow("s3:GetObject", "arn:aws:s3:::${BucketName}/${ObjectName}"))
+
+    proposal = propose(access, seen, NOTHING)
+
+    assert statements_of(proposal) == [allow(["s3:GetObject"], ["*"])]
+
+
+def test_what_comes_through_a_group_counts_and_is_named() -> None:
+    access = current(
+        attached(allow("s3:GetObject")),
+        attached(allow("sqs:*"), name="queues", group="Developers"),
+        kind="user",
+        principal_arn=f"arn:aws:iam::{ACCOUNT}:user/mary",
+    )
+
+    proposal = propose(access, generated(allow(["s3:GetObject", "sqs:SendMessage"])), NOTHING)
+
+    assert granted(proposal) == {"s3:GetObject", "sqs:SendMessage"}
+    assert proposal["before_by_policy"] == [
+        {
+            "source": "inline",
+            "name": "permissions",
+            "arn": None,
+            "group": None,
+            "action_count": 1,
+        },
+        {
+            "source": "inline",
+            "name": "queues",
+            "arn": None,
+            "group": "Developers",
+            "action_count": len(load_catalogue().actions("sqs")),
+        },
+    ]
+
+
+def test_a_policy_that_is_none_is_not_judged() -> None:
+    broken = attached(document={"Statement": [{"Effect": "Allow"}]})
+
+    with pytest.raises(PolicyParseError, match="neither Action nor NotAction"):
+        propose(current(broken), generated(), NOTHING)
+
+
+# --- Size ---
+
+
+def test_a_long_proposal_is_split_and_grants_the_same() -> None:
+    access = current(attached(allow("ec2:*", Condition=CONDITION), deny("ec2:RunInstances")))
+
+    proposal = propose(access, generated(), accessed(service("ec2")))
+
+    sizes = [size_in_characters(parse(part)) for part in proposal["documents"]]
+    assert len(sizes) > 1
+    assert max(sizes) <= MANAGED_POLICY_LIMIT
+    assert proposal["coverage"]["size_in_characters"] == sizes
+    assert granted(proposal) == load_catalogue().actions("ec2") - {"ec2:RunInstances"}
+    assert proposal["after"] == counts(granted(proposal))
+
+
+# --- Reasons to review ---
+
+
+def test_a_proposal_is_for_review_because_calls_were_not_replayed() -> None:
+    access = current(attached(allow(["s3:GetObject", "s3:PutObject"])))
+
+    proposal = propose(access, generated(allow("s3:GetObject")), NOTHING)
+
+    assert proposal["verdict"] == "review"
+    assert codes(proposal) == ["NOT_REPLAYED"]
+
+
+def test_an_incomplete_generation_is_said() -> None:
+    for is_complete, said in ((False, True), (True, False), (None, False)):
+        seen = generated(allow("s3:GetObject"), is_complete=is_complete)
+
+        proposal = propose(current(ADMINISTRATOR), seen, NOTHING)
+
+        assert ("NOT_COMPLETE" in codes(proposal)) is said
+
+
+def test_pass_role_that_is_cut_is_said() -> None:
+    seen = generated(allow("s3:GetObject"))
+
+    assert "PASS_ROLE_UNKNOWN" in codes(propose(current(ADMINISTRATOR), seen, NOTHING))
+    without = current(attached(allow("s3:*")))
+    assert "PASS_ROLE_UNKNOWN" not in codes(propose(without, seen, NOTHING))
+    kept = propose(current(ADMINISTRATOR), seen, accessed(service("iam", {"GetRole": None})))
+    assert "iam:PassRole" in granted(kept)
+    assert "PASS_ROLE_UNKNOWN" not in codes(kept)
+
+
+def test_a_principal_that_needs_all_it_has_hears_so() -> None:
+    access = current(attached(allow(["s3:GetObject", "s3:PutObject"])))
+
+    proposal = propose(access, generated(allow(["s3:GetObject", "s3:PutObject"])), NOTHING)
+
+    assert proposal["removed_action_count"] == 0
+    assert proposal["removed_services"] == []
+    assert "NOTHING_TO_REMOVE" in codes(proposal)
+
+
+# --- Refused ---
+
+
+def refused(proposal: ProposalJson) -> str:
+    """Return the code of the one reason of a refusal, which carries no policy."""
+    assert proposal["verdict"] == "refused"
+    assert proposal["documents"] == []
+    assert proposal["evidence"] == []
+    assert proposal["after"] is None
+    assert proposal["removed_action_count"] == 0
+    (only,) = proposal["reasons"]
+    assert only["text"]
+    assert only["what_to_do"].endswith(".")
+    return only["code"]
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_principal_that_must_not_be_narrowed_gets_no_proposal(kind: Kind) -> None:
+    tags = {TAG: "true"} if kind in {"user", "role"} else {}
+
+    proposal = propose(current(ADMINISTRATOR, kind=kind, tags=tags))
+
+    assert refused(proposal) == "NOT_NARROWED"
+    assert proposal["before"]["action_count"] == len(load_catalogue().expand("*"))
+
+
+@pytest.mark.parametrize("kind", ["service-linked role", "Identity Center role", "bootstrap role"])
+def test_no_evidence_changes_that(kind: Kind) -> None:
+    access = current(ADMINISTRATOR, kind=kind)
+
+    assert refused(propose(access, generated(allow("s3:GetObject")), NOTHING)) == "NOT_NARROWED"
+
+
+@pytest.mark.parametrize("outcome", sorted(NO_GENERATION))
+def test_each_end_of_policy_generation_without_a_policy_is_refused(outcome: str) -> None:
+    ended = generated(outcome=outcome, message="AWS's own words", policies=[], is_complete=None)
+
+    proposal = propose(current(ADMINISTRATOR), ended, accessed(service("s3")))
+
+    assert refused(proposal) == outcome
+    assert proposal["reasons"][0]["text"].endswith("AWS's own words")
+    assert proposal["reasons"][0]["what_to_do"] == NO_GENERATION[outcome]
+    assert proposal["coverage"]["policy_generation"]["outcome"] == outcome
+
+
+@pytest.mark.parametrize("outcome", ["States.Timeout", "Lambda.Unknown", "KeyError"])
+def test_an_end_nobody_foresaw_is_refused_under_its_name(outcome: str) -> None:
+    ended = generated(outcome=outcome, policies=[])
+
+    assert refused(propose(current(ADMINISTRATOR), ended, NOTHING)) == outcome
+
+
+def test_policies_of_a_job_that_did_not_succeed_do_not_count() -> None:
+    ended = generated(allow("s3:GetObject"), outcome="CANCELED")
+
+    assert refused(propose(current(ADMINISTRATOR), ended, NOTHING)) == "CANCELED"
+
+
+def test_no_generation_at_all_is_refused() -> None:
+    assert refused(propose(current(ADMINISTRATOR), None, NOTHING)) == "SERVICE_ERROR"
+
+
+@pytest.mark.parametrize(
+    "unknown", [None, accessed(outcome="LastAccessedError", message="the job failed")]
+)
+def test_without_last_accessed_information_nothing_may_be_cut(
+    unknown: LastAccessedOutcomeJson | None,
+) -> None:
+    proposal = propose(current(ADMINISTRATOR), generated(allow("s3:GetObject")), unknown)
+
+    assert refused(proposal) == "LAST_ACCESSED_UNKNOWN"
+
+
+@pytest.mark.parametrize(
+    "access",
+    [
+        current(ADMINISTRATOR),
+        current(),
+        current(attached(allow("s3:*"), deny("s3:*"))),
+        current(attached(allow("sqs:*"))),
+    ],
+)
+def test_a_principal_nobody_saw_is_refused_not_stripped(access: CurrentAccessJson) -> None:
+    proposal = propose(access, generated(), accessed(service("s3", used_at=None)))
+
+    assert refused(proposal) == "NO_ACTIVITY"
+
+
+def test_calls_that_were_all_refused_are_no_activity_and_are_listed() -> None:
+    access = current(attached(allow("sqs:*")))
+
+    proposal = propose(access, generated(allow("s3:GetObject")), NOTHING)
+
+    assert refused(proposal) == "NO_ACTIVITY"
+    assert proposal["asked_for_and_not_granted"] == ["s3:GetObject"]
+
+
+# --- AWS's own checks ---
+
+PASSED = {"result": "PASS", "message": "", "reasons": []}
+
+
+def finding(kind: str) -> dict[str, Any]:
+    return {"type": kind, "code": "A_CODE", "details": "Details.", "link": "https://example.com"}
+
+
+@pytest.fixture
+def unchecked() -> ProposalJson:
+    return propose(current(ADMINISTRATOR), generated(allow("s3:GetObject")), NOTHING)
+
+
+def test_a_proposal_that_passes_stays_as_it_is(unchecked: ProposalJson) -> None:
+    warnings = [finding("WARNING"), finding("SUGGESTION"), finding("SECURITY_WARNING")]
+
+    checked = with_checks(unchecked, warnings, PASSED)
+
+    assert checked["coverage"] == {
+        **unchecked["coverage"],
+        "validate_policy": warnings,
+        "check_no_new_access": PASSED,
+    }
+    assert {**checked, "coverage": unchecked["coverage"]} == unchecked
+
+
+def test_a_check_is_seen_to_have_been_made(unchecked: ProposalJson) -> None:
+    before = json.dumps(unchecked, sort_keys=True)
+
+    checked = with_checks(unchecked, [], None)
+
+    assert (is_checked(unchecked), is_checked(checked)) == (False, True)
+    assert json.dumps(unchecked, sort_keys=True) == before, "what was given stays as it was"
+
+
+def test_a_policy_iam_would_not_take_is_refused_without_it(unchecked: ProposalJson) -> None:
+    checked = with_checks(unchecked, [finding("WARNING"), finding("ERROR")], PASSED)
+
+    assert checked["verdict"] == "refused"
+    assert checked["documents"] == []
+    assert checked["evidence"] == []
+    assert checked["after"] is None
+    assert (checked["removed_services"], checked["removed_action_count"]) == ([], 0)
+    assert "A_CODE: Details." in reason(checked, "INVALID_POLICY")
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [("New access in statement 0.", "New access in statement 0."), ("", "no explanation")],
+)
+def test_new_access_is_a_reason_to_review(
+    unchecked: ProposalJson, message: str, shown: str
+) -> None:
+    checked = with_checks(unchecked, [], {"result": "FAIL", "message": message, "reasons": []})
+
+    assert checked["verdict"] == "review"
+    assert checked["documents"] == unchecked["documents"]
+    assert shown in reason(checked, "NEW_ACCESS")
+
+
+# --- One whole proposal ---
+
+
+def everything() -> tuple[CurrentAccessJson, GenerationOutcomeJson, LastAccessedOutcomeJson]:
+    access = current(
+        attached(
+            allow(["dynamodb:*", "sqs:*", "iam:PassRole", "old:Thing"]),
+            allow("kms:*", f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/*", Condition=CONDITION),
+            deny("dynamodb:DeleteTable", Sid="Guard"),
+        ),
+        attached(
+            allow("s3:*", ["arn:aws:s3:::orders", "arn:aws:s3:::orders/*"]),
+            source="customer managed",
+            name="orders",
+            arn=f"arn:aws:iam::{ACCOUNT}:policy/orders",
+        ),
+        boundary=attached(
+            {"Effect": "Allow", "NotAction": "organizations:*", "Resource": "*"},
+            source="customer managed",
+            name="Boundary",
+            arn=f"arn:aws:iam::{ACCOUNT}:policy/Boundary",
+        ),
+    )
+    seen = generated(
+        allow("dynamodb:DescribeTable", "arn:aws:dynamodb:${Region}:${Account}:table/${TableName}"),
+        allow(["kms:Decrypt", "ec2:DescribeInstances"]),
+        is_complete=False,
+    )
+    last = accessed(
+        service("dynamodb", {"DescribeTable": USED_AT, "ListTables": USED_AT, "CreateTable": None}),
+        service("kms", {"Decrypt": USED_AT, "Encrypt": None}),
+        service("s3", {"CreateBucket": None}),
+        service("sqs", {}, used_at=None),
+    )
+    return access, seen, last
+
+
+def test_a_whole_proposal(golden: Callable[[str, Any], None]) -> None:
+    golden("proposal.json", propose(*everything()))
+
+
+def test_same_input_same_bytes_whatever_order_the_evidence_came_in() -> None:
+    access, seen, last = everything()
+    turned = generated(
+        *reversed(seen["policies"][0]["Statement"]), is_complete=False, trail=seen["trail"]
+    )
+    turned["policies"][0]["Statement"][0]["Action"].reverse()
+
+    one = json.dumps(propose(access, seen, last))
+    other = json.dumps(propose(access, turned, accessed(*reversed(last["services"]))))
+
+    assert one == other == json.dumps(propose(access, seen, last))
+
+
+# --- Properties, over many policies ---
+#
+# Requests are judged here by a small evaluator of its own: IAM's logic for identity-based policies
+# and a boundary, conditions as facts that hold or do not.
+
+ACTIONS = ["s3:GetObject", "s3:PutObject", "s3:CreateBucket", "sqs:SendMessage", "iam:PassRole"]
+PATTERNS = [*ACTIONS, "*", "s3:*", "s3:Get*", "sqs:*", "s?s:Send*", "iam:Pass*", "none:Such"]
+RESOURCES = ["*", "arn:aws:s3:::a/*", "arn:aws:s3:::a/secret", "arn:aws:sqs:*:*:q"]
+CONDITIONS = [{}, CONDITION, {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}]
+TEMPLATES = ["*", "arn:aws:s3:::${BucketName}/${ObjectName}", "arn:aws:sqs:${Region}:${Account}:q"]
+REQUESTED = ["arn:aws:s3:::a/open", "arn:aws:s3:::a/secret", "arn:aws:sqs:eu-west-1:1:q", "x"]
+
+policy_statements = st.builds(
+    lambda effect, action, actions, resource, resources, condition: {
+        "Effect": effect,
+        action: actions,
+        resource: resources,
+        "Condition": condition,
+    },
+    st.sampled_from(["Allow", "Allow", "Allow", "Deny"]),
+    st.sampled_from(["Action", "Action", "Action", "NotAction"]),
+    st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=3),
+    st.sampled_from(["Resource", "Resource", "Resource", "NotResource"]),
+    st.lists(st.sampled_from(RESOURCES), min_size=1, max_size=2),
+    st.sampled_from(CONDITIONS),
+)
+policy_documents = st.lists(policy_statements, max_size=3).map(lambda each: document(*each))
+accesses = st.builds(
+    lambda parts, boundary: current(
+        *(attached(document=part) for part in parts),
+        boundary=None if boundary is None else attached(document=boundary),
+    ),
+    st.lists(policy_documents, min_size=1, max_size=3),
+    st.none() | policy_documents,
+)
+generations = st.lists(
+    st.builds(
+        allow,
+        st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=3),
+        st.lists(st.sampled_from(TEMPLATES), min_size=1, max_size=2),
+    ),
+    max_size=3,
+).map(lambda each: generated(*each))
+last_accesses = st.lists(
+    st.builds(
+        service,
+        st.sampled_from(["s3", "sqs", "iam"]),
+        st.none()
+        | st.dictionaries(
+            st.sampled_from([action.partition(":")[2] for action in ACTIONS]),
+            st.none() | st.just(USED_AT),
+        ),
+        st.none() | st.just(USED_AT),
+    ),
+    unique_by=lambda each: each["service"],
+    max_size=3,
+).map(lambda each: accessed(*each))
+
+
+def matches(patterns: list[str], text: str) -> bool:
+    return any(re.fullmatch(wildcard_regex(pattern.lower()), text.lower()) for pattern in patterns)
+
+
+def speaks_of(statement: dict[str, Any], action: str, resource: str, facts: str) -> bool:
+    """Return whether a statement applies to a request; ``facts`` are the conditions that hold."""
+    for positive, negative, asked in (
+        ("Action", "NotAction", action),
+        ("Resource", "NotResource", resource),
+    ):
+        if positive in statement and not matches(_list(statement[positive]), asked):
+            return False
+        if negative in statement and matches(_list(statement[negative]), asked):
+            return False
+    condition = statement.get("Condition")
+    return not condition or json.dumps(condition, sort_keys=True) in facts
+
+
+def _list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def is_allowed(
+    documents: list[dict[str, Any]],
+    boundary: dict[str, Any] | None,
+    request: tuple[str, str, str],
+) -> bool:
+    def says(parts: list[dict[str, Any]], effect: str) -> bool:
+        return any(
+            statement["Effect"] == effect and speaks_of(statement, *request)
+            for part in parts
+            for statement in part["Statement"]
+        )
+
+    bounds = [] if boundary is None else [boundary]
+    return (
+        says(documents, "Allow")
+        and (boundary is None or says(bounds, "Allow"))
+        and not says([*documents, *bounds], "Deny")
+    )
+
+
+FACTS = ["", *(json.dumps(each, sort_keys=True) for each in CONDITIONS[1:])]
+REQUESTS = list(product([*ACTIONS, "ec2:RunInstances"], REQUESTED, [*FACTS, "".join(FACTS)]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(accesses, generations, last_accesses)
+def test_a_proposal_never_allows_what_was_not_allowed_and_keeps_what_was_used(
+    access: CurrentAccessJson,
+    generation: GenerationOutcomeJson,
+    last_accessed: LastAccessedOutcomeJson,
+) -> None:
+    proposal = propose(access, generation, last_accessed)
+    before = [policy["document"] for policy in access["policies"]]
+    boundary = access["boundary"]["document"] if access["boundary"] else None
+    today = granted_actions(
+        [parse(each) for each in before], boundary=parse(boundary) if boundary else None
+    )
+    observed = {
+        action for part in generation["policies"] for each in part["Statement"]
+        for action in each["Action"]
+    }  # fmt: skip
+    after = granted_actions(
+        [parse(part) for part in proposal["documents"]],
+        boundary=parse(boundary) if boundary else None,
+    ).actions
+
+    assert set(proposal["asked_for_and_not_granted"]) == observed - today.actions
+    if proposal["verdict"] == "refused":
+        assert proposal["documents"] == []
+        assert not observed & today.actions
+        return
+    assert proposal["after"] == counts(after)
+    assert observed & today.actions <= after <= today.actions
+    kept = {
+        action
+        for each in last_accessed["services"]
+        if each["last_accessed_at"]
+        for action in ACTIONS
+        if action.startswith(f"{each['service']}:")
+        and (each["actions"] or {}).get(action.partition(":")[2], USED_AT)
+    }
+    for request in REQUESTS:
+        was_allowed = is_allowed(before, boundary, request)
+        is_now = is_allowed(proposal["documents"], boundary, request)
+        assert was_allowed or not is_now, ("new access", request)
+        if request[0] in kept - observed:
+            assert is_now == was_allowed, ("lost access", request)
