@@ -32,9 +32,7 @@ def main() -> None:
         else cdk.DefaultStackSynthesizer()
     )
     hub = cdk.Environment(account=settings.hub_account_id, region=settings.home_region)
-    storage = StorageStack(
-        app, "PareStorage", env=hub, synthesizer=synthesizer, termination_protection=True
-    )
+    storage = StorageStack(app, "PareStorage", env=hub, synthesizer=synthesizer)
     PipelineStack(
         app,
         "ParePipeline",

@@ -88,7 +88,8 @@ class Alarms(Construct):
                     f"{name}{what}",
                     metric,
                     f"Pare: an execution of the {name.lower()} workflow ended as {what}. See "
-                    "docs/operations.md, 'An execution failed'.",
+                    "docs/operations.md, 'An alarm says that an execution failed and no mail "
+                    "explains it'.",
                 )
         for name, queue in dead_letters.items():
             self._alarm(

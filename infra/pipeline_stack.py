@@ -80,7 +80,7 @@ class PipelineStack(cdk.Stack):
         self.storage = storage
         # The import itself rather than a reference, so that explain() can name it.
         self._evidence_arn = storage.export_value(storage.evidence_bucket.bucket_arn)
-        self._key_users: set[str] = set()
+        self._key_users: set[tuple[str, str]] = set()
         self.topics = Topics(
             self,
             "Topics",
@@ -290,7 +290,7 @@ class PipelineStack(cdk.Stack):
         self, function: StepFunction, table: dynamodb.TableV2, actions: list[str]
     ) -> None:
         function.allow(f"Use{table.node.id}", actions, [table.table_arn])
-        self._use_key(function)
+        self._use_key_of_tables(function)
 
     def _may_tell(self, function: StepFunction) -> None:
         function.allow(
@@ -303,7 +303,8 @@ class PipelineStack(cdk.Stack):
             ["dynamodb:DeleteItem", "dynamodb:UpdateItem"],
             [self.storage.runs_table.table_arn],
         )
-        self._use_key(function)
+        self._use_key_of_tables(function)
+        self._use_key_of_topics(function)
 
     def _use_evidence(
         self, function: StepFunction, *, reads: tuple[str, ...], writes: tuple[str, ...]
@@ -323,13 +324,32 @@ class PipelineStack(cdk.Stack):
                 "Objects under one prefix of the evidence bucket, named at run time.",
                 f"Resource::{self._evidence_arn}/{prefix}/*",
             )
-        self._use_key(function)
+        self._use_key_of_evidence(function)
 
-    def _use_key(self, function: StepFunction) -> None:
-        if function.step not in self._key_users:
-            self._key_users.add(function.step)
+    def _use_key_of_tables(self, function: StepFunction) -> None:
+        # What AWS asks of whoever uses a table with a customer managed key.
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+        actions = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey",
+                   "kms:ReEncryptFrom", "kms:ReEncryptTo"]  # fmt: skip
+        self._use_key(function, "UseKeyOfTables", actions, "dynamodb")
+
+    def _use_key_of_evidence(self, function: StepFunction) -> None:
+        actions = ["kms:Decrypt", "kms:GenerateDataKey"]
+        self._use_key(function, "UseKeyOfEvidence", actions, "s3")
+
+    def _use_key_of_topics(self, function: StepFunction) -> None:
+        actions = ["kms:Decrypt", "kms:GenerateDataKey"]
+        self._use_key(function, "UseKeyOfTopics", actions, "sns")
+
+    def _use_key(self, function: StepFunction, sid: str, actions: list[str], service: str) -> None:
+        """Let the function use the one key, once a service and only through that service."""
+        if (function.step, sid) not in self._key_users:
+            self._key_users.add((function.step, sid))
             function.allow(
-                "UseKey", ["kms:Decrypt", "kms:GenerateDataKey"], [self.storage.key.key_arn]
+                sid,
+                actions,
+                [self.storage.key.key_arn],
+                StringEquals={"kms:ViaService": f"{service}.{self.region}.{self.url_suffix}"},
             )
 
     # --- WORKFLOW -------------------------------------------------------------------------------

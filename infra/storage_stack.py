@@ -18,7 +18,13 @@ class StorageStack(cdk.Stack):
     """Stateful resources. Their logical ids are pinned by a test."""
 
     def __init__(self, scope: Construct, construct_id: str, **kwargs: Any) -> None:
-        super().__init__(scope, construct_id, description="Pare: tables, evidence, key", **kwargs)
+        super().__init__(
+            scope,
+            construct_id,
+            description="Pare: tables, evidence, key",
+            termination_protection=True,
+            **kwargs,
+        )
         self.key = kms.Key(
             self,
             "Key",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
 from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
 from botocore.config import Config
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 
     EnvironmentT = TypeVar("EnvironmentT", bound=Dataclass)
 
-# Level and service come from POWERTOOLS_* variables that infra/lambda_function.py sets.
-logger = Logger()
-metrics = Metrics()
+SERVICE = "pare"
+# The level comes from POWERTOOLS_LOG_LEVEL, which infra/lambda_function.py sets.
+logger = Logger(service=SERVICE)
+metrics = Metrics(namespace="Pare", service=SERVICE)
 
 # The SDK's own retries carry short throttling; the state machine carries the rest.
 CONFIG = Config(retries={"mode": "adaptive", "max_attempts": 5}, connect_timeout=5, read_timeout=30)
@@ -44,6 +46,13 @@ def read_environment(environment: type[EnvironmentT]) -> EnvironmentT:
     Raises KeyError, naming the variable, where one is missing.
     """
     return environment(**{each.name: os.environ[each.name.upper()] for each in fields(environment)})
+
+
+def count(name: str, value: int = 1, **dimensions: str) -> None:
+    """Add a CloudWatch metric in the namespace Pare; the handler's ``log_metrics`` sends it."""
+    for dimension, text in dimensions.items():
+        metrics.add_dimension(name=dimension, value=text)
+    metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
 
 
 def utc_now() -> datetime:

@@ -50,7 +50,7 @@ class PortBusyError(EmulatorError):
     """Another program listens on the emulator's port."""
 
     what_to_do = (
-        "Stop the program that listens there (`make demo-down` for our own), or take another port."
+        "Stop what listens there (`make demo-down` if it is ours), or: PARE_LOCAL_PORT=4600 make demo"
     )
 
 

@@ -24,14 +24,13 @@ PORT = 4566
 
 
 class _Group(click.Group):
-    """A group that turns Pare's errors into one sentence, what to do, and exit code 3."""
+    """A group that turns Pare's errors into one line, with what to do, and exit code 3."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except PareError as error:
-            click.echo(f"pare: {error}", err=True)
-            click.echo(f"What to do: {error.what_to_do}", err=True)
+            click.echo(f"pare: {error} {error.what_to_do}", err=True)
             ctx.exit(FAILED)
 
 

@@ -37,6 +37,11 @@ def plain(text: object, limit: int = 300) -> str:
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
 
 
+def sentence(text: str) -> str:
+    """Return text with a full stop where it has no end, so that another sentence can follow."""
+    return text if text.endswith((".", "!", "?", "…")) else text + "."
+
+
 def subject(text: str) -> str:
     """Return a subject line that SNS accepts: ASCII, one line, under 100 characters.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pare.findings.model import Finding
 from pare.findings.normalize import normalize
+
+if TYPE_CHECKING:
+    from pare.findings.model import Finding
 
 EVENTS = Path(__file__).parent / "events"
 FINDINGS = (

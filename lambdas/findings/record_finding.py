@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, TypedDict
 
-from lambdas.runtime import client, logger, read_environment, utc_now
+from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
 from pare.aws.tables import FindingsTable
 from pare.clock import format_time
 from pare.findings.model import Finding, FindingJson
@@ -40,6 +40,7 @@ def environment() -> Environment:
 
 
 @logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return what changed, and whether the policy workflow should start for the resource."""
     finding = Finding.from_json(event["finding"])
@@ -47,6 +48,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     table = FindingsTable(client("dynamodb"), environment().findings_table_name)
     news = table.record(finding, execution=event["execution"], recorded_at=format_time(utc_now()))
     logger.info("finding recorded", news=news)
+    count("Findings", news=news, finding_type=finding.finding_type)
     return {
         "news": news,
         "start_policy": news in {"new", "reopened", "changed"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, TypedDict
 
-from lambdas.runtime import client, logger, read_environment, utc_now
+from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
 from pare.aws.evidence_store import EvidenceStore
 from pare.clock import format_time
 from pare.errors import EvidenceError
@@ -42,6 +42,7 @@ def environment() -> Environment:
 
 
 @logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return where the snapshot lies, its counts, and the accounts nobody knows about."""
     bucket = environment().evidence_bucket_name
@@ -58,6 +59,8 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     )
     store.put_ndjson_gz(f"{event['prefix']}/principals.ndjson.gz", rows)
     unknown = [result["account_id"] for result in snapshot["unknown_accounts"]]
+    count("Principals", len(rows))
+    count("UnknownAccounts", len(unknown))
     logger.info("snapshot built", period=event["period"], principal_count=len(rows))
     return {
         "snapshot": store.put_json(f"{event['prefix']}/snapshot.json", snapshot),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from lambdas.runtime import client, logger, read_environment
+from lambdas.runtime import client, count, logger, metrics, read_environment
 from pare.aws.evidence_store import EvidenceStore
 from pare.aws.tables import ProposalsTable
 
@@ -43,6 +43,7 @@ def environment() -> Environment:
 
 
 @logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Record the proposal under its principal and time; a second time changes nothing."""
     settings = environment()
@@ -50,6 +51,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     store = EvidenceStore(client("s3"), settings.evidence_bucket_name)
     proposal: ProposalJson = store.get_json(event["proposal"])
     after = proposal["after"]
+    count("Proposals", verdict=proposal["verdict"])
     ProposalsTable(client("dynamodb"), settings.proposals_table_name).put(
         {
             "principal_arn": principal["principal_arn"],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from lambdas.runtime import client, logger, read_environment, utc_now
+from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
 from pare.aws.evidence_store import EvidenceStore
 from pare.aws.executions import count_transitions
 from pare.aws.tables import RunsTable
@@ -45,6 +45,7 @@ def environment() -> Environment:
 
 
 @logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return the run's outcome: succeeded, rejected (the input's fault) or failed."""
     settings = environment()
@@ -67,6 +68,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     )
     runs = RunsTable(client("dynamodb"), settings.runs_table_name)
     runs.put(run)
+    count("Runs", workflow=workflow, outcome=run["outcome"])
     if run["outcome"] != "succeeded":
         topics = Topics(client("sns"), settings.people_topic_arn, settings.machines_topic_arn)
         topics.tell_once(failure_message(run), key=f"run#{execution}", runs=runs, now=now)

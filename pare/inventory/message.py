@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pare.message import Message, bullet, headline, plain, rows, subject
+from pare.message import Message, bullet, headline, plain, rows, sentence, subject
 from pare.runs import what_to_do
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def inventory_message(snapshot: SnapshotJson, *, location: str) -> Message:
     )
     not_read = "\n".join(
         bullet(
-            f"{plain(account['name'])} ({account['account_id']}): {plain(account['message'])} "
-            f"{what_to_do(account['error'] or '')}"
+            f"{plain(account['name'])} ({account['account_id']}): "
+            f"{sentence(plain(account['message']))} {what_to_do(account['error'] or '')}"
         )
         for account in unknown[:LISTED_ACCOUNTS]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pare.message import Message, bullet, headline, paragraph, plain, rows, subject
+from pare.message import Message, bullet, headline, paragraph, plain, rows, sentence, subject
 
 if TYPE_CHECKING:
     from pare.policy.proposal import CountsJson, ProposalJson
@@ -42,7 +42,7 @@ def proposal_message(
         title = subject_line = f"No proposal for {name}"
     removed = proposal["removed_services"]
     why = "\n".join(
-        bullet(f"{plain(reason['text'], 1_000)} {plain(reason['what_to_do'], 500)}")
+        bullet(f"{sentence(plain(reason['text'], 1_000))} {plain(reason['what_to_do'], 500)}")
         for reason in proposal["reasons"]
     )
     text = "\n\n".join(part for part in [

@@ -321,7 +321,8 @@ def _refusal(
         message = generation["message"] if generation else ""
         return _reason(
             outcome,
-            "There is no policy from recorded activity, so there is no proposal: " + message,
+            "There is no policy from recorded activity, so there is no proposal"
+            + (f": {message}" if message else "."),
             NO_GENERATION.get(outcome, _GENERIC),
         )
     if last_accessed is None or last_accessed["outcome"] != "COMPLETED":
@@ -329,7 +330,7 @@ def _refusal(
         return _reason(
             "LAST_ACCESSED_UNKNOWN",
             "Last accessed information is unknown, and without it a service that CloudTrail does "
-            "not show could be cut: " + message,
+            "not show could be cut" + (f": {message}" if message else "."),
             "Start the policy workflow again.",
         )
     return None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-# Before anything loads CDK's JavaScript, which complains about Node 20 and works with it.
-os.environ["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"] = "1"
+# Before anything loads CDK's JavaScript, which complains about Node 20 and works with it. The value
+# is the major versions not to complain about.
+os.environ["JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"] = "20"
 
 from functools import cache
 from typing import TYPE_CHECKING

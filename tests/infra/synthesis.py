@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+CONTEXT = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
 EXAMPLE = ROOT / "config" / "pare.yaml"
 STACKS = ("PareStorage", "ParePipeline", "PareMember")
 # partition -> home Region, another one
@@ -69,10 +71,9 @@ def synthesize(settings: Settings, folder: Path) -> Synthesis:
 
     A failed check does not raise: it is in the report, for a test to show.
     """
-    context = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
-    app = cdk.App(context=context, outdir=str(folder))
+    app = cdk.App(context=CONTEXT, outdir=str(folder))
     hub = cdk.Environment(account=settings.hub_account_id, region=settings.home_region)
-    storage = StorageStack(app, "PareStorage", env=hub, termination_protection=True)
+    storage = StorageStack(app, "PareStorage", env=hub)
     PipelineStack(
         app,
         "ParePipeline",
@@ -84,6 +85,21 @@ def synthesize(settings: Settings, folder: Path) -> Synthesis:
     MemberStack(app, "PareMember", synthesizer=cdk.LegacyStackSynthesizer(), settings=settings)
     synth_checked(app)
     return Synthesis(settings, folder)
+
+
+def copy_sources(root: Path) -> None:
+    """Copy what app.py needs to another root, with the dependencies that are installed here.
+
+    So that a synth there leaves ``.build`` of this repository alone, and needs no network.
+    """
+    root.mkdir(exist_ok=True)
+    for name in ("app.py", "cdk.json", "requirements-lambda.txt"):
+        shutil.copy(ROOT / name, root)
+    for name in ("config", "infra", "lambdas", "pare"):
+        shutil.copytree(ROOT / name, root / name)
+    for installed in (ROOT / ".build").glob("dependencies-*"):
+        if installed.suffix != ".partial":
+            shutil.copytree(installed, root / ".build" / installed.name)
 
 
 def synth_checked(app: cdk.App) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
-from tests.infra.synthesis import as_list
+from tests.infra.synthesis import ROOT, as_list
 
 if TYPE_CHECKING:
     from tests.infra.synthesis import Json, Synthesis, Template
@@ -54,6 +55,14 @@ def test_every_alarm_rings_at_the_first_occurrence_and_tells_people(pipeline: Te
         # Nothing happens most of the time; that is no news.
         assert alarm["TreatMissingData"] == "notBreaching", name
         assert alarm["AlarmDescription"].startswith("Pare: "), name
+
+
+def test_every_alarm_names_a_page_and_a_section_that_exist(pipeline: Template) -> None:
+    for name, alarm in pipeline.properties("AWS::CloudWatch::Alarm").items():
+        found = re.search(r" See (\S+\.md), '(.+)'\.$", alarm["AlarmDescription"])
+        assert found, name
+        page = (ROOT / found[1]).read_text(encoding="utf-8")
+        assert f"\n## {found[2]}\n" in page, name
 
 
 def test_cloudwatch_may_publish_to_the_people_topic(anywhere: Synthesis) -> None:

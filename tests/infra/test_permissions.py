@@ -170,6 +170,17 @@ def test_every_role_has_the_permissions_that_were_reviewed(
     )
 
 
+def test_who_reads_objects_that_may_be_missing_may_know_it(pipeline: Template) -> None:
+    # S3 says 404 only to who may list the bucket, else 403: that would fail the whole snapshot.
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+    may_list = {
+        HASH.sub("", role)
+        for role in pipeline.resources("AWS::IAM::Role")
+        if ("s3:ListBucket", EVIDENCE.strip("<>")) in allowed_to(pipeline, role)
+    }
+    assert may_list == {"BuildSnapshotRole"}
+
+
 def test_a_function_role_trusts_lambda_alone(pipeline: Template) -> None:
     roles = pipeline.properties("AWS::IAM::Role")
     for function in pipeline.properties("AWS::Lambda::Function").values():

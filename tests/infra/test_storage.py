@@ -177,7 +177,7 @@ def test_the_key_lets_alarms_of_this_account_publish(synthesis: Synthesis) -> No
     assert statement["Condition"] == {"StringEquals": account}
 
 
-# --- Topics and queues: in the pipeline, as losing them loses nothing that is kept -----------------
+# --- Topics and queues: in the pipeline, because losing them loses nothing that is kept -----------
 
 
 def test_every_topic_is_encrypted_by_the_one_key_and_takes_tls_only(pipeline: Template) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pare.message import WIDTH, bullet, headline, paragraph, plain, rows, subject
+from pare.message import WIDTH, bullet, headline, paragraph, plain, rows, sentence, subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +58,14 @@ def test_cut_text_shows_that_it_was_cut() -> None:
 def test_what_is_no_text_is_shown_as_one() -> None:
     assert plain(None) == "None"
     assert plain(7) == "7"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("no way in", "no way in."), ("Done.", "Done."), ("Why?", "Why?"), ("cut…", "cut…")],
+)
+def test_a_sentence_has_an_end(text: str, expected: str) -> None:
+    assert sentence(text) == expected
 
 
 # --- Subjects ---

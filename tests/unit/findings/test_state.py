@@ -136,8 +136,9 @@ def test_people_are_told_where_what_they_act_on_changed(change: dict[str, Any]) 
 
 
 @pytest.mark.parametrize(
-    "change", [{"owner": "x"}, {"account_name": "x"}, {"unused_services": ("s3",)}, {"unknown": ("x",)}]
-)  # fmt: skip
+    "change",
+    [{"owner": "x"}, {"account_name": "x"}, {"unused_services": ("s3",)}, {"unknown": ("x",)}],
+)
 def test_nobody_is_told_where_only_our_own_reading_changed(change: dict[str, Any]) -> None:
     assert news(seen(), seen(LATE, **change)) == "none"
 

@@ -5,14 +5,7 @@ from typing import Any
 import pytest
 
 from pare.arns import parse_principal_arn
-from pare.policy.current import (
-    CurrentAccessJson,
-    documents,
-    kind_of,
-    may_be_narrowed,
-    merged,
-    owner_of,
-)
+from pare.policy.current import documents, kind_of, may_be_narrowed, merged, owner_of
 from pare.policy.document import parse
 from pare.policy.grants import granted_actions
 
@@ -115,8 +108,8 @@ def statement(action: str, **elements: Any) -> dict[str, Any]:
 
 def test_the_documents_of_a_principal_are_those_of_its_policies_alone() -> None:
     one, other, bound = ({"Statement": [statement(f"s3:{name}")]} for name in "ABC")
-    rest: Any = {"source": "inline", "name": "p", "arn": None, "group": None}
-    current: CurrentAccessJson = {
+    rest = {"source": "inline", "name": "p", "arn": None, "group": None}
+    current: Any = {
         "principal_arn": "arn:aws:iam::111122223333:role/App",
         "principal_id": "AROA",
         "kind": "role",
@@ -131,7 +124,7 @@ def test_the_documents_of_a_principal_are_those_of_its_policies_alone() -> None:
 
 
 def test_several_documents_become_one_that_grants_the_same() -> None:
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"Version": "2012-10-17", "Statement": statement("s3:GetObject", Sid="Same")},
         {
             "Version": "2012-10-17",

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lambdas import runtime
+from lambdas.findings.normalize_finding import lambda_handler
+from pare.errors import FindingParseError, UnknownFindingError
+from pare.runs import REJECTIONS
+from tests.recorded import FINDINGS, PREVIEWS, event, finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.mark.parametrize("name", FINDINGS)
+def test_a_recorded_event_becomes_a_finding(name: str, context: Any) -> None:
+    found = lambda_handler(event(name), context)
+
+    assert found == finding(name).to_json()
+    json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("sent", "error"),
+    [
+        *((event(name), UnknownFindingError) for name in PREVIEWS),
+        (event("unused_permission", findingType="UnusedQuantumKey"), UnknownFindingError),
+        (event("unused_permission", findingId=...), FindingParseError),
+        ({}, UnknownFindingError),
+    ],
+)
+def test_a_broken_event_is_refused_under_the_name_that_rejects_the_run(
+    sent: dict[str, Any], error: type[Exception], context: Any
+) -> None:
+    with pytest.raises(FindingParseError) as caught:
+        lambda_handler(sent, context)
+
+    assert type(caught.value) is error
+    assert error.__name__ in REJECTIONS
+
+
+def test_a_log_line_carries_this_finding_and_not_the_last_one(
+    context: Any, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    lambda_handler(event("external_access"), context)
+    context.aws_request_id = "second"
+    with pytest.raises(FindingParseError):
+        lambda_handler({}, context)
+    runtime.logger.info("after the second")
+
+    first, second = logged()
+    assert first["finding_id"] == finding("external_access").finding_id
+    assert second["function_request_id"] == "second"
+    assert "finding_id" not in second
