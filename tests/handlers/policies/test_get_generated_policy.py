@@ -126,7 +126,7 @@ def test_a_job_that_hangs_is_cancelled_so_that_it_blocks_no_other(
     aws.answer(GET, answer("IN_PROGRESS"))
     aws.answer(CANCEL, {})
 
-    with pytest.raises(PolicyGenerationTimeoutError, match="job-1 .* 3 polls") as caught:
+    with pytest.raises(PolicyGenerationTimeoutError, match=r"job-1 .* 3 polls") as caught:
         poll(context, 2)
 
     assert aws.called(CANCEL) == [{"jobId": "job-1"}]

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import pare.aws.iam_reader
 from lambdas.policies.get_last_accessed import MARGIN_SECONDS, Output, lambda_handler
 from pare.errors import (
     AwsServiceError,
@@ -136,9 +135,3 @@ def test_a_failed_job_leaves_use_unknown(
 
     with pytest.raises(LastAccessedError, match="AWS's own words"):
         get(context)
-
-
-def test_the_default_pause_is_a_real_one() -> None:
-    defaults = pare.aws.iam_reader.IamReader.last_accessed.__kwdefaults__
-
-    assert defaults["sleep"].__module__ == defaults["monotonic"].__module__ == "time"

@@ -110,13 +110,11 @@ def test_a_trail_of_control_tower_is_not_tried(aws: FakeAws, context: Any, setti
 def test_each_refusal_has_the_error_that_the_workflow_and_the_advice_know(
     aws: FakeAws,
     context: Any,
-    monkeypatch: pytest.MonkeyPatch,
     operation: str,
     code: str,
     status: int,
     error: type[Exception],
 ) -> None:
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     aws.fail(operation, code, status)
 
     with pytest.raises(error) as caught:
