@@ -1,7 +1,7 @@
 """Cold import of each function against importing boto3 alone: one line a function, as a ratio.
 
-The bar is 1.6, the reach 1.3 (design.md §11). Run: ``python -m bench.cold_import``. Each import runs
-in a fresh process; the ratio is of medians, taken in turns: a noisy machine is noisy for both.
+The bar is 1.6, the reach 1.3 (design.md §11). Run: ``python -m bench.cold_import``. Each import
+runs in a fresh process; the ratio is of medians, taken in turns: noise is shared by both.
 """
 
 from __future__ import annotations

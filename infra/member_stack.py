@@ -36,6 +36,7 @@ READ_PRINCIPALS = {
     "group": ["iam:GetGroupPolicy", "iam:ListAttachedGroupPolicies", "iam:ListGroupPolicies"],
     "policy": ["iam:GetPolicy", "iam:GetPolicyVersion"],
 }
+PLURALS = {"role": "Roles", "user": "Users", "group": "Groups", "policy": "Policies"}
 # These take no resource: AWS allows nothing narrower (Service Authorization Reference, iam and
 # access-analyzer).
 WITHOUT_RESOURCE = [
@@ -90,7 +91,7 @@ class MemberStack(cdk.Stack):
                 resources.append(self._iam_arn(kind, account="aws"))
             role.add_to_policy(
                 iam.PolicyStatement(
-                    sid=f"Read{kind.capitalize()}s", actions=actions, resources=resources
+                    sid=f"Read{PLURALS[kind]}", actions=actions, resources=resources
                 )
             )
         role.add_to_policy(

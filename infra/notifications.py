@@ -139,6 +139,7 @@ class Dashboard(Construct):
                         machine.metric_succeeded(),
                         machine.metric_failed(),
                         machine.metric_timed_out(),
+                        machine.metric_aborted(),
                     ],
                     right=[machine.metric_time()],
                 )

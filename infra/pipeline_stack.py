@@ -203,12 +203,19 @@ class PipelineStack(cdk.Stack):
         for function in each.values():
             if pascal(function.step) in MEMBER_CALLERS:
                 self._may_enter_member_accounts(function)
-        # Accounts of the organization, old and new. AWS would take account ARNs for the first; the
-        # second takes no resource.
-        self._allow_everywhere(each["enrich_finding"], "NameAccounts",
-                               ["organizations:DescribeAccount"],
-                               reason="Any account of the organization may have a finding, and "
-                               "X-Ray takes no resource.")  # fmt: skip
+        settings = self.settings
+        accounts = (
+            f"arn:{cdk.Aws.PARTITION}:organizations::{settings.management_account_id}:account/"
+            f"{settings.organization_id}/*"
+        )
+        each["enrich_finding"].allow("NameAccounts", ["organizations:DescribeAccount"], [accounts])
+        explain(
+            each["enrich_finding"].step_role,
+            WILDCARD,
+            "Accounts of the organization, old and new.",
+            f"Resource::{accounts}",
+        )
+        # organizations:ListAccounts takes no resource.
         self._allow_everywhere(each["list_accounts"], "ListAccounts",
                                ["organizations:ListAccounts"])  # fmt: skip
         # Every Region: findings come from the analyzers of all governed Regions.
@@ -272,16 +279,13 @@ class PipelineStack(cdk.Stack):
             f"Resource::arn:<AWS::Partition>:iam::*:role/{role}",
         )
 
-    def _allow_everywhere(
-        self, function: StepFunction, sid: str, actions: list[str], *, reason: str | None = None
-    ) -> None:
-        """Let the function call actions for which AWS takes no resource, or say another reason."""
+    def _allow_everywhere(self, function: StepFunction, sid: str, actions: list[str]) -> None:
+        """Let the function call actions for which AWS takes no resource."""
         function.allow(sid, actions, ["*"])
         explain(
             function.step_role,
             WILDCARD,
-            reason
-            or f"{', '.join(actions)} and X-Ray's actions take no resource (Service Authorization "
+            f"{', '.join(actions)} and X-Ray's actions take no resource (Service Authorization "
             "Reference).",
             "Resource::*",
         )
@@ -349,7 +353,8 @@ class PipelineStack(cdk.Stack):
                 sid,
                 actions,
                 [self.storage.key.key_arn],
-                StringEquals={"kms:ViaService": f"{service}.{self.region}.{self.url_suffix}"},
+                # In China the name may end in ".cn"; AWS's pages do not say.
+                StringLike={"kms:ViaService": f"{service}.{self.region}.amazonaws.com*"},
             )
 
     # --- WORKFLOW -------------------------------------------------------------------------------

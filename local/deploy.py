@@ -137,7 +137,7 @@ def _run(command: list[str], *, log: Path, env: dict[str, str]) -> None:
                 "CDK_DISABLE_VERSION_CHECK": "1",
                 "CDK_DISABLE_CLI_TELEMETRY": "true",
                 # CDK's JavaScript runs on Node 20, which its makers no longer maintain.
-                "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
+                "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20",
             },
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -49,9 +49,7 @@ class EmulatorError(PareError):
 class PortBusyError(EmulatorError):
     """Another program listens on the emulator's port."""
 
-    what_to_do = (
-        "Stop what listens there (`make demo-down` if it is ours), or: PARE_LOCAL_PORT=4600 make demo"
-    )
+    what_to_do = "Stop it (`make demo-down` if it is ours), or: PARE_LOCAL_PORT=4600 make demo"
 
 
 class EmulatorStartError(EmulatorError):

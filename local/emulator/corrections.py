@@ -12,7 +12,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ministack.core import iam_evaluator, responses
+from ministack.core import iam_actions, iam_evaluator, responses
 from ministack.services import cloudtrail, iam, organizations, s3, sns
 from ministack.services.cloudformation import provisioners
 
@@ -40,6 +40,7 @@ def apply() -> None:
     real_caller_at_foreign_buckets()
     service_roles_are_not_for_roots()
     organizations_from_member_accounts()
+    accounts_are_resources()
     organization_trails()
     default_policy_of_topics_in_stacks()
     calls_inside_aws_are_encrypted()
@@ -239,6 +240,31 @@ def service_roles_are_not_for_roots() -> None:
         return bool(original(principal, caller_arn))
 
     iam_evaluator._principal_matches = matches
+
+
+def accounts_are_resources() -> None:
+    """DescribeAccount is authorized on the account's ARN.
+
+    Service Authorization Reference, list_awsorganizations: its resource type is account,
+    ``arn:…:organizations::MANAGEMENT:account/ORGANIZATION/ACCOUNT``. ministack authorizes every
+    call of Organizations on ``organization/*`` of the caller's account.
+    """
+    original = iam_actions.extract_resource_arn
+
+    def extract_resource_arn(
+        service: str, method: str, path: str, headers: dict[str, str], body: bytes, *rest: Any
+    ) -> str:
+        if service == "organizations" and headers.get("x-amz-target", "").endswith(
+            ".DescribeAccount"
+        ):
+            account_id = str(json.loads(body or b"{}").get("AccountId", ""))
+            found = upstream.organization_of(account_id)
+            if found is not None:
+                owner = str(found["Arn"]).replace(":organization/", ":account/")
+                return f"{owner}/{account_id}"
+        return str(original(service, method, path, headers, body, *rest))
+
+    iam_actions.extract_resource_arn = extract_resource_arn
 
 
 def organizations_from_member_accounts() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -230,13 +231,14 @@ class RunsTable(_Table):
     def claim_message(self, key: str, *, expires_at: int) -> bool:
         """Return True to the first caller with this message, and to nobody after it.
 
-        ``expires_at`` (epoch seconds) is when DynamoDB may forget the claim.
+        ``expires_at`` (epoch seconds) is when DynamoDB may forget the claim. The call's own token
+        lets the SDK ask again after a lost answer without taking itself for somebody else.
         """
         return self._update(
             {"workflow": _MESSAGE, "run_id": key},
-            "SET expires_at = :expires_at",
-            condition="attribute_not_exists(run_id)",
-            values={":expires_at": expires_at},
+            "SET expires_at = :expires_at, claimed_by = :token",
+            condition="attribute_not_exists(run_id) OR claimed_by = :token",
+            values={":expires_at": expires_at, ":token": uuid.uuid4().hex},
         )
 
     def release_message(self, key: str) -> None:

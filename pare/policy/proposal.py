@@ -35,6 +35,10 @@ SCHEMA_VERSION = 1
 Verdict = Literal["ready", "review", "refused"]
 Basis = Literal["observed", "kept: not observable", "kept: last accessed", "kept: deny"]
 
+# Anybody may call these without a permission, and generated policies name them (facts §2).
+# https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+_FREE_ACTIONS = frozenset({"sts:GetCallerIdentity"})
+
 # `${TableName}` in a generated policy is for a person to fill; it is not a policy variable.
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
 
@@ -173,7 +177,7 @@ def build_proposal(
     catalogue = load_catalogue()
     seen = _seen(generation["policies"])
     observed = {action for action in seen if action in granted.actions}
-    proposal["asked_for_and_not_granted"] = sorted(set(seen) - observed)
+    proposal["asked_for_and_not_granted"] = sorted(set(seen) - observed - _FREE_ACTIONS)
     bases = _observed_statements(seen, observed - granted.conditional)
     documents = [document for _, document in attached]
     bases += _from_current(documents, observed & granted.conditional, "observed")

@@ -48,7 +48,8 @@ class Call:
 @dataclass
 class _Answer:
     make: Callable[[dict[str, Any]], Any]
-    left: int | None  # None: for ever
+    left: int | None = None  # None: for ever
+    when: Callable[[dict[str, Any]], bool] = lambda _: True
 
 
 @dataclass
@@ -91,10 +92,11 @@ class FakeAws:
         *,
         message: str = "AWS's own words",
         times: int | None = None,
+        when: Callable[[dict[str, Any]], bool] = lambda _: True,
     ) -> None:
-        """Let an operation answer with an error."""
+        """Let an operation answer with an error, where ``when`` holds of its parameters."""
         error = {"Error": {"Code": code, "Message": message}, "_status": status}
-        self._answers.setdefault(operation, []).append(_Answer(lambda _: error, times))
+        self._answers.setdefault(operation, []).append(_Answer(lambda _: error, times, when))
 
     def lose_answer(self, operation: str, times: int = 1) -> None:
         """Let moto do the work, and the answer be lost on its way back."""
@@ -107,7 +109,7 @@ class FakeAws:
         def refuse(_: dict[str, Any]) -> dict[str, Any]:
             raise EndpointConnectionError(endpoint_url="https://aws.example", error="refused")
 
-        self._answers.setdefault(operation, []).append(_Answer(refuse, None))
+        self._answers.setdefault(operation, []).append(_Answer(refuse))
 
     def mend(self, operation: str) -> None:
         """Take all answers and failures of an operation back."""
@@ -129,10 +131,10 @@ class FakeAws:
         self, model: OperationModel, request_signer: Any, context: dict[str, Any], **_: Any
     ) -> tuple[AWSResponse, dict[str, Any]] | None:
         operation = _name(model)
-        waiting = self._answers.get(operation)
+        parameters = context["fake_parameters"]
+        waiting = [each for each in self._answers.get(operation, []) if each.when(parameters)]
         if not waiting:
             return None
-        parameters = context["fake_parameters"]
         key = request_signer._credentials.access_key
         self.calls.append(
             Call(operation, parameters, get_account_id_from(key), context["client_region"])
@@ -141,7 +143,7 @@ class FakeAws:
         if chosen.left is not None:
             chosen.left -= 1
             if chosen.left == 0:
-                waiting.pop(0)
+                self._answers[operation].remove(chosen)
         answer = dict(chosen.make(parameters))
         status = answer.pop("_status", 200)
         if status == 200 and model.output_shape is not None:

@@ -43,6 +43,16 @@ def test_a_failure_is_an_error_of_the_client(aws: FakeAws) -> None:
     assert boto3.client("sts").get_caller_identity()["Account"] == HUB
 
 
+def test_a_failure_may_be_of_some_calls_only(aws: FakeAws) -> None:
+    aws.fail("iam:GetRole", "Throttling", when=lambda sent: sent["RoleName"] == "Busy")
+    iam = boto3.client("iam")
+    iam.create_role(RoleName="Idle", AssumeRolePolicyDocument="{}")
+
+    with pytest.raises(ClientError, match="Throttling"):
+        iam.get_role(RoleName="Busy")
+    assert iam.get_role(RoleName="Idle")["Role"]["RoleName"] == "Idle"
+
+
 def test_a_lost_answer_is_lost_after_the_work_was_done(aws: FakeAws) -> None:
     topic = Topic.create()
     aws.lose_answer("sns:Publish")

@@ -34,6 +34,9 @@ def staged_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     def staged(name: str) -> Path:
         root = tmp_path_factory.mktemp(name)
         copy_sources(root)
+        for package in PACKAGES:  # as after a first run
+            (root / package / "__pycache__").mkdir(exist_ok=True)
+            (root / package / "__pycache__" / "x.cpython-311.pyc").write_bytes(name.encode())
         try:
             return stage(root)
         except subprocess.CalledProcessError as error:

@@ -50,7 +50,8 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
     ("*", TRACING, "X-Ray takes no resource."),
     ("*", LOG_DELIVERY, "Log delivery takes no resource."),
     ("*", {"organizations:ListAccounts"}, "It takes no resource."),
-    ("*", {"organizations:DescribeAccount"}, "Any account of the organization."),
+    ("arn:<AWS::Partition>:organizations::111111111111:account/o-example0000/*",
+     {"organizations:DescribeAccount"}, "Any account of the organization."),
     ("*", {"access-analyzer:CheckNoNewAccess", "access-analyzer:ValidatePolicy"},
      "Policy checks take no resource."),
     ("*", {"access-analyzer:CancelPolicyGeneration", "access-analyzer:GetGeneratedPolicy",
@@ -91,7 +92,6 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
 TAKING_A_RESOURCE = {
     "cloudtrail:GetTrail": "AWS documents the access role so; Access Analyzer is who uses it.",
     "iam:GenerateServiceLastAccessedDetails": "The same.",
-    "organizations:DescribeAccount": "The emulator knows no ARN of an account yet.",
 }
 # The only actions of PareMember that are more than reading.
 WRITES_IN_MEMBER_ACCOUNTS = {

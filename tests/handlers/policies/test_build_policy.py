@@ -168,8 +168,12 @@ def test_a_policy_that_nobody_understands_rejects_the_run(
 
 
 def test_a_statement_that_fits_no_policy_is_named(evidence: EvidenceStore, context: Any) -> None:
-    guard = {"Effect": "Deny", "NotAction": [f"s3:{'x' * 60}{n}" for n in range(120)],
-             "Resource": "*"}  # fmt: skip
+    guard = {
+        "Effect": "Deny",
+        "NotAction": [f"s3:{'x' * 60}{number}" for number in range(120)],
+        "Resource": "*",
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
     access = current({"Version": "2012-10-17", "Statement": [*allow("s3:*")["Statement"], guard]})
 
     with pytest.raises(PolicySizeError, match="KeptDeny1"):

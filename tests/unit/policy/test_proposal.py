@@ -279,6 +279,16 @@ def test_what_is_not_granted_today_is_listed_and_never_added() -> None:
     assert "s3:PutObject, sqs:SendMessage" in reason(proposal, "ASKED_FOR_AND_NOT_GRANTED")
 
 
+def test_a_call_that_needs_no_permission_is_not_called_refused() -> None:
+    seen = generated(allow(["s3:GetObject", "sts:GetCallerIdentity"]))
+
+    without = propose(current(attached(allow("s3:GetObject"))), seen, NOTHING)
+    assert without["asked_for_and_not_granted"] == []
+    assert granted(without) == {"s3:GetObject"}
+    granted_today = current(attached(allow(["s3:GetObject", "sts:GetCallerIdentity"])))
+    assert "sts:GetCallerIdentity" in granted(propose(granted_today, seen, NOTHING))
+
+
 def test_an_action_the_catalogue_does_not_know_is_listed_by_name() -> None:
     seen = generated(allow(["s3:GetObject", "s3:TeleportObject", "quantum:Entangle"]))
 
