@@ -82,9 +82,9 @@ def test_any_subject_is_one_sns_accepts(text: str) -> None:
 
 
 def test_a_long_subject_keeps_its_beginning() -> None:
-    line = subject("x" * 200)
-
-    assert line == "x" * 96 + "..."
+    assert subject("x" * 200) == "x" * 96 + "..."
+    assert subject("x" * 99) == "x" * 99
+    assert subject("x" * 100) == "x" * 96 + "..."
 
 
 def test_letters_beyond_ascii_become_question_marks_in_a_subject() -> None:
@@ -92,6 +92,8 @@ def test_letters_beyond_ascii_become_question_marks_in_a_subject() -> None:
 
 
 # --- Lines ---
+
+ARN = "arn:aws:iam::111122223333:role/" + "deep-path/" * 20 + "Name"
 
 
 @pytest.mark.parametrize("write", [paragraph, headline, bullet])
@@ -104,9 +106,7 @@ def test_text_is_wrapped_for_a_mail(write: Callable[[str], str]) -> None:
 
 @pytest.mark.parametrize("write", [paragraph, headline, bullet])
 def test_an_arn_is_never_broken(write: Callable[[str], str]) -> None:
-    arn = "arn:aws:iam::111122223333:role/" + "deep-path/" * 20 + "Name"
-
-    assert arn in write(f"The role {arn} is not used.").split()
+    assert ARN in write(f"The role {ARN} is not used.").split()
 
 
 @pytest.mark.parametrize("write", [headline, bullet])
@@ -129,6 +129,13 @@ def test_a_long_value_stays_under_itself() -> None:
     assert len(lines) > 1
     assert all(line.startswith(" " * 9) for line in lines[1:])
     assert all(len(line) <= WIDTH for line in lines)
+
+
+def test_an_arn_in_a_row_is_never_broken() -> None:
+    text = rows([("Resource", ARN), ("Not known", f"owner: {ARN}: no way in")])
+
+    assert text.startswith(f"Resource:  {ARN}\n")
+    assert text.count(ARN) == 2
 
 
 def test_no_rows_are_no_text() -> None:

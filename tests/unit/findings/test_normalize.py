@@ -141,9 +141,15 @@ def test_the_order_of_lists_and_objects_does_not_matter() -> None:
 
 
 def test_a_principal_that_is_no_text_is_kept_as_json() -> None:
-    found = normalize(event("external_access", principal={"AWS": ["2", "1"], "Service": None}))
+    principal = {"AWS": ["2", "1"], "Service": None, "Web": {"b": 1, "a": 2}}
 
-    assert found.principal == (("AWS", '["2", "1"]'), ("Service", "null"))
+    found = normalize(event("external_access", principal=principal))
+
+    assert found.principal == (
+        ("AWS", '["2", "1"]'),
+        ("Service", "null"),
+        ("Web", '{"a": 2, "b": 1}'),
+    )
 
 
 def test_the_region_is_the_events_where_the_analyzer_names_none() -> None:
@@ -160,6 +166,15 @@ def test_a_finding_survives_json(name: str) -> None:
     found = normalize(event(name))
 
     assert Finding.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_a_finding_read_from_json_does_not_depend_on_the_order_of_its_keys() -> None:
+    pairs = {"b": "2", "a": "1"}
+    fields = normalize(event("external_access", principal=pairs, condition=pairs)).to_json()
+
+    turned = fields | {"principal": pairs, "condition": pairs}
+
+    assert Finding.from_json(turned) == Finding.from_json(fields)
 
 
 # --- Broken events ---
