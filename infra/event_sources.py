@@ -52,7 +52,7 @@ class EventSources(Construct):
         # Access Analyzer speaks on the default bus of the analyzer's account and Region; other
         # Regions forward to the hub bus, one hop (facts §6: there is no second one).
         default_bus = events.EventBus.from_event_bus_name(self, "DefaultBus", "default")
-        source = ["aws.access-analyzer", settings.names.test_event_source]
+        source = ["aws.access-analyzer"]
         target = targets.SfnStateMachine(
             finding_workflow,
             dead_letter_queue=self.finding_dead_letters,
@@ -79,6 +79,18 @@ class EventSources(Construct):
                     detail_type=events.Match.anything_but(
                         *FINDING_DETAIL_TYPES, *OTHER_DETAIL_TYPES
                     ),
+                ),
+                targets=[target],
+            )
+            # Nobody may send events that claim to come from AWS, so people test with this source.
+            # Only the hub itself: another account of the organization must not mail its people.
+            events.Rule(
+                self,
+                f"{bus_name}TestFindingRule",
+                description="Test findings, sent by the hub account itself",
+                event_bus=bus,
+                event_pattern=events.EventPattern(
+                    source=[settings.names.test_event_source], account=[settings.hub_account_id]
                 ),
                 targets=[target],
             )

@@ -97,16 +97,18 @@ class FindingWorkflow(Construct):
                 "ResultPath": "$.policy_workflow",
                 "Retry": [
                     {
-                        "ErrorEquals": [
-                            "StepFunctions.ExecutionLimitExceededException",
-                            "StepFunctions.SfnException",
-                        ],
+                        "ErrorEquals": ["StepFunctions.ExecutionAlreadyExistsException"],
+                        "MaxAttempts": 0,
+                    },
+                    {
+                        # Throttling has many names; a start under a known name is harmless.
+                        "ErrorEquals": ["States.TaskFailed"],
                         "IntervalSeconds": 2,
                         "BackoffRate": 2,
                         "MaxAttempts": 6,
                         "MaxDelaySeconds": 60,
                         "JitterStrategy": "FULL",
-                    }
+                    },
                 ],
             },
         )

@@ -138,7 +138,9 @@ class MemberStack(cdk.Stack):
         """
         names, trail = settings.names, settings.trail
         bucket = f"arn:{cdk.Aws.PARTITION}:s3:::{trail.bucket}"
-        logs = f"{trail.prefix.strip('/')}/AWSLogs/*" if trail.prefix else "AWSLogs/*"
+        # This account's own log files: in the log archive account, more would be every account's.
+        own = f"AWSLogs/{settings.organization_id}/{cdk.Aws.ACCOUNT_ID}/*"
+        logs = f"{trail.prefix.strip('/')}/{own}" if trail.prefix else own
         role = iam.Role(
             self,
             "AccessRole",
@@ -180,6 +182,6 @@ class MemberStack(cdk.Stack):
             WILDCARD,
             "The permissions AWS documents for this role; log files have made-up names.",
             "Resource::*",
-            f"Resource::arn:<AWS::Partition>:s3:::{trail.bucket}/{logs}",
+            f"Resource::{bucket}/{logs}",
         )
         return role

@@ -184,6 +184,7 @@ class PipelineStack(cdk.Stack):
                 **runs,
                 **evidence,
                 "ACCOUNT_EXCLUSIONS": ",".join(settings.account_exclusions),
+                "TIME_ZONE": settings.schedule.time_zone,
             },
             "collect_principals": {
                 **member,
@@ -191,9 +192,13 @@ class PipelineStack(cdk.Stack):
                 **owners,
                 "PRINCIPALS_TABLE_NAME": storage.principals_table.table_name,
             },
-            "build_snapshot": evidence,
+            "build_snapshot": {**evidence, **runs},
             "notify_inventory": {**tell, **evidence},
-            "record_run": {**tell, **evidence},
+            "record_run": {
+                **tell,
+                **evidence,
+                "FINDINGS_TABLE_NAME": storage.findings_table.table_name,
+            },
         }
 
     # --- Grants ---------------------------------------------------------------------------------
@@ -241,7 +246,9 @@ class PipelineStack(cdk.Stack):
         self._use_table(each["list_accounts"], storage.runs_table, ["dynamodb:UpdateItem"])
         for step in ("notify_finding", "notify_proposal", "notify_inventory", "record_run"):
             self._may_tell(each[step])
+        self._use_table(each["build_snapshot"], storage.runs_table, ["dynamodb:UpdateItem"])
         self._use_table(each["record_run"], storage.runs_table, ["dynamodb:PutItem"])
+        self._use_table(each["record_run"], storage.findings_table, ["dynamodb:UpdateItem"])
         for step, reads, writes in (
             ("resolve_principal", (), ("proposals",)),
             ("get_generated_policy", (), ("proposals",)),
@@ -470,6 +477,8 @@ class PipelineStack(cdk.Stack):
             ("ProposalsTableName", self.storage.proposals_table.table_name),
             ("RunsTableName", self.storage.runs_table.table_name),
             ("FindingDeadLettersUrl", event_sources.finding_dead_letters.queue_url),
+            ("ScheduleDeadLettersUrl", event_sources.schedule_dead_letters.queue_url),
+            ("MessageDeadLettersUrl", self.topics.dead_letters.queue_url),
         ):
             cdk.CfnOutput(self, name, value=value)
 

@@ -53,7 +53,11 @@ class PolicyWorkflow(Construct):
         gather.add_catch(end, errors=["States.ALL"], result_path="$.failure")
         build = build_policy.as_task(
             self,
-            {"principal.$": "$.principal", "evidence.$": "$.evidence"},
+            {
+                "principal.$": "$.principal",
+                "evidence.$": "$.evidence",
+                "execution.$": "$$.Execution.Id",
+            },
             result_path="$.built",
             on_failure=end,
         )

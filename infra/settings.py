@@ -56,6 +56,13 @@ PLAIN_VALUES: Mapping[str, bool | None] = {
 }
 
 
+# An execution may have 25,000 events, and one poll makes nine of them.
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+MAX_POLLS = 2_500
+# One minute, one hour, and one day of the month or one weekday of one week, in every month.
+MONTHLY = re.compile(r"cron\(\d+ \d+ (?:(?:\d+|L|\d+W|LW) \* \?|\? \* (?:\w+#\d|\w+L)) \*\)")
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """The few physical names Pare fixes, because another account must spell them."""
@@ -157,6 +164,16 @@ class Settings:
     account_exclusions: tuple[str, ...]
     member_external_id: str
     names: Names = field(default_factory=Names)
+
+    def not_read_yet(self) -> list[str]:
+        """Return the keys that are set and that this version does not act on."""
+        is_set = {
+            "analyzers.paid_unused_access": self.analyzers.paid_unused_access,
+            "analyzers.unused_access_arn": self.analyzers.unused_access_arn is not None,
+            "exemptions": bool(self.exemptions),
+            "notifications.language": self.notifications.language != "en",
+        }
+        return [key for key, value in is_set.items() if value]
 
 
 def load_settings(path: str | Path) -> Settings:
@@ -535,6 +552,13 @@ def _check_times(get: Get) -> Iterator[_Problem]:
             f"{poll} seconds are longer than max_wait_minutes ({wait} minutes)",
             "poll more often, or wait longer.",
         )
+    if poll and wait and wait * 60 / poll > MAX_POLLS:
+        yield _Problem(
+            ("policy_generation", "max_wait_minutes"),
+            f"{wait} minutes at {poll} seconds are more than {MAX_POLLS} polls, and a workflow may "
+            "have 25,000 events",
+            "poll less often, or wait shorter.",
+        )
     cron = get("schedule", "inventory")
     if cron:
         fields = cron.removeprefix("cron(").removesuffix(")").split()
@@ -544,6 +568,12 @@ def _check_times(get: Get) -> Iterator[_Problem]:
                 ("schedule", "inventory"),
                 f"'{cron}' does not have ? as exactly one of day of month and day of week",
                 _schema_at(("schedule", "inventory"))["x-fix"],
+            )
+        elif not MONTHLY.fullmatch(cron):
+            yield _Problem(
+                ("schedule", "inventory"),
+                f"'{cron}' is not once a month, and an inventory is made once a month",
+                "write one minute, one hour and one day, such as cron(0 6 1 * ? *).",
             )
     time_zone = get("schedule", "time_zone")
     known = zoneinfo.available_timezones()  # empty on a machine without time zone data

@@ -13,6 +13,8 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from botocore.config import Config
 
+from pare.aws.calls import CLIENT_CONFIG
+
 if TYPE_CHECKING:
     from dataclasses import Field
     from typing import ClassVar, Protocol
@@ -27,16 +29,14 @@ SERVICE = "pare"
 logger = Logger(service=SERVICE)
 metrics = Metrics(namespace="Pare", service=SERVICE)
 
-# The SDK's own retries carry short throttling; the state machine carries the rest.
-CONFIG = Config(retries={"mode": "adaptive", "max_attempts": 5}, connect_timeout=5, read_timeout=30)
 # People are told at most once: after a lost answer the SDK would send the message again.
-CONFIG_WITHOUT_RETRIES = CONFIG.merge(Config(retries={"total_max_attempts": 1}))
+CONFIG_WITHOUT_RETRIES = CLIENT_CONFIG.merge(Config(retries={"total_max_attempts": 1}))
 
 
 @cache
 def client(service: str, region: str | None = None) -> Any:
     """Return the function's own client of a service, made once."""
-    config = CONFIG_WITHOUT_RETRIES if service == "sns" else CONFIG
+    config = CONFIG_WITHOUT_RETRIES if service == "sns" else CLIENT_CONFIG
     return boto3.client(service, region_name=region, config=config)  # type: ignore[call-overload]
 
 

@@ -90,6 +90,8 @@ def bring_up(
         with watch.step("read your trail"):
             imported = read_trail(trail, now=now)
     organization = imported.organization if imported else read_organization()
+    if process.running(state_dir) is not None:
+        watch.say("stop the emulated organization that runs, and all that is in it")
     with watch.step("start the emulator"):
         process.stop(state_dir)
         emulator = process.start(state_dir, port, wait_scale=wait_scale)
@@ -102,7 +104,7 @@ def bring_up(
         with watch.step("synthesize and bootstrap"):
             assembly = pool.submit(deploy.synthesize, state_dir, settings_file)
             ready = pool.submit(deploy.bootstrap, emulator, hub, created.organization.home_region)
-            with watch.step("write 90 days of CloudTrail"):
+            with watch.step("meanwhile: write 90 days of CloudTrail"):
                 if imported:
                     files, usage = imported.log_files(created.organization), imported.usage
                 else:
@@ -262,6 +264,8 @@ def run(
         send(box, finding)
         proposals = wait_for(lambda: _proposed(box), "The proposed policy")
         notifications = receive(box, queue_url, 2)
+        if len(notifications) < 2:
+            raise DemoError(f"{len(notifications)} of 2 messages to people were delivered.")
     summary = {
         "finding": finding_item(box, finding.finding["id"]),
         "proposals": [
@@ -275,6 +279,7 @@ def run(
         ],
         "seconds": {**watch.seconds, "total": round(time.monotonic() - begin, 1)},
         "stack_outputs": box.outputs,
+        "trail": str(trail) if trail else None,
         "notes": list(box.notes),
     }  # fmt: skip
     (state_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
@@ -290,6 +295,8 @@ def _proposed(box: Box) -> list[dict[str, Any]]:
                     f"The {workflow} workflow ended as {run_record['outcome']}: "
                     f"{run_record['error']}: {run_record['message']}"
                 )
+    if not runs_of(box, "policy"):
+        return []  # the proposal may be stored, and people not yet told
     return proposals_of(box, box.finding_principal)
 
 
@@ -313,6 +320,8 @@ def account(summary: dict[str, Any], state_dir: Path) -> str:
         lines.append(
             f"  granted today: {before['action_count']:,} actions in "
             f"{before['service_count']:,} services"
+            # A trail does not tell what is attached.
+            + (" (AdministratorAccess, attached by the demo)" if summary["trail"] else "")
         )
         if after:
             lines.append(
@@ -327,6 +336,7 @@ def account(summary: dict[str, Any], state_dir: Path) -> str:
                 for action in row["actions"]
             ]
             lines.append(f"  observed:      {', '.join(observed)}")
+            lines.append("                 (called, that is; Access Analyzer counts refused calls)")
         lines += [f"  {reason['code']}: {reason['text']}" for reason in document["reasons"]]
         ref = proposal["proposal"]
         lines.append(f"  stored in s3://{ref['bucket']}/{ref['key'].rpartition('/')[0]}/")

@@ -49,7 +49,10 @@ class EmulatorError(PareError):
 class PortBusyError(EmulatorError):
     """Another program listens on the emulator's port."""
 
-    what_to_do = "Stop it (`make demo-down` if it is ours), or: PARE_LOCAL_PORT=4600 make demo"
+    what_to_do = (
+        "Stop it (`make demo-down` if it is ours), or take another port: "
+        "PARE_LOCAL_PORT=4600 make demo"
+    )
 
 
 class EmulatorStartError(EmulatorError):

@@ -83,6 +83,8 @@ def _say(text: str) -> None:
 def demo(state_dir: Path, port: int, trail: Path | None) -> None:
     """Bring the organization up, deploy Pare, and take one finding to a proposed policy.
 
+    One that runs already in the state folder is stopped and made anew.
+
     Example: pare local demo --trail ~/cloudtrail
     """
     from local import demo as demo_module
@@ -97,6 +99,8 @@ def demo(state_dir: Path, port: int, trail: Path | None) -> None:
 @trail_option
 def up(state_dir: Path, port: int, trail: Path | None) -> None:
     """Bring the organization up and deploy Pare into it.
+
+    One that runs already in the state folder is stopped and made anew.
 
     Example: pare local up --port 4600
     """
@@ -170,7 +174,7 @@ def _print_deployment(emulator: Emulator, found: dict[str, Any]) -> None:
     click.echo("\nStack outputs")
     for name, value in sorted(found["outputs"].items()):
         click.echo(f"  {name:<22} {value}")
-    click.echo("\nTo look with the AWS CLI or boto3, as the hub account's root:")
+    click.echo("\nTo look with AWS CLI 2 or boto3, as the hub account's root:")
     environment = emulator.environment(found["hub_account_id"], found["home_region"])
     for name, value in environment.items():
         click.echo(f"  export {name}={value}")

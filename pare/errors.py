@@ -21,6 +21,7 @@ message to people carry it. Every class says what a person should do next in ``w
   - AwsServiceError
   - TrailNotSupportedError
   - ConditionFailedError
+  - MessageUnknownError
   - PolicyParseError
   - PolicySizeError
 """
@@ -161,6 +162,15 @@ class ConditionFailedError(PareError):
     what_to_do = "Nothing: another execution did the same work first."
 
 
+class MessageUnknownError(PareError):
+    """AWS's answer to a message for people was lost: nobody knows whether it went out."""
+
+    what_to_do = (
+        "Ask a subscriber whether the message came, and pass it on if not: Pare does not send it "
+        "again. What it said was published to the machines topic."
+    )
+
+
 class AwsServiceError(PareError):
     """AWS failed by itself, or could not be reached."""
 
@@ -173,6 +183,6 @@ class TrailNotSupportedError(PareError):
     """Access Analyzer does not read this kind of trail."""
 
     what_to_do = (
-        "Give Pare an organization trail that Control Tower did not make (docs/deploy.md): "
+        "Give Pare an organization trail that Control Tower did not make (README.md): "
         "Access Analyzer refuses Control Tower's own."
     )

@@ -34,7 +34,7 @@ def plain(text: object, limit: int = 300) -> str:
         if character in "\n\r\t" or unicodedata.category(character)[0] != "C"
     )
     kept = " ".join(kept.split())
-    return kept if len(kept) <= limit else kept[: limit - 1] + "…"
+    return kept if len(kept) <= limit else kept[: limit - 3] + "..."
 
 
 def sentence(text: str) -> str:

@@ -44,8 +44,8 @@ class RunJson(TypedDict):
     subject: str
     counts: dict[str, int]
     unknown: list[str]
-    transitions: int
-    estimated_cost_usd: float
+    transitions: int | None  # None: the history could not be read
+    estimated_cost_usd: float | None
     input: ObjectRef | None  # where the input lies, when the run did not succeed
 
 
@@ -86,7 +86,7 @@ def run_record(
     started_at: str,
     ended_at: str,
     state: Mapping[str, Any],
-    transitions: int,
+    transitions: int | None,
     input_ref: ObjectRef | None,
 ) -> RunJson:
     """Return the record of a run from the last state of its execution."""
@@ -102,6 +102,11 @@ def run_record(
             counts |= {name: n for name, n in found["counts"].items() if isinstance(n, int)}
         if isinstance(found.get("unknown"), list):
             unknown += [str(each) for each in found["unknown"]]
+    cost = None
+    if transitions is None:
+        unknown.append("transitions")
+    else:
+        cost = round(transitions * USD_PER_TRANSITION, 6)
     outcome = "succeeded"
     if error:
         outcome = "rejected" if error in REJECTIONS else "failed"
@@ -119,7 +124,7 @@ def run_record(
         "counts": counts,
         "unknown": unknown,
         "transitions": transitions,
-        "estimated_cost_usd": round(transitions * USD_PER_TRANSITION, 6),
+        "estimated_cost_usd": cost,
         "input": input_ref,
     }
 
@@ -140,6 +145,14 @@ def _subject_of(state: Mapping[str, Any]) -> str:
     return "unknown"
 
 
+_AFTERWARDS = {
+    "failed": "Nothing is lost: the input is kept, and when the cause is mended the workflow can "
+    "be started again with it (docs/operations.md).",
+    "rejected": "Nothing is lost: the input is kept. Start the workflow again, with another "
+    "input where that was at fault (docs/operations.md).",
+}
+
+
 def failure_message(run: RunJson) -> Message:
     """Return the message about a run that did not succeed: what, why, and what to do."""
     error = run["error"] or "unknown error"
@@ -156,8 +169,7 @@ def failure_message(run: RunJson) -> Message:
             ("Input", "s3://{bucket}/{key}".format(**run["input"]) if run["input"] else ""),
         ]),
         paragraph("What to do: " + (run["what_to_do"] or PareError.what_to_do)),
-        paragraph("Nothing is lost: the input is kept, and the execution can be redriven or "
-                  "started again (docs/operations.md)."),
+        paragraph(_AFTERWARDS[run["outcome"]]),
     ]) + "\n"  # fmt: skip
     return Message(
         subject=subject(f"[Pare] {title}"),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
 from pare.aws.evidence_store import EvidenceStore
+from pare.aws.tables import PERIOD, RunsTable
 from pare.clock import format_time
-from pare.errors import EvidenceError
+from pare.errors import EvidenceError, InventoryError
 from pare.inventory.snapshot import AccountResultJson, PrincipalRowJson, build_snapshot
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Output(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Environment:
+    runs_table_name: str
     evidence_bucket_name: str
 
 
@@ -45,7 +47,8 @@ def environment() -> Environment:
 @metrics.log_metrics
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return where the snapshot lies, its counts, and the accounts nobody knows about."""
-    bucket = environment().evidence_bucket_name
+    settings = environment()
+    bucket = settings.evidence_bucket_name
     store = EvidenceStore(client("s3"), bucket)
     results: list[AccountResultJson] = []
     rows: list[PrincipalRowJson] = []
@@ -58,12 +61,15 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         period=event["period"], created_at=format_time(utc_now()), results=results, rows=rows
     )
     store.put_ndjson_gz(f"{event['prefix']}/principals.ndjson.gz", rows)
+    ref = store.put_json(f"{event['prefix']}/snapshot.json", snapshot)
+    # From here on a second start of the period does nothing.
+    RunsTable(client("dynamodb"), settings.runs_table_name).finish(PERIOD, event["period"])
     unknown = [result["account_id"] for result in snapshot["unknown_accounts"]]
     count("Principals", len(rows))
     count("UnknownAccounts", len(unknown))
     logger.info("snapshot built", period=event["period"], principal_count=len(rows))
     return {
-        "snapshot": store.put_json(f"{event['prefix']}/snapshot.json", snapshot),
+        "snapshot": ref,
         "counts": {
             "account_count": snapshot["account_count"],
             "principal_count": snapshot["principal_count"],
@@ -81,12 +87,12 @@ def _result(
         result: AccountResultJson = store.get_json(
             {"bucket": bucket, "key": f"{prefix}/{account['account_id']}.json"}
         )
-    except EvidenceError as error:
+    except EvidenceError:
         return {
             "account_id": account["account_id"],
             "name": account["name"],
             "principal_count": 0,
-            "error": type(error).__name__,
+            "error": InventoryError.__name__,
             "message": "its step in the map failed; look at the failed item in the Map Run",
             "rows": None,
         }

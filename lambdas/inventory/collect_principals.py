@@ -29,6 +29,7 @@ class Input(TypedDict):
     account_id: str
     name: str
     state: str
+    period: str
     prefix: str
 
 
@@ -77,7 +78,9 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     except MemberAccountError as error:
         result |= {"error": type(error).__name__, "message": f"{event['state']}: {error}"}
     else:
-        PrincipalsTable(client("dynamodb"), settings.principals_table_name).put_all(rows)
+        PrincipalsTable(client("dynamodb"), settings.principals_table_name).put_all(
+            {**row, "period": event["period"]} for row in rows
+        )
         result |= {
             "principal_count": len(rows),
             "rows": store.put_ndjson_gz(f"{prefix}/{account_id}.ndjson.gz", rows),

@@ -28,6 +28,7 @@ class Evidence(TypedDict):
 
 class Input(TypedDict):
     principal: Principal
+    execution: str
     evidence: NotRequired[list[Evidence]]  # policy generation, last accessed
 
 
@@ -70,6 +71,12 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         account_id=principal["account_id"],
         break_glass_tag=settings.break_glass_tag,
     )
+    proposal |= {
+        "created_at": principal["created_at"],
+        "owner": principal["owner"],
+        "finding_id": principal["finding_id"],
+        "execution": event["execution"],
+    }
     for number, document in enumerate(proposal["documents"], start=1):
         store.put_json(f"{principal['prefix']}/policy-{number}.json", document)
     logger.info("policy built", verdict=proposal["verdict"])

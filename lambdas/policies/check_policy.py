@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from lambdas.runtime import client, logger, read_environment
 from pare.aws.access_analyzer import AccessAnalyzer
 from pare.aws.evidence_store import EvidenceStore
+from pare.errors import AwsCallError
 from pare.policy.current import documents, merged
 from pare.policy.proposal import is_checked, with_checks
 
@@ -45,6 +46,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return where the checked proposal lies; a retried step does not check it again.
 
     One CheckNoNewAccess per proposal, all of its documents as one, because AWS charges each call.
+    A check AWS refuses is unknown, a reason to review; throttling and AWS's failures are raised.
     """
     principal = event["principal"]
     logger.append_keys(principal_arn=principal["principal_arn"])
@@ -54,15 +56,29 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         return {"proposal": event["proposal"], "verdict": proposal["verdict"]}
     current = store.get_json(principal["current"])
     analyzer = AccessAnalyzer(client("accessanalyzer"))
-    validation = [
-        finding for document in proposal["documents"]
-        for finding in analyzer.validate_policy(document)
-    ]  # fmt: skip
-    no_new_access = analyzer.check_no_new_access(
-        merged(proposal["documents"]), merged(documents(current))
+    validation: list[dict[str, Any]] | None = None
+    no_new_access: dict[str, Any] | None = None
+    refusals: list[str] = []
+    try:
+        validation = [
+            finding for document in proposal["documents"]
+            for finding in analyzer.validate_policy(document)
+        ]  # fmt: skip
+    except AwsCallError as error:
+        refusals.append(str(error))
+    try:
+        no_new_access = analyzer.check_no_new_access(
+            merged(proposal["documents"]), merged(documents(current))
+        )
+    except AwsCallError as error:
+        refusals.append(str(error))
+    checked = with_checks(proposal, validation, no_new_access, refusals=refusals)
+    logger.info(
+        "policy checked",
+        verdict=checked["verdict"],
+        findings=len(validation or ()),
+        refusals=refusals,
     )
-    checked = with_checks(proposal, validation, no_new_access)
-    logger.info("policy checked", verdict=checked["verdict"], findings=len(validation))
     return {
         "proposal": store.put_json(event["proposal"]["key"], checked),
         "verdict": checked["verdict"],

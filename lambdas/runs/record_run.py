@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
 from pare.aws.evidence_store import EvidenceStore
 from pare.aws.executions import count_transitions
-from pare.aws.tables import RunsTable
+from pare.aws.tables import FindingsTable, RunsTable
 from pare.aws.topics import Topics
 from pare.clock import format_time, parse_time
+from pare.errors import PareError
 from pare.runs import failure_message, run_record
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+# The outcome's choice and the end of the execution come after this step.
+STATES_AFTER = 2
 
 
 class Input(TypedDict):
@@ -33,6 +38,7 @@ class Output(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Environment:
+    findings_table_name: str
     runs_table_name: str
     people_topic_arn: str
     machines_topic_arn: str
@@ -63,7 +69,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         started_at=format_time(parse_time(event["started_at"])),
         ended_at=format_time(now),
         state=state,
-        transitions=count_transitions(client("stepfunctions"), execution),
+        transitions=_transitions(execution),
         input_ref=input_ref,
     )
     runs = RunsTable(client("dynamodb"), settings.runs_table_name)
@@ -72,9 +78,27 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     if run["outcome"] != "succeeded":
         topics = Topics(client("sns"), settings.people_topic_arn, settings.machines_topic_arn)
         topics.tell_once(failure_message(run), key=f"run#{execution}", runs=runs, now=now)
+    elif workflow == "finding":
+        _settle(state, execution)
     logger.info("run recorded", workflow=workflow, outcome=run["outcome"], error=run["error"])
     return {
         "outcome": run["outcome"],
         "error": run["error"] or "",
         "message": run["message"] or "",
     }
+
+
+def _transitions(execution: str) -> int | None:
+    """Return the run's transitions, or None: a count must not hide how the run ended."""
+    try:
+        return count_transitions(client("stepfunctions"), execution) + STATES_AFTER
+    except PareError as error:
+        logger.warning("transitions unknown", error=str(error))
+        return None
+
+
+def _settle(state: dict[str, Any], execution: str) -> None:
+    """Mark the finding's news as told, so that the same event again is none."""
+    if state["recorded"]["news"] != "none":
+        table = FindingsTable(client("dynamodb"), environment().findings_table_name)
+        table.settle(state["finding"]["finding_id"], execution=execution)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -22,6 +23,11 @@ from pare.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+# Every client's: the SDK's own retries carry short throttling; the state machine carries the rest.
+CLIENT_CONFIG = Config(
+    retries={"mode": "adaptive", "max_attempts": 5}, connect_timeout=5, read_timeout=30
+)
 
 THROTTLED = frozenset(
     {"Throttled", "Throttling", "ThrottlingException", "ThrottledException", "KMSThrottling",

@@ -144,9 +144,8 @@ class IamReader:
         then be called unused.
         """
         deadline = monotonic() + seconds
-        codes = {**_GONE}
         with translated("iam:GenerateServiceLastAccessedDetails", account_id=self.account_id,
-                        codes=codes):  # fmt: skip
+                        codes=_GONE):  # fmt: skip
             job_id = self.iam.generate_service_last_accessed_details(
                 Arn=arn, Granularity="ACTION_LEVEL"
             )["JobId"]
@@ -182,10 +181,10 @@ class IamReader:
         return sorted((_service(item) for item in services), key=lambda row: row["service"])
 
     def authorization_details(self) -> Iterable[dict[str, Any]]:
-        """Yield the pages of GetAccountAuthorizationDetails: users, roles, groups, policies."""
+        """Yield the pages of GetAccountAuthorizationDetails: users and roles, no more."""
         with translated("iam:GetAccountAuthorizationDetails", account_id=self.account_id):
             paginator = self.iam.get_paginator("get_account_authorization_details")
-            yield from (dict(page) for page in paginator.paginate())
+            yield from (dict(page) for page in paginator.paginate(Filter=["User", "Role"]))
 
 
 def _policy(

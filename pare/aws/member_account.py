@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import boto3
+import botocore.session
 
-from pare.aws.calls import translated
+from pare.aws.calls import CLIENT_CONFIG, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
@@ -32,7 +33,11 @@ class MemberRole:
                 ExternalId=self.external_id,
                 DurationSeconds=3600,
             )["Credentials"]
+        # The session's clients are made elsewhere, and without this with the SDK's own patience.
+        core = botocore.session.get_session()
+        core.set_default_client_config(CLIENT_CONFIG)
         return boto3.Session(
+            botocore_session=core,
             aws_access_key_id=credentials["AccessKeyId"],
             aws_secret_access_key=credentials["SecretAccessKey"],
             aws_session_token=credentials["SessionToken"],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from pare.aws.calls import translated
-from pare.errors import PareError
+from pare.errors import AwsServiceError, PareError, ThrottledError
 
 if TYPE_CHECKING:
     from mypy_boto3_organizations import OrganizationsClient
@@ -46,10 +46,15 @@ class Organization:
         return sorted(accounts, key=lambda account: account["account_id"])
 
     def account_name(self, account_id: str) -> str | None:
-        """Return an account's name, or None where Organizations does not tell."""
+        """Return an account's name, or None where Organizations does not tell.
+
+        Raises ThrottledError or AwsServiceError where it may tell when asked again.
+        """
         try:
             with translated("organizations:DescribeAccount"):
                 answer = self.organizations.describe_account(AccountId=account_id)
+        except (ThrottledError, AwsServiceError):
+            raise
         except PareError:
             return None
         return answer["Account"].get("Name")

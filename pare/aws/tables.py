@@ -17,6 +17,7 @@ from pare.findings.state import News, news, supersedes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -61,8 +62,12 @@ def _plain(value: Any) -> Any:
 _FIRST_PAUSE_SECONDS = 0.1
 _LAST_PAUSE_SECONDS = 12.8
 
-# Claims of messages lie beside the runs, under a workflow name of their own.
+# Claims lie beside the runs, under workflow names of their own.
 _MESSAGE = "message"
+PERIOD = "inventory-period"
+
+# A claim that is not done after this long is anybody's: its execution failed or was stopped.
+CLAIM_HOURS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ class _Table:
         key: Mapping[str, str],
         expression: str,
         *,
-        condition: str,
+        condition: str | None,
         names: Mapping[str, str] | None = None,
         values: Mapping[str, Any],
     ) -> bool:
@@ -95,11 +100,12 @@ class _Table:
         try:
             with translated(f"dynamodb:UpdateItem on {self.name}", codes=_CONDITION_FAILED):
                 optional: Any = {"ExpressionAttributeNames": dict(names)} if names else {}
+                if condition:
+                    optional["ConditionExpression"] = condition
                 self.dynamodb.update_item(
                     TableName=self.name,
                     Key=to_item(key),
                     UpdateExpression=expression,
-                    ConditionExpression=condition,
                     ExpressionAttributeValues=to_item(values),
                     **optional,
                 )
@@ -120,7 +126,9 @@ class FindingsTable(_Table):
         """Record a finding if it is newer than what is known; return what changed for people.
 
         Idempotent: the same execution recording the same finding again gets the same answer, so a
-        retried step neither loses nor doubles a message.
+        retried step neither loses nor doubles a message. News stays pending until ``settle``:
+        another execution that brings the same state gets it too, and takes it over, so that a
+        failed one can be started again. Later news replaces it.
         """
         while True:
             item = self.get(seen.finding_id)
@@ -129,8 +137,14 @@ class FindingsTable(_Table):
                     answer: News = earlier["news"]
                     return answer
             known = Finding.from_json(item["finding"]) if item else None
-            if not supersedes(known, seen):
-                return "none"
+            if item and not supersedes(known, seen):
+                pending = item.get("pending")
+                if not pending or _state(pending) != _state_of(seen):
+                    return "none"
+                if self._take_over(seen.finding_id, item, execution):
+                    taken: News = pending["news"]
+                    return taken
+                continue  # settled or replaced meanwhile: look again
             change = news(known, seen)
             entry = {"at": seen.updated_at, "recorded_at": recorded_at, "recorded_by": execution,
                      "news": change, "status": seen.status,
@@ -147,9 +161,31 @@ class FindingsTable(_Table):
                 "version": (item["version"] if item else 0) + 1,
                 "history": [*(item["history"] if item else []), entry][-50:],
             }
+            if change != "none":
+                values["pending"] = entry
             if self._set(seen.finding_id, values, known_version=item["version"] if item else None):
                 return change
             # Another execution recorded the same finding meanwhile: look again.
+
+    def settle(self, finding_id: str, *, execution: str) -> bool:
+        """Return whether this execution's news was pending; it is no longer, all is told."""
+        return self._update(
+            {"finding_id": finding_id},
+            "REMOVE #pending",
+            condition="#pending.#recorded_by = :execution",
+            names={"#pending": "pending", "#recorded_by": "recorded_by"},
+            values={":execution": execution},
+        )
+
+    def _take_over(self, finding_id: str, item: Mapping[str, Any], execution: str) -> bool:
+        return self._update(
+            {"finding_id": finding_id},
+            "SET #pending.#recorded_by = :execution",
+            # Neither settled nor replaced meanwhile.
+            condition="attribute_exists(#pending) AND #version = :version",
+            names={"#pending": "pending", "#recorded_by": "recorded_by", "#version": "version"},
+            values={":execution": execution, ":version": item["version"]},
+        )
 
     def _set(self, finding_id: str, values: dict[str, Any], *, known_version: int | None) -> bool:
         names = {f"#{index}": name for index, name in enumerate(values)}
@@ -166,6 +202,14 @@ class FindingsTable(_Table):
             names=names,
             values=bound,
         )
+
+
+def _state(entry: Mapping[str, Any]) -> tuple[str, str, bool]:
+    return entry["at"], entry["status"], entry["is_deleted"]
+
+
+def _state_of(finding: Finding) -> tuple[str, str, bool]:
+    return finding.updated_at, finding.status, finding.is_deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,16 +260,40 @@ class RunsTable(_Table):
         """Write a run record; the same run again replaces it."""
         self._put(fields)
 
-    def claim(self, kind: str, key: str, *, execution: str) -> bool:
-        """Return True if this execution holds the key, False if another one had it first.
+    def claim(
+        self, kind: str, key: str, *, execution: str, now: datetime, again: bool = False
+    ) -> bool:
+        """Return True if this execution holds the key, False if another one does.
 
-        What one execution claims it holds for good: a second start of the same thing sees False.
+        Another one holds it for CLAIM_HOURS, and for good once it is done (``finish``): a second
+        start of the same thing sees False, a new start of what failed does not. ``again`` takes
+        the claim from whoever has it.
         """
+        seconds = int(now.timestamp())
+        values = {":execution": execution, ":now": seconds, ":no": False}
+        condition = None
+        if not again:
+            values[":left"] = seconds - CLAIM_HOURS * 3_600
+            condition = (
+                "attribute_not_exists(claimed_by) OR claimed_by = :execution "
+                "OR (#done = :no AND claimed_at <= :left)"
+            )
         return self._update(
             {"workflow": kind, "run_id": key},
-            "SET claimed_by = :execution",
-            condition="attribute_not_exists(claimed_by) OR claimed_by = :execution",
-            values={":execution": execution},
+            "SET claimed_by = :execution, claimed_at = :now, #done = :no",
+            condition=condition,
+            names={"#done": "done"},
+            values=values,
+        )
+
+    def finish(self, kind: str, key: str) -> bool:
+        """Return whether there was a claim; it is done, and nobody's to take without ``again``."""
+        return self._update(
+            {"workflow": kind, "run_id": key},
+            "SET #done = :yes",
+            condition="attribute_exists(claimed_by)",
+            names={"#done": "done"},
+            values={":yes": True},
         )
 
     def claim_message(self, key: str, *, expires_at: int) -> bool:

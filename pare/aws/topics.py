@@ -8,15 +8,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import (
-    ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
-    ParamValidationError,
     ProxyConnectionError,
 )
 
 from pare.aws.calls import translated
-from pare.errors import PareError
+from pare.errors import AwsServiceError, MessageUnknownError, PareError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,14 +25,8 @@ if TYPE_CHECKING:
     from pare.aws.tables import RunsTable
     from pare.message import Message
 
-# The message did not go out: AWS refused it, or no connection came about.
-_NOT_SENT = (
-    ClientError,
-    ConnectTimeoutError,
-    EndpointConnectionError,
-    ParamValidationError,
-    ProxyConnectionError,
-)
+# The message did not go out: no connection came about.
+_NOT_SENT = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
 
 # DynamoDB forgets after this who was told what; the findings' own history stays.
 CLAIM_DAYS = 400
@@ -51,9 +43,10 @@ class Topics:
     def tell_once(self, message: Message, *, key: str, runs: RunsTable, now: datetime) -> bool:
         """Tell machines at least once and people at most once; return whether people were told now.
 
-        The claim is given back only where AWS said no or was never reached: after a lost answer
-        nobody knows whether the message went out, and people are not told twice. So the SDK must
-        not send again by itself: give this a client without retries.
+        The claim is given back only where AWS said no or was never reached. After a lost answer, or
+        where AWS failed half way, nobody knows whether the message went out: the claim stays, since
+        people are not told twice, and MessageUnknownError, which no step is retried for, says so.
+        The SDK must not send again by itself: give this a client without retries.
         """
         self.tell_machines(message)
         expires_at = int((now + timedelta(days=CLAIM_DAYS)).timestamp())
@@ -62,8 +55,9 @@ class Topics:
         try:
             self.tell_people(message)
         except PareError as error:
-            if isinstance(error.__cause__, _NOT_SENT):
-                runs.release_message(key)
+            if isinstance(error, AwsServiceError) and not isinstance(error.__cause__, _NOT_SENT):
+                raise MessageUnknownError(f"nobody knows whether it went out: {error}") from error
+            runs.release_message(key)
             raise
         return True
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pare.errors import PareError
+from pare.errors import AwsServiceError, PareError, ThrottledError
 from pare.policy.current import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pare.findings.model import Finding
+
+# Worth another try: the state machine repeats the step.
+_PASSING = (ThrottledError, AwsServiceError)
 
 
 def enrich(
@@ -26,7 +29,8 @@ def enrich(
     """Return the finding with what the readers tell; what they cannot tell is named in ``unknown``.
 
     ``account_name`` reads Organizations, ``details`` GetFindingV2 (analyzer ARN, finding id), and
-    ``tags`` the tags of a principal by its ARN.
+    ``tags`` the tags of a principal by its ARN. Raises what they raise where it is worth another
+    try: ThrottledError and AwsServiceError.
     """
     unknown = list(finding.unknown)
     name = account_name(finding.account_id)
@@ -36,6 +40,8 @@ def enrich(
     if finding.resource_type in {"AWS::IAM::Role", "AWS::IAM::User"}:
         try:
             owner = owner_of(tags(finding.resource), owner_tag_keys)
+        except _PASSING:
+            raise
         except PareError as error:
             unknown.append(f"owner: {error}")
     services: tuple[str, ...] = ()
@@ -48,6 +54,8 @@ def enrich(
                 if "unusedPermissionDetails" in entry
                 and not entry["unusedPermissionDetails"].get("actions")
             ))  # fmt: skip
+        except _PASSING:
+            raise
         except PareError as error:
             unknown.append(f"finding details: {error}")
     return replace(

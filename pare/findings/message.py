@@ -31,8 +31,8 @@ _WHAT_TO_DO: dict[str, str] = {
     "resource's policy. If it is meant, archive the finding and say why.",
     "InternalAccess": "If this access is not meant, take it out of the policy that grants it. If "
     "it is meant, archive the finding and say why.",
-    "UnusedPermission": "Nothing yet: Pare is working out a smaller policy from what was really "
-    "used, and will send it to you.",
+    "UnusedPermission": "Nothing yet: Pare looks for a smaller policy in what was really used, and "
+    "tells you what it finds, or why there is none.",
     "UnusedIAMRole": "Ask the owner whether the role is still needed. If not, take its policies "
     "away first, wait a few weeks, then delete it.",
     "UnusedIAMUserAccessKey": "Ask the owner, then make the key inactive; delete it some weeks "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from pare.policy.document import VERSION, escaped
 
 if TYPE_CHECKING:
     from pare.arns import PrincipalArn
@@ -47,7 +50,12 @@ class Narrowing:
 SERVICE_LINKED_PATH = "/aws-service-role/"
 IDENTITY_CENTER_PATH = "/aws-reserved/sso.amazonaws.com/"
 # Roles that deploy everything and are used at no set time: CDK's bootstrap, StackSets' execution.
-BOOTSTRAP_PREFIXES = ("cdk-", "AWSCloudFormationStackSetExecutionRole", "stacksets-exec-")
+# https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html
+BOOTSTRAP = re.compile(
+    r"cdk-[A-Za-z0-9_-]{1,10}-"
+    r"(deploy-role|cfn-exec-role|file-publishing-role|image-publishing-role|lookup-role)-"
+    r"|AWSCloudFormationStackSetExecutionRole|stacksets-exec-"
+)
 
 
 def kind_of(principal: PrincipalArn) -> Kind:
@@ -58,7 +66,7 @@ def kind_of(principal: PrincipalArn) -> Kind:
         return "service-linked role"
     if principal.path.startswith(IDENTITY_CENTER_PATH):
         return "Identity Center role"
-    if principal.name.startswith(BOOTSTRAP_PREFIXES):
+    if BOOTSTRAP.match(principal.name):
         return "bootstrap role"
     return "role"
 
@@ -87,14 +95,22 @@ def documents(current: CurrentAccessJson) -> list[dict[str, Any]]:
 def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
     """Return one document that says what several say together.
 
-    Sids are left out: they are unique within one document only.
+    Sids are left out: they are unique within one document only. What is text in an old version
+    stays text.
     """
     statements = []
     for part in parts:
         found = part["Statement"]
         for statement in found if isinstance(found, list) else [found]:
-            statements.append({key: value for key, value in statement.items() if key != "Sid"})
-    return {"Version": "2012-10-17", "Statement": statements}
+            statements.append({
+                key: escaped(value)
+                if part.get("Version") != VERSION
+                and key in {"Resource", "NotResource", "Condition"}
+                else value
+                for key, value in statement.items()
+                if key != "Sid"
+            })  # fmt: skip
+    return {"Version": VERSION, "Statement": statements}
 
 
 def owner_of(tags: dict[str, str], owner_tag_keys: tuple[str, ...]) -> str | None:

@@ -141,6 +141,40 @@ def parse(source: str | dict[str, Any]) -> PolicyDocument:
     )
 
 
+def escaped(value: Any) -> Any:
+    """Return a Resource or Condition value of an old document as 2012-10-17 writes it.
+
+    Policy variables are live in 2012-10-17 only: before, and without a Version, ``${`` is text.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+    """
+    if isinstance(value, str):
+        return value.replace("${", "${$}{")
+    if isinstance(value, list | tuple):
+        return type(value)(escaped(each) for each in value)
+    if isinstance(value, dict):
+        return {key: escaped(each) for key, each in value.items()}
+    return value
+
+
+def in_current_version(document: PolicyDocument) -> PolicyDocument:
+    """Return the document in version 2012-10-17, saying what it says in its own version."""
+    if document.version == VERSION:
+        return document
+    return replace(
+        document,
+        version=VERSION,
+        statements=tuple(
+            replace(
+                statement,
+                resources=escaped(statement.resources),
+                not_resources=escaped(statement.not_resources),
+                conditions=escaped(statement.conditions),
+            )
+            for statement in document.statements
+        ),
+    )
+
+
 def size_in_characters(document: PolicyDocument) -> int:
     """Return the document's size as IAM counts it against its quotas: without white space.
 

@@ -13,7 +13,7 @@ _OPENING = {
     "ready": "This policy keeps everything that was used and can be applied.",
     "review": "Pare proposes a smaller policy. Somebody who knows the workload should read it "
     "before it is applied.",
-    "refused": "Pare proposes no policy, because the evidence does not carry one.",
+    "refused": "Pare proposes no policy; the reason and what to do are below.",
 }
 
 

@@ -173,6 +173,7 @@ def test_settings_arrive_in_the_environment(synthesis: Synthesis) -> None:
         "MEMBER_EXTERNAL_ID": settings.member_external_id,
         "MEMBER_ROLE_ARN_TEMPLATE": f"{arn}/PareMember",
         "OWNER_TAG_KEYS": ",".join(settings.owner_tag_keys),
+        "TIME_ZONE": settings.schedule.time_zone,
         "TRAIL_ARN": settings.trail.arn,
         "TRAIL_MADE_BY_CONTROL_TOWER": "false",
         "WINDOW_DAYS": str(settings.window_days),

@@ -26,7 +26,7 @@ FINDINGS = (
     "unused_iam_role_error",
 )
 PREVIEWS = ("access_preview_creating", "access_preview_completed", "access_preview_failed")
-SOURCES = ("aws.access-analyzer", "pare.test")
+HUB = "222222222222"
 BUSES = ("Hub", "Default")
 
 
@@ -79,21 +79,28 @@ def matching(pipeline: Template, bus: str, event: Json) -> list[str]:
 
 
 @pytest.mark.parametrize("bus", BUSES)
-@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", FINDINGS)
 def test_every_kind_of_finding_matches_the_finding_rule_only(
-    pipeline: Template, bus: str, source: str, name: str
+    pipeline: Template, bus: str, name: str
 ) -> None:
-    event = {**recorded(name), "source": source}
-    assert matching(pipeline, bus, event) == ["FindingRule"]
+    assert matching(pipeline, bus, recorded(name)) == ["FindingRule"]
 
 
 @pytest.mark.parametrize("bus", BUSES)
-@pytest.mark.parametrize("source", SOURCES)
-def test_an_unknown_kind_of_finding_matches_the_other_rule_only(
-    pipeline: Template, bus: str, source: str
+@pytest.mark.parametrize("name", FINDINGS)
+def test_a_test_finding_is_taken_from_the_hub_account_only(
+    pipeline: Template, bus: str, name: str
 ) -> None:
-    event = {**recorded("unused_permission"), "source": source, "detail-type": "Next Finding"}
+    event = {**recorded(name), "source": "pare.test"}
+    assert matching(pipeline, bus, {**event, "account": HUB}) == ["TestFindingRule"]
+    assert matching(pipeline, bus, {**event, "account": "444444444444"}) == []
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_an_unknown_kind_of_finding_matches_the_other_rule_only(
+    pipeline: Template, bus: str
+) -> None:
+    event = {**recorded("unused_permission"), "detail-type": "Next Finding"}
     assert matching(pipeline, bus, event) == ["UnknownFindingRule"]
 
 
@@ -134,8 +141,10 @@ def test_the_rules_are_on_the_hub_bus_and_on_the_default_bus(pipeline: Template)
     assert {name: rule["EventBusName"] for name, rule in rules(pipeline).items()} == {
         "HubFindingRule": {"Ref": hub_bus},
         "HubUnknownFindingRule": {"Ref": hub_bus},
+        "HubTestFindingRule": {"Ref": hub_bus},
         "DefaultFindingRule": "default",
         "DefaultUnknownFindingRule": "default",
+        "DefaultTestFindingRule": "default",
     }
     assert {rule["State"] for rule in rules(pipeline).values()} == {"ENABLED"}
 

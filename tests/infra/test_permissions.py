@@ -85,8 +85,8 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
      "Pare reads every policy that is attached."),
     ("arn:<AWS::Partition>:iam::aws:policy/*", {"iam:GetPolicy", "iam:GetPolicyVersion"},
      "AWS's own managed policies."),
-    ("arn:<AWS::Partition>:s3:::example-organization-trail/AWSLogs/*", {"s3:GetObject"},
-     "Log files have made-up names."),
+    ("arn:<AWS::Partition>:s3:::example-organization-trail/AWSLogs/o-example0000/"
+     "<AWS::AccountId>/*", {"s3:GetObject"}, "Log files have made-up names."),
 )  # fmt: skip
 # Actions that AWS would take a resource for, and that are allowed on "*" all the same.
 TAKING_A_RESOURCE = {

@@ -386,3 +386,35 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
 
 def test_a_file_saved_by_a_windows_editor_is_read(load: Any) -> None:
     assert load("\ufeff" + MINIMAL.replace("\n", "\r\n")) == load(MINIMAL)
+
+
+@pytest.mark.parametrize(
+    "cron",
+    ["cron(0 6 * * ? *)", "cron(0 6 ? * MON *)", "cron(0 6 1,15 * ? *)", "cron(0/5 6 1 * ? *)"],
+)
+def test_a_schedule_that_is_not_monthly_is_refused(tmp_path: Path, cron: str) -> None:
+    text = (ROOT / "config/pare.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "pare.yaml"
+    path.write_text(text.replace("cron(0 6 1 * ? *) ", f"{cron} "), encoding="utf-8")
+
+    with pytest.raises(SettingsError, match="once a month"):
+        load_settings(path)
+
+
+def test_more_polls_than_a_workflow_has_room_for_are_refused(tmp_path: Path) -> None:
+    text = (ROOT / "config/pare.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "pare.yaml"
+    text = text.replace("poll_seconds: 60", "poll_seconds: 5")
+    path.write_text(text.replace("max_wait_minutes: 30", "max_wait_minutes: 1440"), "utf-8")
+
+    with pytest.raises(SettingsError, match="2500 polls"):
+        load_settings(path)
+
+
+def test_settings_that_are_not_acted_on_yet_are_named(tmp_path: Path) -> None:
+    text = (ROOT / "config/pare.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "pare.yaml"
+    path.write_text(text.replace("language: en ", "language: ja "), encoding="utf-8")
+
+    assert load_settings(path).not_read_yet() == ["notifications.language"]
+    assert load_settings(ROOT / "config/pare.yaml").not_read_yet() == []

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 REAL_TRAIL = ROOT.parent / "shared" / "cloudtrail" / "invictus-ir-aws_dataset"
-KEYS = {"finding", "proposals", "notifications", "seconds", "stack_outputs", "notes"}
+KEYS = {"finding", "proposals", "notifications", "seconds", "stack_outputs", "trail", "notes"}
 
 
 def pare(*arguments: str, seconds: float = 240) -> subprocess.CompletedProcess[str]:

@@ -177,7 +177,14 @@ def test_whatever_an_execution_was_started_with_can_be_recorded(state: dict[str,
     assert run["subject"]
     assert all(isinstance(count, int) for count in run["counts"].values())
     assert all(isinstance(each, str) for each in run["unknown"])
-    assert failure_message(run).text
+    assert run["outcome"] == "succeeded" or failure_message(run).text
+
+
+def test_a_run_whose_transitions_nobody_knows_says_so() -> None:
+    run = record({"built": {"unknown": ["444455556666"]}}, transitions=None)
+
+    assert (run["transitions"], run["estimated_cost_usd"]) == (None, None)
+    assert run["unknown"] == ["444455556666", "transitions"]
 
 
 # --- What people read ---
@@ -202,6 +209,18 @@ def test_a_failed_run_tells_what_why_and_what_to_do(
     assert message.attributes == {"kind": "failure", "workflow": "policy", "outcome": "failed"}
     assert message.facts["run"]["error"] == "AwsCallError"
     json.dumps(message.facts)
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [("AwsCallError", "when the cause is mended"), ("ArnParseError", "another input")],
+)
+def test_a_failure_says_how_to_go_on(error: str, advice: str) -> None:
+    text = " ".join(failure_message(record({"failure": failure(error, "why")})).text.split())
+
+    assert "Nothing is lost" in text
+    assert advice in text
+    assert "redriven" not in text  # a run ends in a Fail state: a redrive would end it again
 
 
 def test_a_rejected_run_is_told_as_not_accepted() -> None:

@@ -61,6 +61,13 @@ def test_rows_come_back_as_they_were(evidence: EvidenceStore, rows: list[Any]) -
     assert evidence.get_ndjson_gz(ref) == rows
 
 
+def test_rows_can_be_read_by_a_person_too(evidence: EvidenceStore) -> None:
+    evidence.put_ndjson_gz("rows.ndjson.gz", [{"b": 1, "a": "経理部"}, {}])
+
+    body, _ = stored("rows.ndjson.gz")
+    assert gzip.decompress(body).decode() == '{"a": "経理部", "b": 1}\n{}\n'
+
+
 def test_half_a_surrogate_pair_does_not_lose_the_object(evidence: EvidenceStore) -> None:
     value = {"detail": json.loads('"\\ud800 and \\ude00"')}
 

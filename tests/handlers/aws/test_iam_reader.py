@@ -270,13 +270,18 @@ def test_a_read_that_fails_is_never_an_empty_policy(
 # --- Tags ---
 
 
-@pytest.mark.parametrize("resource", ["role/App", "user/App"])
-def test_tags_of_a_role_or_user_are_read(reader: IamReader, iam: IAMClient, resource: str) -> None:
-    tags: Any = [{"Key": "owner", "Value": "orders"}]
-    iam.create_role(RoleName="App", AssumeRolePolicyDocument="{}", Tags=tags)
-    iam.create_user(UserName="App", Tags=tags)
+@pytest.mark.parametrize("entity", ["role", "user"])
+def test_tags_of_a_role_or_user_are_its_own(reader: IamReader, iam: IAMClient, entity: str) -> None:
+    iam.create_role(
+        RoleName="App",
+        AssumeRolePolicyDocument="{}",
+        Tags=[{"Key": "owner", "Value": "of the role"}],
+    )
+    iam.create_user(UserName="App", Tags=[{"Key": "owner", "Value": "of the user"}])
 
-    assert reader.tags(parse_principal_arn(arn(resource))) == {"owner": "orders"}
+    tags = reader.tags(parse_principal_arn(arn(f"{entity}/App")))
+
+    assert tags == {"owner": f"of the {entity}"}
 
 
 @pytest.mark.parametrize("resource", ["role/App", "user/App"])
@@ -329,6 +334,8 @@ def test_all_pages_of_an_account_are_read(reader: IamReader, aws: FakeAws) -> No
         ["IsTruncated", "Marker", "ResponseMetadata", "UserDetailList"],
         ["IsTruncated", "ResponseMetadata", "RoleDetailList"],
     ]
+    sent = aws.called("iam:GetAccountAuthorizationDetails")
+    assert [each["Filter"] for each in sent] == [["User", "Role"]] * 2
 
 
 @pytest.mark.parametrize(

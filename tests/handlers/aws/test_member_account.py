@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 
+from lambdas.runtime import client
 from pare.aws.member_account import MemberRole
 from pare.aws.principals import iam_reader, principal_tags
 from pare.errors import ArnParseError, AwsServiceError, MemberAccountError, ThrottledError
@@ -34,6 +35,16 @@ def test_the_session_acts_as_the_member_role(aws: FakeAws) -> None:
     arn = session.client("sts").get_caller_identity()["Arn"]
 
     assert arn == f"arn:aws:sts::{MEMBER}:assumed-role/PareMember/pare-test"
+
+
+def test_the_sessions_clients_are_as_patient_as_the_functions_own(aws: FakeAws) -> None:
+    session = ROLE.enter(boto3.client("sts"), MEMBER, session_name="pare-test")
+
+    config: Any = session.client("iam").meta.config
+
+    assert config.retries == client("dynamodb").meta.config.retries
+    assert config.retries["mode"] == "adaptive"
+    assert (config.connect_timeout, config.read_timeout) == (5, 30)
 
 
 def test_the_role_is_assumed_with_the_external_id_for_an_hour(aws: FakeAws) -> None:

@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from pare.aws.organization import Organization
-from pare.errors import AwsCallError, ThrottledError
+from pare.errors import AwsCallError, AwsServiceError, ThrottledError
 
 if TYPE_CHECKING:
     from tests.handlers.fake_aws import FakeAws
@@ -102,8 +102,22 @@ def test_an_account_is_named(organization: Organization) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["AccountNotFoundException", "AccessDeniedException", "TooManyRequestsException"]
+    ("code", "status", "error"),
+    [
+        ("TooManyRequestsException", 400, ThrottledError),
+        ("ServiceException", 500, AwsServiceError),
+    ],
 )
+def test_a_name_that_may_be_told_later_is_an_error(
+    organization: Organization, aws: FakeAws, code: str, status: int, error: type[Exception]
+) -> None:
+    aws.fail("organizations:DescribeAccount", code, status)
+
+    with pytest.raises(error):
+        organization.account_name("000000000001")
+
+
+@pytest.mark.parametrize("code", ["AccountNotFoundException", "AccessDeniedException"])
 def test_an_account_nobody_tells_of_has_no_name(
     organization: Organization, aws: FakeAws, code: str
 ) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pare.aws.tables import (
+    CLAIM_HOURS,
     FindingsTable,
     PrincipalsTable,
     ProposalsTable,
@@ -96,7 +98,20 @@ def test_a_first_finding_is_recorded_whole(findings: FindingsTable) -> None:
             {"at": EARLY, "recorded_at": NOW, "recorded_by": "run-1", "news": "new",
              "status": "ACTIVE", "is_deleted": False}
         ],
+        "pending": {"at": EARLY, "recorded_at": NOW, "recorded_by": "run-1", "news": "new",
+                    "status": "ACTIVE", "is_deleted": False},
     }  # fmt: skip
+
+
+def test_a_finding_is_looked_up_as_it_is_now(findings: FindingsTable, aws: FakeAws) -> None:
+    """Not as some replica remembers it: what is told depends on it."""
+    aws.answer("dynamodb:GetItem", {})
+
+    findings.get("f-1")
+
+    assert aws.called("dynamodb:GetItem") == [
+        {"TableName": "Findings", "Key": {"finding_id": {"S": "f-1"}}, "ConsistentRead": True}
+    ]
 
 
 def test_a_finding_nobody_recorded_is_none(findings: FindingsTable) -> None:
@@ -129,10 +144,56 @@ def test_an_older_state_changes_nothing(findings: FindingsTable) -> None:
     assert findings.get(seen().finding_id) == before
 
 
-def test_the_same_state_from_another_execution_is_no_news(findings: FindingsTable) -> None:
+def test_a_settled_state_from_another_execution_is_no_news(findings: FindingsTable) -> None:
     findings.record(seen(), execution="run-1", recorded_at=NOW)
+    assert findings.settle(seen().finding_id, execution="run-1")
 
     assert findings.record(seen(), execution="run-2", recorded_at=NOW) == "none"
+
+
+def test_news_of_a_failed_execution_goes_to_the_next_with_the_same_state(
+    findings: FindingsTable,
+) -> None:
+    findings.record(seen(), execution="run-1", recorded_at=NOW)
+
+    assert findings.record(seen(), execution="run-2", recorded_at=NOW) == "new"
+    assert findings.record(seen(), execution="run-2", recorded_at=NOW) == "new", "its own retry"
+    assert not findings.settle(seen().finding_id, execution="run-1"), "it is run-2's now"
+    assert findings.settle(seen().finding_id, execution="run-2")
+    assert not findings.settle(seen().finding_id, execution="run-2")
+    assert findings.record(seen(), execution="run-3", recorded_at=NOW) == "none"
+
+
+def test_pending_news_outlives_a_newer_state_without_news(findings: FindingsTable) -> None:
+    findings.record(seen(), execution="run-1", recorded_at=NOW)
+    assert findings.record(seen(LATE), execution="run-2", recorded_at=NOW) == "none"
+
+    assert findings.record(seen(), execution="run-3", recorded_at=NOW) == "new"
+
+
+def test_a_later_analysis_of_a_pending_state_is_recorded(findings: FindingsTable) -> None:
+    findings.record(seen(), execution="run-1", recorded_at=NOW)
+    later = seen(analyzed_at=LATE, unused_action_count=99)
+
+    assert findings.record(later, execution="run-2", recorded_at=NOW) == "changed"
+
+    item = findings.get(later.finding_id)
+    assert item is not None
+    assert Finding.from_json(item["finding"]) == later
+
+
+def test_later_news_replaces_what_is_pending(findings: FindingsTable) -> None:
+    findings.record(seen(), execution="run-1", recorded_at=NOW)
+    later = seen(LATE, status="RESOLVED")
+    findings.record(later, execution="run-2", recorded_at=NOW)
+
+    assert findings.record(seen(), execution="run-3", recorded_at=NOW) == "none"
+    assert findings.record(later, execution="run-4", recorded_at=NOW) == "resolved"
+
+
+def test_nothing_is_settled_of_a_finding_nobody_recorded(findings: FindingsTable) -> None:
+    assert not findings.settle("nothing", execution="run-1")
+    assert findings.get("nothing") is None
 
 
 def test_a_retried_step_hears_the_same_answer(findings: FindingsTable) -> None:
@@ -213,7 +274,7 @@ class Racing(FindingsTable):
     [
         (seen(EARLY), seen(LATE, status="RESOLVED"), "resolved", "mine"),
         (seen(LATE, status="RESOLVED"), seen(EARLY), "none", "other"),
-        (seen(EARLY), seen(EARLY), "none", "other"),
+        (seen(EARLY), seen(EARLY), "new", "other"),  # the message has a claim of its own
     ],
 )
 def test_of_two_executions_at_once_the_newer_state_stays(
@@ -263,8 +324,8 @@ def test_many_executions_at_once_tell_each_state_once(tables: Any) -> None:
     item = table.get(states[0].finding_id)
     assert item is not None
     assert item["updated_at"] == states[-1].updated_at
-    assert len(told) == len({at for at, _ in told}), "no state is told twice"
-    assert [news for _, news in told].count("new") == 1
+    assert len(set(told)) == len({at for at, _ in told}), "a state is the same news to all"
+    assert [news for _, news in set(told)].count("new") == 1
     assert item["version"] == len(item["history"])
 
 
@@ -389,13 +450,47 @@ def test_a_run_is_written_with_its_cost(runs: RunsTable, tables: Any) -> None:
     assert from_item(item) == run
 
 
-def test_the_first_execution_holds_a_claim_for_good(runs: RunsTable) -> None:
-    assert runs.claim("inventory-period", "2026-11", execution="one")
-    assert not runs.claim("inventory-period", "2026-11", execution="two")
-    assert runs.claim("inventory-period", "2026-11", execution="one"), "its own retry"
-    assert not runs.claim("inventory-period", "2026-11", execution="two")
-    assert runs.claim("inventory-period", "2026-12", execution="two")
-    assert runs.claim("other", "2026-11", execution="two")
+PERIOD = ("inventory-period", "2026-11")
+START = datetime(2026, 11, 1, 6, tzinfo=UTC)
+
+
+def test_the_first_execution_holds_a_claim(runs: RunsTable) -> None:
+    assert runs.claim(*PERIOD, execution="one", now=START)
+    assert not runs.claim(*PERIOD, execution="two", now=START)
+    assert runs.claim(*PERIOD, execution="one", now=START), "its own retry"
+    assert not runs.claim(*PERIOD, execution="two", now=START)
+    assert runs.claim("inventory-period", "2026-12", execution="two", now=START)
+    assert runs.claim("other", "2026-11", execution="two", now=START)
+
+
+def test_a_claim_that_is_not_done_is_free_after_some_hours(runs: RunsTable) -> None:
+    runs.claim(*PERIOD, execution="one", now=START)
+    held = timedelta(hours=CLAIM_HOURS)
+
+    assert not runs.claim(*PERIOD, execution="two", now=START + held - timedelta(seconds=1))
+    assert runs.claim(*PERIOD, execution="two", now=START + held)
+    assert not runs.claim(*PERIOD, execution="one", now=START + held), "it is the other's now"
+
+
+def test_a_claim_that_is_done_is_held_for_good(runs: RunsTable) -> None:
+    runs.claim(*PERIOD, execution="one", now=START)
+    assert runs.finish(*PERIOD)
+
+    assert not runs.claim(*PERIOD, execution="two", now=START + timedelta(days=365))
+
+
+def test_whoever_wants_it_again_takes_a_claim_from_anybody(runs: RunsTable) -> None:
+    runs.claim(*PERIOD, execution="one", now=START)
+    assert runs.claim(*PERIOD, execution="two", now=START, again=True)
+    runs.finish(*PERIOD)
+    assert runs.claim(*PERIOD, execution="three", now=START, again=True)
+
+    assert not runs.claim(*PERIOD, execution="four", now=START)
+
+
+def test_what_nobody_claimed_is_not_finished(runs: RunsTable) -> None:
+    assert not runs.finish(*PERIOD)
+    assert runs.claim(*PERIOD, execution="one", now=START)
 
 
 def test_a_message_can_be_claimed_once_even_by_the_same_caller(runs: RunsTable) -> None:
@@ -455,7 +550,7 @@ def test_a_claim_that_fails_is_an_error_not_a_no(runs: RunsTable, aws: FakeAws) 
     with pytest.raises(AwsCallError):
         runs.claim_message("finding#1", expires_at=1)
     with pytest.raises(AwsCallError):
-        runs.claim("inventory-period", "2026-11", execution="one")
+        runs.claim(*PERIOD, execution="one", now=START)
 
 
 def test_a_replaced_finding_stays_the_same_item(findings: FindingsTable, tables: Any) -> None:

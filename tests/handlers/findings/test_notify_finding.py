@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lambdas.findings.notify_finding import Output, lambda_handler
-from pare.errors import AwsCallError, AwsServiceError
+from pare.errors import AwsCallError, MessageUnknownError
 from pare.findings.message import finding_message
 from tests.recorded import finding
 
@@ -70,7 +70,7 @@ def test_a_lost_answer_fails_the_step_and_people_are_not_told_twice(
 ) -> None:
     aws.answer("sns:Publish", {"MessageId": "m"}, times=1)  # machines
     aws.lose_answer("sns:Publish")  # people
-    with pytest.raises(AwsServiceError):
+    with pytest.raises(MessageUnknownError):
         notify(context)
 
     assert notify(context) == {"told": False}

@@ -46,10 +46,18 @@ def test_a_retried_step_says_the_same(tables: Any, context: Any) -> None:
 
 def test_the_same_event_again_starts_nothing(tables: Any, context: Any) -> None:
     record(finding(), context)
+    FindingsTable(tables, "Findings").settle(finding().finding_id, execution="run-1")
 
     output = record(finding(), context, "run-2")
 
     assert (output["news"], output["start_policy"]) == ("none", False)
+
+
+def test_a_failed_run_started_again_asks_for_the_same(tables: Any, context: Any) -> None:
+    first = record(finding(), context)
+
+    assert record(finding(), context, "run-2") == first
+    assert record(finding(), context, "run-2") == first, "a retried step says the same"
 
 
 @pytest.mark.parametrize(

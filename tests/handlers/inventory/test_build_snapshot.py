@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lambdas.inventory.build_snapshot import Output, lambda_handler
+from pare.aws.tables import PERIOD, RunsTable
 from pare.errors import AwsServiceError, EvidenceError
 from tests.handlers.fake_aws import BUCKET
 
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 PREFIX = "inventory/period=2026-11"
 ACCOUNTS = f"{PREFIX}/accounts/monthly-1"
 ONE, TWO, THREE = (f"{number:012d}" for number in (1, 2, 3))
+
+
+@pytest.fixture(autouse=True)
+def _runs(tables: Any) -> None:
+    pass
 
 
 def row(account_id: str, name: str, kind: str = "role") -> dict[str, Any]:
@@ -104,7 +111,7 @@ def test_an_account_whose_step_failed_is_unknown_and_not_empty(
 
     assert output["unknown"] == [TWO]
     (missing,) = evidence.get_json(output["snapshot"])["unknown_accounts"]
-    assert (missing["error"], missing["name"]) == ("EvidenceError", "account-2")
+    assert (missing["error"], missing["name"]) == ("InventoryError", "account-2")
     assert "Map Run" in missing["message"]
 
 
@@ -136,6 +143,25 @@ def test_a_retried_step_leaves_the_same_snapshot_but_for_its_time(
     assert build(context, ref) == first
     after = evidence.get_json(first["snapshot"])
     assert {**after, "created_at": before["created_at"]} == before
+
+
+def test_a_period_is_done_when_its_snapshot_lies_there_and_no_earlier(
+    evidence: EvidenceStore, tables: Any, aws: FakeAws, context: Any
+) -> None:
+    runs = RunsTable(tables, "Runs")
+    start = datetime(2026, 11, 1, 6, tzinfo=UTC)
+    runs.claim(PERIOD, "2026-11", execution="one", now=start)
+    ref = manifest(evidence)
+    aws.fail("s3:PutObject", "InternalError", 500)
+    with pytest.raises(AwsServiceError):
+        build(context, ref)
+    later = start + timedelta(days=1)
+    assert runs.claim(PERIOD, "2026-11", execution="two", now=later), "not done"
+
+    aws.mend("s3:PutObject")
+    build(context, ref)
+
+    assert not runs.claim(PERIOD, "2026-11", execution="three", now=later + timedelta(days=1))
 
 
 def test_no_accounts_are_an_empty_snapshot(evidence: EvidenceStore, context: Any) -> None:

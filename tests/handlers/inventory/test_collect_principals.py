@@ -37,7 +37,14 @@ def fill_account() -> None:
 
 def collect(context: Any, state: str = "ACTIVE") -> Output:
     output: Output = lambda_handler(
-        {"account_id": MEMBER, "name": "shop-prod", "state": state, "prefix": PREFIX}, context
+        {
+            "account_id": MEMBER,
+            "name": "shop-prod",
+            "state": state,
+            "period": "2026-11",
+            "prefix": PREFIX,
+        },
+        context,
     )
     return output
 
@@ -74,6 +81,8 @@ def test_the_principals_of_an_account_are_stored_and_tabled(
     assert user["principal_arn"] == f"arn:aws:iam::{MEMBER}:user/mary"
     assert user["owner"] is None, "an inventory names no stand-in owner"
     assert principals(tables) == [role["principal_arn"], user["principal_arn"]]
+    items = tables.scan(TableName="Principals")["Items"]
+    assert {from_item(item)["period"] for item in items} == {"2026-11"}
 
 
 def test_a_retried_step_leaves_the_same(evidence: EvidenceStore, tables: Any, context: Any) -> None:

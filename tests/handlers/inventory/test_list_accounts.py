@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lambdas.inventory.list_accounts import Output, lambda_handler
+from lambdas.runtime import utc_now
+from pare.aws.tables import CLAIM_HOURS, PERIOD, RunsTable
 from pare.errors import AwsCallError, InventoryError, ThrottledError
 from tests.handlers.fake_aws import BUCKET, HUB, REGION
 
@@ -19,7 +22,7 @@ AT = "2026-11-01T06:00:00Z"
 
 @pytest.fixture(autouse=True)
 def _settings(settings: Any) -> None:
-    settings(account_exclusions="000000000003,000000000009")
+    settings(account_exclusions="000000000003,000000000009", time_zone="UTC")
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +59,9 @@ def test_the_manifest_lists_the_accounts_to_collect(
     }
     assert evidence.get_json(output["manifest"]) == [
         {"account_id": "000000000001", "name": "account-1", "email": "a1@x.io",
-         "state": "ACTIVE", "prefix": PREFIX},
+         "state": "ACTIVE", "period": "2026-11", "prefix": PREFIX},
         {"account_id": "000000000002", "name": "account-2", "email": "a2@x.io",
-         "state": "SUSPENDED", "prefix": PREFIX},
+         "state": "SUSPENDED", "period": "2026-11", "prefix": PREFIX},
     ]  # fmt: skip
 
 
@@ -85,6 +88,56 @@ def test_a_second_start_of_a_period_does_nothing(
     assert second["manifest"] != first["manifest"], "the first one's manifest stays"
     assert len(evidence.get_json(first["manifest"])) == 2
     assert len(aws.called("organizations:ListAccounts")) == 1
+
+
+@pytest.mark.parametrize(("is_done", "is_first"), [(False, True), (True, False)])
+def test_a_period_that_failed_is_collected_by_a_later_start(
+    evidence: EvidenceStore,
+    tables: Any,
+    context: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    is_done: bool,
+    is_first: bool,
+) -> None:
+    list_accounts(context)
+    if is_done:
+        RunsTable(tables, "Runs").finish(PERIOD, "2026-11")
+    later = utc_now() + timedelta(hours=CLAIM_HOURS)
+    monkeypatch.setattr("lambdas.inventory.list_accounts.utc_now", lambda: later)
+
+    output = list_accounts(context, EXECUTION.replace("monthly-1", "monthly-2"))
+
+    assert output["is_first"] is is_first
+
+
+@pytest.mark.parametrize(
+    ("zone", "at", "period"),
+    [
+        ("Asia/Tokyo", "2026-10-31T21:00:00Z", "2026-11"),
+        ("Asia/Tokyo", "2026-10-31T14:59:59Z", "2026-10"),
+        ("America/New_York", "2026-11-01T03:00:00Z", "2026-10"),
+        ("UTC", "2026-10-31T21:00:00Z", "2026-10"),
+    ],
+)
+def test_a_period_is_the_month_where_the_schedule_is(
+    evidence: EvidenceStore,
+    tables: Any,
+    context: Any,
+    settings: Any,
+    zone: str,
+    at: str,
+    period: str,
+) -> None:
+    settings(time_zone=zone)
+
+    assert list_accounts(context, scheduled_at=at)["period"] == period
+
+
+def test_a_month_no_calendar_has_is_refused(tables: Any, context: Any, settings: Any) -> None:
+    settings(time_zone="Asia/Tokyo")
+
+    with pytest.raises(InventoryError, match="scheduled_at"):
+        list_accounts(context, scheduled_at="9999-12-31T23:00:00Z")
 
 
 def test_the_next_period_is_another(evidence: EvidenceStore, tables: Any, context: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lambdas.inventory.notify_inventory import Output, lambda_handler
-from pare.errors import AwsCallError, AwsServiceError, EvidenceError
+from pare.errors import AwsCallError, EvidenceError, MessageUnknownError
 from pare.inventory.message import inventory_message
 from pare.inventory.snapshot import build_snapshot
 from tests.handlers.fake_aws import BUCKET, HUB, REGION
@@ -69,7 +69,7 @@ def test_a_lost_answer_is_not_told_twice(
     evidence.put_json(REF["key"], SNAPSHOT)
     aws.answer("sns:Publish", {"MessageId": "m"}, times=1)  # machines
     aws.lose_answer("sns:Publish")  # people
-    with pytest.raises(AwsServiceError):
+    with pytest.raises(MessageUnknownError):
         notify(context)
 
     assert not notify(context)["told"]

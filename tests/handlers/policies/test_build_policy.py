@@ -10,7 +10,16 @@ from pare.errors import EvidenceError, PolicyParseError, PolicySizeError
 from pare.policy.proposal import NO_GENERATION, build_proposal
 from pare.runs import REJECTIONS
 from tests.handlers.fake_aws import BUCKET, MEMBER
-from tests.handlers.policy_inputs import PREFIX, accessed, allow, current, generated, principal
+from tests.handlers.policy_inputs import (
+    CREATED_AT,
+    EXECUTION,
+    PREFIX,
+    accessed,
+    allow,
+    current,
+    generated,
+    principal,
+)
 
 if TYPE_CHECKING:
     from pare.aws.evidence_store import EvidenceStore
@@ -39,7 +48,9 @@ def evidence_of(
 
 def build(evidence: EvidenceStore, context: Any, branches: Any, access: Any = None) -> Output:
     evidence.put_json(f"{PREFIX}/current.json", access or ADMINISTRATOR)
-    output: Output = lambda_handler({"principal": principal(), "evidence": branches}, context)
+    output: Output = lambda_handler(
+        {"principal": principal(), "execution": EXECUTION, "evidence": branches}, context
+    )
     return output
 
 
@@ -62,7 +73,12 @@ def test_a_proposal_is_built_and_stored_with_its_policy(
         accessed("sqs"),
         account_id=MEMBER,
         break_glass_tag="pare:break-glass",
-    )
+    ) | {
+        "created_at": CREATED_AT,
+        "owner": "orders@example.com",
+        "finding_id": "b8ae0460",
+        "execution": EXECUTION,
+    }
     policy = evidence.get_json({"bucket": BUCKET, "key": f"{PREFIX}/policy-1.json"})
     assert [policy] == proposal["documents"]
 
@@ -153,7 +169,7 @@ def test_policies_that_were_never_stored_are_an_error(
     evidence: EvidenceStore, context: Any
 ) -> None:
     with pytest.raises(EvidenceError, match=r"current\.json"):
-        lambda_handler({"principal": principal(), "evidence": []}, context)
+        lambda_handler({"principal": principal(), "execution": EXECUTION, "evidence": []}, context)
 
 
 def test_a_policy_that_nobody_understands_rejects_the_run(

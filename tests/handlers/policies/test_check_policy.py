@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lambdas.policies.check_policy import Output, lambda_handler
-from pare.errors import AwsCallError, AwsServiceError, EvidenceError, ThrottledError
+from pare.errors import AwsServiceError, EvidenceError, ThrottledError
 from pare.policy.proposal import ProposalJson, build_proposal, with_checks
 from tests.handlers.fake_aws import BUCKET, HUB, MEMBER
 from tests.handlers.policy_inputs import PREFIX, accessed, allow, current, generated, principal
@@ -34,10 +34,14 @@ def finding(kind: str) -> dict[str, Any]:
 def store(evidence: EvidenceStore, *services: str) -> ProposalJson:
     """Store what BuildPolicy leaves, and return the proposal."""
     access = current(allow("s3:*", "ec2:*"))
+    last_accessed = accessed("s3", "ec2")
+    for service in last_accessed["services"]:
+        if service["service"] not in services:
+            service["last_accessed_at"] = None
     proposal = build_proposal(
         access,
         generated(allow("s3:GetObject")),
-        accessed(*services),
+        last_accessed,
         account_id=MEMBER,
         break_glass_tag="pare:break-glass",
     )
@@ -138,11 +142,9 @@ def test_a_retried_step_neither_asks_again_nor_adds_a_second_reason(
     [
         ("ThrottlingException", 429, ThrottledError),
         ("InternalServerException", 500, AwsServiceError),
-        ("AccessDeniedException", 403, AwsCallError),
-        ("ValidationException", 400, AwsCallError),
     ],
 )
-def test_a_check_that_cannot_be_made_is_an_error_and_changes_nothing(
+def test_a_check_that_may_pass_later_is_an_error_and_changes_nothing(
     aws: FakeAws,
     evidence: EvidenceStore,
     context: Any,
@@ -161,6 +163,38 @@ def test_a_check_that_cannot_be_made_is_an_error_and_changes_nothing(
 
     assert type(caught.value) is error
     assert evidence.get_json(REF) == proposal
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ValidationException"])
+@pytest.mark.parametrize(
+    ("operation", "unknown", "known"),
+    [
+        (VALIDATE, "validate_policy", "check_no_new_access"),
+        (CHECK, "check_no_new_access", "validate_policy"),
+    ],
+)
+def test_a_check_that_aws_refuses_is_unknown_and_leaves_the_proposal(
+    aws: FakeAws,
+    evidence: EvidenceStore,
+    context: Any,
+    operation: str,
+    unknown: str,
+    known: str,
+    code: str,
+) -> None:
+    proposal = store(evidence)
+    aws.answer(CHECK if operation == VALIDATE else VALIDATE,
+               {"result": "PASS"} if operation == VALIDATE else {"findings": []})  # fmt: skip
+    aws.fail(operation, code, 403 if code == "AccessDeniedException" else 400)
+
+    assert check(context) == {"proposal": REF, "verdict": "review"}
+
+    stored = evidence.get_json(REF)
+    assert stored["documents"] == proposal["documents"]
+    assert stored["coverage"][unknown] == "unknown"
+    assert stored["coverage"][known] != "unknown"
+    assert stored["reasons"][-1]["code"] == "CHECK_UNKNOWN"
+    assert code in stored["reasons"][-1]["text"]
 
 
 def test_a_proposal_that_is_gone_is_an_error(evidence: EvidenceStore, context: Any) -> None:

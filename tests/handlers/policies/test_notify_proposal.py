@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lambdas.policies.notify_proposal import Output, lambda_handler
-from pare.errors import AwsCallError, AwsServiceError, EvidenceError
+from pare.errors import AwsCallError, EvidenceError, MessageUnknownError
 from pare.policy.message import proposal_message
 from pare.policy.proposal import build_proposal
 from tests.handlers.fake_aws import BUCKET, MEMBER
@@ -89,7 +89,7 @@ def test_a_lost_answer_is_not_told_twice(
     evidence.put_json(REF["key"], PROPOSAL)
     aws.answer("sns:Publish", {"MessageId": "m"}, times=1)  # machines
     aws.lose_answer("sns:Publish")  # people
-    with pytest.raises(AwsServiceError):
+    with pytest.raises(MessageUnknownError):
         notify(context)
 
     assert not notify(context)["told"]

@@ -55,7 +55,9 @@ def items(tables: Any) -> list[dict[str, Any]]:
 def test_a_proposal_is_recorded_as_a_list_of_proposals_shows_it(
     evidence: EvidenceStore, tables: Any, context: Any
 ) -> None:
-    proposal = store(evidence, generated(allow("s3:GetObject")), accessed())
+    unused = accessed("sqs")
+    unused["services"][0]["last_accessed_at"] = None
+    proposal = store(evidence, generated(allow("s3:GetObject")), unused)
 
     assert record(context) == {
         "counts": {"before_action_count": 3, "after_action_count": 1, "policy_count": 1},

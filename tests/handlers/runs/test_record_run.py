@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lambdas.runs.record_run import Output, lambda_handler
-from pare.aws.tables import from_item
-from pare.errors import AwsCallError, ThrottledError
+from pare.aws.tables import FindingsTable, from_item
+from pare.errors import AwsCallError
 from tests.handlers.fake_aws import BUCKET, HUB, REGION
-from tests.recorded import event
+from tests.recorded import event, finding
 
 if TYPE_CHECKING:
     from pare.aws.evidence_store import EvidenceStore
@@ -83,8 +83,8 @@ def test_a_run_that_succeeded_is_recorded_and_nobody_is_told(
         "subject": "f-1",
         "counts": {},
         "unknown": ["owner: not told"],
-        "transitions": 4,
-        "estimated_cost_usd": 0.0001,
+        "transitions": 6,  # the four of the history, and the two that come after this step
+        "estimated_cost_usd": 0.00015,
         "input": None,
     }
     assert people.messages() == machines.messages() == []
@@ -169,22 +169,52 @@ def test_a_malformed_event_is_recorded_as_it_came(
     assert len(people.messages()) == 1
 
 
-@pytest.mark.parametrize(
-    ("code", "error"),
-    [("AccessDeniedException", AwsCallError), ("KmsThrottlingException", ThrottledError)],
-)
-def test_a_history_that_cannot_be_read_is_an_error_the_retry_mends(
-    tables: Any, people: Topic, aws: FakeAws, context: Any, code: str, error: type[Exception]
+@pytest.mark.parametrize("code", ["AccessDeniedException", "KmsThrottlingException"])
+def test_a_history_that_cannot_be_read_does_not_hide_a_failure(
+    tables: Any, people: Topic, aws: FakeAws, context: Any, code: str
 ) -> None:
     aws.mend(HISTORY)
-    aws.fail(HISTORY, code, times=1)
-    aws.answer(HISTORY, {"events": []})
-
-    with pytest.raises(error):
-        record(context, failed("AwsCallError"))
+    aws.fail(HISTORY, code)
 
     assert record(context, failed("AwsCallError"))["outcome"] == "failed"
+
+    (run,) = runs(tables)
+    assert (run["transitions"], run["estimated_cost_usd"]) == (None, None)
+    assert run["unknown"] == ["transitions"]
     assert len(people.messages()) == 1
+
+
+def recorded(tables: Any, execution: str = EXECUTION) -> dict[str, Any]:
+    """Record a finding as RecordFinding does, and return its workflow's state."""
+    found = finding()
+    news = FindingsTable(tables, "Findings").record(
+        found, execution=execution, recorded_at="2026-11-21T09:00:00Z"
+    )
+    return {**SUCCEEDED, "finding": found.to_json(), "recorded": {"news": news}}
+
+
+def test_a_finding_whose_run_succeeded_is_no_news_any_more(tables: Any, context: Any) -> None:
+    state = recorded(tables)
+
+    assert record(context, state) == record(context, state), "a retried step says the same"
+
+    assert recorded(tables, "run-2")["recorded"] == {"news": "none"}
+
+
+def test_a_finding_whose_run_failed_is_news_when_it_is_started_again(
+    tables: Any, people: Topic, context: Any
+) -> None:
+    state = recorded(tables)
+
+    record(context, {**state, "failure": failed("AwsCallError")["failure"]})
+
+    assert recorded(tables, "run-2")["recorded"] == {"news": "new"}
+
+
+def test_a_run_that_told_nothing_settles_nothing(tables: Any, aws: FakeAws, context: Any) -> None:
+    aws.fail("dynamodb:UpdateItem", "AccessDeniedException")
+
+    assert record(context, {**SUCCEEDED, "recorded": {"news": "none"}})["outcome"] == "succeeded"
 
 
 def test_people_who_could_not_be_told_are_told_by_the_retry(

@@ -74,15 +74,14 @@ def test_account_that_cannot_be_read_is_unknown_not_a_failed_run(deployed: Deplo
     assert account in told["Message"]
 
 
-def test_schedule_starts_the_inventory_workflow(deployed: Deployed) -> None:
+def test_schedule_names_the_inventory_workflow_and_its_time(deployed: Deployed) -> None:
     scheduler = deployed.box.hub("scheduler")
     (schedule,) = scheduler.list_schedules()["Schedules"]
     found = scheduler.get_schedule(Name=schedule["Name"])
-
     assert found["State"] == "ENABLED"
     assert found["ScheduleExpression"] == "cron(0 6 1 * ? *)"
+    assert found["Target"]["DeadLetterConfig"]["Arn"]
     assert found["Target"]["Arn"] == deployed.box.outputs["InventoryWorkflowArn"]
     assert json.loads(found["Target"]["Input"]) == {
         "scheduled_at": "<aws.scheduler.scheduled-time>"
     }
-    assert found["Target"]["DeadLetterConfig"]["Arn"]

@@ -94,3 +94,42 @@ def test_hub_cannot_change_iam_in_a_member_account(deployed: Deployed) -> None:
         result["EvalActionName"]: result["EvalDecision"] for result in answer["EvaluationResults"]
     }
     assert set(decisions.values()) == {"implicitDeny"}
+
+
+def test_failed_finding_started_again_is_told_after_all(deployed: Deployed) -> None:
+    """What docs/operations.md says to do when the cause is mended."""
+    box = deployed.box
+    iam, states = box.hub("iam"), box.hub("stepfunctions")
+    role = next(
+        role["RoleName"]
+        for page in iam.get_paginator("list_roles").paginate()
+        for role in page["Roles"]
+        if role["RoleName"].startswith("ParePipeline-NotifyFindingRole")
+    )
+    (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+    less = [s for s in document["Statement"] if "sns:Publish" not in json.dumps(s["Action"])]
+    event = deployed.event(
+        "data-prod/ReportReader", finding_id="again-1", findingType="UnusedIAMRole"
+    )
+    iam.put_role_policy(
+        RoleName=role,
+        PolicyName=policy,
+        PolicyDocument=json.dumps({**document, "Statement": less}),
+    )
+    try:
+        deployed.send(event)
+        run = deployed.run_of("finding", "again-1")
+    finally:
+        iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+    assert run["outcome"] == "failed"
+    assert "sns:Publish" in run["message"]
+
+    failed = states.describe_execution(executionArn=run["execution_arn"])
+    again = states.start_execution(
+        stateMachineArn=failed["stateMachineArn"], input=failed["input"]
+    )["executionArn"]
+
+    assert deployed.ended(again)["status"] == "SUCCEEDED"
+    told = [m for m in deployed.messages("again-1") if m["Subject"].startswith("[Pare] New")]
+    assert len(told) == 1

@@ -20,10 +20,8 @@ from tests.recorded import finding
 if TYPE_CHECKING:
     from pare.findings.model import Finding
 
-FAILURES = [
-    AwsCallError, AwsServiceError, ArnParseError, MemberAccountError, PrincipalNotFoundError,
-    ThrottledError,
-]  # fmt: skip
+FAILURES = [AwsCallError, ArnParseError, MemberAccountError, PrincipalNotFoundError]
+PASSING = [AwsServiceError, ThrottledError]
 
 
 def unused(service: str, *actions: str) -> dict[str, Any]:
@@ -119,15 +117,15 @@ def test_details_that_cannot_be_read_are_named(failure: type[PareError]) -> None
 
 def test_everything_that_fails_is_named_and_the_finding_stays() -> None:
     found = finding(unknown=("before",))
-    readers = Readers(name=None, tagged=ThrottledError("slow"), found=AwsServiceError("down"))
+    readers = Readers(name=None, tagged=MemberAccountError("no"), found=AwsCallError("refused"))
 
     enriched = readers.enrich(found)
 
     assert enriched.unknown == (
         "before",
         "account name: Organizations did not tell",
-        "owner: slow",
-        "finding details: down",
+        "owner: no",
+        "finding details: refused",
     )
     assert replace(enriched, unknown=("before",)) == found
 
@@ -166,6 +164,14 @@ def test_details_are_read_only_where_there_are_any(found: Finding) -> None:
 
     assert readers.called("details") == []
     assert enriched.unused_services == ()
+
+
+@pytest.mark.parametrize("failure", PASSING)
+def test_what_is_worth_another_try_is_an_error(failure: type[PareError]) -> None:
+    with pytest.raises(failure):
+        Readers(tagged=failure("later")).enrich(finding())
+    with pytest.raises(failure):
+        Readers(found=failure("later")).enrich(finding())
 
 
 def test_an_error_that_is_not_ours_is_not_swallowed() -> None:

@@ -32,6 +32,13 @@ TAG = "pare:break-glass"
         ("role/cdk-hnb659fds-deploy-role-111122223333-eu-west-1", "bootstrap role"),
         ("role/AWSCloudFormationStackSetExecutionRole", "bootstrap role"),
         ("role/stacksets-exec-0123456789abcdef", "bootstrap role"),
+        ("role/cdk-hnb659fds-cfn-exec-role-111122223333-eu-west-1", "bootstrap role"),
+        ("role/cdk-my_q-file-publishing-role-111122223333-eu-west-1", "bootstrap role"),
+        ("role/cdk-q-image-publishing-role-111122223333-eu-west-1", "bootstrap role"),
+        ("role/cdk-q-lookup-role-111122223333-eu-west-1", "bootstrap role"),
+        ("role/cdk-shop-checkout", "role"),
+        ("role/cdk-deploy-role-1", "role"),
+        ("role/my-cdk-q-deploy-role-1", "role"),
     ],
 )  # fmt: skip
 def test_the_kind_of_a_principal_is_told_from_its_arn(resource: str, kind: str) -> None:
@@ -103,7 +110,7 @@ def test_without_owner_tags_nobody_is_the_owner() -> None:
 
 
 def statement(action: str, **elements: Any) -> dict[str, Any]:
-    return {"Effect": "Allow", "Action": action, "Resource": "*", **elements}
+    return {"Effect": "Allow", "Action": action, **{"Resource": "*", **elements}}
 
 
 def test_the_documents_of_a_principal_are_those_of_its_policies_alone() -> None:
@@ -147,6 +154,24 @@ def test_several_documents_become_one_that_grants_the_same() -> None:
     }
     assert granted_actions([parse(whole)]) == granted_actions([parse(part) for part in parts])
     assert "Sid" in parts[0]["Statement"], "what was given stays as it was"
+
+
+def test_what_is_text_in_an_old_version_stays_text() -> None:
+    resource = {"Resource": "arn:aws:s3:::a/${aws:username}"}
+    condition = {"StringLike": {"s3:prefix": ["${aws:username}/*"]}}
+    old = statement("s3:GetObject", **resource, Condition=condition)
+    parts: list[dict[str, Any]] = [
+        {"Version": "2008-10-17", "Statement": old},
+        {"Statement": [old]},
+        {"Version": "2012-10-17", "Statement": old},
+    ]
+
+    text = statement(
+        "s3:GetObject",
+        Resource="arn:aws:s3:::a/${$}{aws:username}",
+        Condition={"StringLike": {"s3:prefix": ["${$}{aws:username}/*"]}},
+    )
+    assert merged(parts)["Statement"] == [text, text, old]
 
 
 def test_no_documents_become_an_empty_one() -> None:

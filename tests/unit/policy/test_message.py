@@ -118,6 +118,8 @@ def test_every_verdict_has_its_opening(verdict: Any) -> None:
     }
 
     assert len(set(openings.values())) == 3
+    first_lines = message(proposal(verdict=verdict)).text.splitlines()[0]
+    assert first_lines.startswith("No proposal") is (verdict == "refused")
     assert f"Verdict:       {verdict}\n" in message(proposal(verdict=verdict)).text
 
 
