@@ -24,7 +24,7 @@ from pare.policy.document import parse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SHARED = Path("/work/shared")
+SHARED = Path(__file__).parents[4] / "shared"
 
 
 @pytest.fixture(scope="module")

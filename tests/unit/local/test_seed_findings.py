@@ -25,7 +25,7 @@ from pare.findings.normalize import normalize
 from pare.policy.catalogue import load_catalogue
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
-EVENTS = Path("/work/shared/aws/events")
+EVENTS = Path(__file__).parents[4] / "shared/aws/events"
 READER = "data-prod/ReportReader"
 
 

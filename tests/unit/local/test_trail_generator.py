@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 END = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
-REAL = Path("/work/shared/cloudtrail/invictus-ir-aws_dataset")
+REAL = Path(__file__).parents[4] / "shared/cloudtrail/invictus-ir-aws_dataset"
 CHECKOUT = "arn:aws:iam::400000000004:role/app/ShopCheckout"
 SIX_ACTIONS = {
     "cognito-idp:AdminGetUser",

@@ -18,7 +18,7 @@ from pare.clock import parse_time
 from pare.errors import PareError
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
-REAL = Path("/work/shared/cloudtrail")
+REAL = Path(__file__).parents[4] / "shared/cloudtrail"
 ACCOUNT = "711122223333"
 ALLOWED = ("CreateTable", "DescribeTable", "ListTables", "UpdateTable")
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/app/Worker"
