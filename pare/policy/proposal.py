@@ -237,20 +237,22 @@ def build_proposal(
     ]
     whole, evidence = _named(bases, last_accessed["services"])
     after = granted_actions([whole], boundary=boundary).actions
-    proposal["documents"] = [dict(part.to_json_object()) for part in split(whole)]
+    parts = split(whole)
+    remaining = counts(after)
+    proposal["documents"] = [dict(part.to_json_object()) for part in parts]
     proposal["evidence"] = evidence
-    proposal["after"] = counts(after)
+    proposal["after"] = remaining
     proposal["removed_services"] = sorted(
-        set(proposal["before"]["services"]) - set(counts(after)["services"])
+        set(proposal["before"]["services"]) - set(remaining["services"])
     )
     proposal["removed_action_count"] = len(granted.actions - after)
     proposal["coverage"]["catalogue_version"] = catalogue.version
     proposal["coverage"]["unknown_patterns"] = _unknown_patterns(documents)
+    proposal["coverage"]["size_in_characters"] = [size_in_characters(part) for part in parts]
     proposal["verdict"] = "review"
     passes_every_role = PASS_ROLE in granted.actions and all(
         _is_on_everything(each, PASS_ROLE)
-        for each in (documents, [boundary] if boundary else None)
-        if each is not None
+        for each in ([documents, [boundary]] if boundary else [documents])
     )
     proposal["reasons"] = _review_reasons(
         proposal,
@@ -262,7 +264,6 @@ def build_proposal(
         passes_every_role=passes_every_role,
         not_reported=not_reported,
     )
-    proposal["coverage"]["size_in_characters"] = [size_in_characters(part) for part in split(whole)]
     return proposal
 
 
