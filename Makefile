@@ -36,8 +36,14 @@ synth: setup ## the CloudFormation templates, into cdk.out
 
 data: setup ## compile the data tables of pare/data from their pinned sources
 	@$(PYTHON) -m tools.compile_catalogue
+	@$(PYTHON) -m tools.compile_resources types
+	@$(PYTHON) -m tools.compile_operations
+	@$(PYTHON) -m tools.compile_resources
+
+bench: setup ## measure the reading of logs (BENCH=--full: on 1 GB)
+	@$(PYTHON) -m bench.activity $(BENCH)
 
 lock: setup ## resolve the dependencies of pyproject.toml into requirements*.txt
 	@tools/lock
 
-.PHONY: help setup demo demo-down test check test-fast test-local synth data lock
+.PHONY: help setup demo demo-down test check test-fast test-local synth data bench lock

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pare.cli_activity import activity, backfill
 from pare.errors import PareError
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ def main() -> None:
 
     Example: pare local demo
     """
+
+
+main.add_command(activity)
+main.add_command(backfill)
 
 
 @main.group(cls=_Group)

@@ -24,6 +24,10 @@ message to people carry it. Every class says what a person should do next in ``w
   - MessageUnknownError
   - PolicyParseError
   - PolicySizeError
+  - ActivityError
+  - ActivityConflictError
+  - TrailReadError
+  - NotDeployedError
 """
 
 from __future__ import annotations
@@ -144,6 +148,18 @@ class PolicySizeError(PareError):
     what_to_do = "Shorten the statement the message names: fold its resources or its conditions."
 
 
+class ActivityFileError(PareError):
+    """A file is not an activity file, or is damaged."""
+
+    what_to_do = "Make it anew from the logs: `pare activity LOGS -o activity.ndjson.gz`."
+
+
+class LogSourceError(PareError):
+    """The logs that were named are not there, or may not be read."""
+
+    what_to_do = "Check the path or the s3:// address, and that you may read it."
+
+
 class ArnParseError(PareError):
     """A text is not an ARN of the kind that was asked for."""
 
@@ -185,4 +201,37 @@ class TrailNotSupportedError(PareError):
     what_to_do = (
         "Give Pare an organization trail that Control Tower did not make (README.md): "
         "Access Analyzer refuses Control Tower's own."
+    )
+
+
+class ActivityError(PareError):
+    """The activity workflow was started with days that it cannot read."""
+
+    what_to_do = (
+        "Start it again with first_date and last_date such as 2026-11-01, not after yesterday, or "
+        "let `pare activity backfill --days N` do so."
+    )
+
+
+class ActivityConflictError(PareError):
+    """Another run wrote the digest of the same account and day at the same time."""
+
+    what_to_do = "Nothing: the step begins again with what the other run wrote."
+
+
+class TrailReadError(PareError):
+    """The log files of the trail may not be listed or read."""
+
+    what_to_do = (
+        "Let Pare's functions read the trail bucket and its key: docs/operations.md, "
+        "'Let Pare read the trail', has the statements. Then start the workflow again."
+    )
+
+
+class NotDeployedError(PareError):
+    """The command needs the deployed app, and it is not where the credentials look."""
+
+    what_to_do = (
+        "Use credentials of the hub account and its home Region (AWS_PROFILE, AWS_REGION), or "
+        "deploy Pare first (README.md)."
     )

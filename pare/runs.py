@@ -21,12 +21,12 @@ USD_PER_TRANSITION = 0.025 / 1000
 # recorded as rejected, people are told, and the execution does not count as failed.
 REJECTIONS = frozenset(
     {"FindingParseError", "UnknownFindingError", "PrincipalNotFoundError", "MemberAccountError",
-     "ArnParseError", "PolicyParseError"}
+     "ArnParseError", "PolicyParseError", "ActivityError"}
 )  # fmt: skip
 
 
 # Where the steps that count, or know of something unknown, leave their results.
-_TELLING_STEPS = ("finding", "built", "recorded")
+_TELLING_STEPS = ("finding", "built", "recorded", "counted")
 
 
 class RunJson(TypedDict):

@@ -1,0 +1,186 @@
+"""Log files read by one process a core.
+
+Every process sums up its own files; the parts are merged at the end. The event ids are kept in one
+place, here, because the two copies of an event lie in different files: a worker asks for each file
+which of its events were counted already.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import sys
+import traceback
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pare.cloudtrail.activity import Activity
+from pare.cloudtrail.deduplicate import event_keys
+from pare.cloudtrail.digest import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.connection import Connection
+
+    from pare.cloudtrail.deduplicate import Seen
+    from pare.cloudtrail.principals import Principal
+
+# Handed to a worker at once: fewer questions for small files.
+_FILES_AT_ONCE = 16
+# Below this, starting processes costs more than it saves.
+_BYTES_WORTH_A_PROCESS = 2_000_000
+
+
+class DigestOptions:
+    """How to sum up: the arguments of ``Digest``."""
+
+    def __init__(
+        self,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        wanted: Callable[[Principal], str | None] | None = None,
+    ) -> None:
+        self.since, self.until, self.wanted = since, until, wanted
+
+    def digest(self, seen: Any) -> Digest:
+        """Return a new digest with these options."""
+        return Digest(since=self.since, until=self.until, wanted=self.wanted, seen=seen)
+
+
+def digest_files(
+    files: Sequence[str],
+    sizes: Sequence[int],
+    options: DigestOptions,
+    *,
+    jobs: int,
+    seen: Seen,
+    progress: Callable[[int], None] = lambda size: None,
+) -> Activity:
+    """Return the activity of local files; ``progress`` is told the size of what has been read."""
+    jobs = max(1, min(jobs, len(files), sum(sizes) // _BYTES_WORTH_A_PROCESS))
+    # No cycles are made here, and looking for them costs a sixth of the time.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _digest_files(files, sizes, options, jobs=jobs, seen=seen, progress=progress)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _digest_files(
+    files: Sequence[str],
+    sizes: Sequence[int],
+    options: DigestOptions,
+    *,
+    jobs: int,
+    seen: Seen,
+    progress: Callable[[int], None],
+) -> Activity:
+    if jobs > 1:
+        return _in_processes(files, sizes, options, seen, jobs=jobs, progress=progress)
+    digest = options.digest(seen)
+    for file, size in zip(files, sizes, strict=True):
+        add_local_file(digest, file)
+        progress(size)
+    return digest.activity()
+
+
+def add_local_file(digest: Digest, file: str) -> None:
+    """Count one file of this machine; one that cannot be opened is counted and named."""
+    try:
+        with Path(file).open("rb") as opened:
+            digest.add_stream(file, opened)
+    except OSError as error:
+        digest.lose_file(file, f"cannot be opened: {error.strerror}")
+
+
+class _RemoteSeen:
+    """Asks the parent which events were counted already."""
+
+    forgotten = 0
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def repeated(self, event_ids: list[str]) -> list[int] | None:
+        self.connection.send(event_keys(event_ids))
+        answer: list[int] | None = self.connection.recv()
+        return answer
+
+
+def _work(connection: Connection, options: DigestOptions) -> None:
+    """A worker: asks for files until there are none, then sends its activity."""
+    try:
+        digest = options.digest(_RemoteSeen(connection))
+        while True:
+            connection.send(None)
+            files = connection.recv()
+            if not files:
+                break
+            for file in files:
+                add_local_file(digest, file)
+        connection.send(digest.activity())
+    except (EOFError, BrokenPipeError):
+        pass  # the parent is gone, or was interrupted
+    except Exception:
+        traceback.print_exc()
+        raise
+    finally:
+        connection.close()
+
+
+def _in_processes(
+    files: Sequence[str],
+    sizes: Sequence[int],
+    options: DigestOptions,
+    seen: Seen,
+    *,
+    jobs: int,
+    progress: Callable[[int], None],
+) -> Activity:
+    # Forking shares the tables that are loaded already; where it is unsafe, workers start anew.
+    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    batches = _batches(files, sizes)
+    activity = Activity()
+    workers: dict[Connection, Any] = {}
+    given: dict[Connection, int] = {}
+    try:
+        for _ in range(jobs):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, options), daemon=True)
+            process.start()
+            theirs.close()
+            workers[ours] = process
+        waiting = list(workers)
+        connection: Any
+        while waiting:
+            for connection in wait(waiting):
+                try:
+                    asked = connection.recv()
+                except EOFError:
+                    raise RuntimeError("a worker process ended before its work") from None
+                if isinstance(asked, tuple):
+                    connection.send(seen.repeated_keys(asked))
+                elif asked is None:
+                    progress(given.get(connection, 0))
+                    batch, given[connection] = next(batches, ((), 0))
+                    connection.send(batch)
+                else:
+                    activity.merge(asked)
+                    waiting.remove(connection)
+    finally:
+        for connection, process in workers.items():
+            connection.close()
+            process.join(timeout=5)
+            if process.is_alive():
+                process.terminate()
+    return activity
+
+
+def _batches(files: Sequence[str], sizes: Sequence[int]) -> Iterator[tuple[Sequence[str], int]]:
+    for start in range(0, len(files), _FILES_AT_ONCE):
+        end = start + _FILES_AT_ONCE
+        yield files[start:end], sum(sizes[start:end])
