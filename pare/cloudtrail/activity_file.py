@@ -10,9 +10,11 @@ import gzip
 import re
 import zlib
 from functools import lru_cache
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import msgspec
+from isal import isal_zlib
 
 from pare.cloudtrail.activity import (
     Activity,
@@ -36,6 +38,8 @@ SCHEMA_VERSION = 1
 # How every activity file begins, after decompression.
 MAGIC = b'{"line":"header","pare":"activity",'
 _ROWS_AT_ONCE = 2000
+# isal packs ten times as fast as zlib, and a fifth less tightly.
+_LEVEL = 2
 
 
 class Files(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
@@ -115,10 +119,10 @@ class UseLine(msgspec.Struct, tag_field="line", tag="use", omit_defaults=True):
     last: str | None = None
     passed_to_service: str = ""
     folded: int | None = None
-    regions: list[str] = []
-    operations: list[str] = []
+    regions: tuple[str, ...] = ()
+    operations: tuple[str, ...] = ()
     errors: dict[str, int] = {}
-    via: list[str] = []
+    via: tuple[str, ...] = ()
     copies: int = 0
     own: int | None = None
     file: str = ""
@@ -133,9 +137,9 @@ class UnmappedLine(msgspec.Struct, tag_field="line", tag="unmapped", omit_defaul
     count: int
     first: str | None = None
     last: str | None = None
-    regions: list[str] = []
+    regions: tuple[str, ...] = ()
     errors: dict[str, int] = {}
-    via: list[str] = []
+    via: tuple[str, ...] = ()
     copies: int = 0
     own: int | None = None
     file: str = ""
@@ -146,24 +150,14 @@ Line = Header | PrincipalLine | UseLine | UnmappedLine
 
 def write_activity(activity: Activity, file: IO[bytes], *, compress: bool = True) -> None:
     """Write an activity: gzip without a name or time in it, or plain NDJSON."""
-    encoder = msgspec.json.Encoder(order=None)
-    if not compress:
-        for block in _blocks(activity, encoder):
-            file.write(block)
-        return
-    with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
-        for block in _blocks(activity, encoder):
-            packed.write(block)
-
-
-def _blocks(activity: Activity, encoder: msgspec.json.Encoder) -> Iterator[bytes]:
-    lines: list[Line] = []
-    for line in activity_lines(activity):
-        lines.append(line)
-        if len(lines) >= _ROWS_AT_ONCE:
-            yield encoder.encode_lines(lines)
-            lines = []
-    yield encoder.encode_lines(lines)
+    packer = isal_zlib.compressobj(level=_LEVEL, wbits=31) if compress else None
+    encoder = msgspec.json.Encoder()
+    lines = activity_lines(activity)
+    while some := list(islice(lines, _ROWS_AT_ONCE)):
+        text = encoder.encode_lines(some)
+        file.write(text if packer is None else packer.compress(text))
+    if packer is not None:
+        file.write(packer.flush())
 
 
 def activity_lines(activity: Activity) -> Iterator[Line]:
@@ -174,15 +168,13 @@ def activity_lines(activity: Activity) -> Iterator[Line]:
         yield _principal_line(principal, theirs.sessions)
         name = principal.principal
         for key in sorted(theirs.groups):
-            group = theirs.groups[key]
-            for resource in sorted(group.uses, key=lambda each: (each is None, each or "")):
-                yield _use_line(name, key, group, resource)
+            yield from _use_lines(name, key, theirs.groups[key])
         for operation in sorted(theirs.unmapped):
             use = theirs.unmapped[operation]
             yield UnmappedLine(
                 principal=name, operation=operation, count=use.count, first=use.first or None,
-                last=use.last or None, regions=list(use.regions), errors=_sorted(use.errors),
-                via=list(use.via), copies=use.copies, own=_own(use), file=use.file,
+                last=use.last or None, regions=use.where[0], errors=_sorted(use.errors),
+                via=use.where[2], copies=use.copies, own=_own(use), file=use.file,
             )  # fmt: skip
 
 
@@ -235,16 +227,22 @@ def _principal_line(principal: Principal, sessions: Sessions) -> PrincipalLine:
     )
 
 
-def _use_line(principal: str, key: UseKey, group: Group, resource: str | None) -> UseLine:
-    use = group.uses[resource]
-    return UseLine(
-        principal=principal, action=key.action, outcome=key.outcome, resource=resource,
-        count=use.count, first=use.first or None, last=use.last or None,
-        passed_to_service=key.passed_to_service,
-        folded=group.depth, regions=list(use.regions), operations=list(use.operations),
-        errors=_sorted(use.errors), via=list(use.via), copies=use.copies, own=_own(use),
-        file=use.file,
-    )  # fmt: skip
+def _use_lines(principal: str, key: UseKey, group: Group) -> Iterator[UseLine]:
+    action, passed_to_service, outcome = key
+    depth = group.depth
+    uses = group.uses
+    for resource in sorted(uses, key=_known_first) if None in uses else sorted(uses):  # type: ignore[type-var]
+        use = uses[resource]
+        regions, operations, via = use.where
+        yield UseLine(
+            principal, action, outcome, resource, use.count, use.first or None, use.last or None,
+            passed_to_service, depth, regions, operations, _sorted(use.errors), via, use.copies,
+            _own(use), use.file,
+        )  # fmt: skip
+
+
+def _known_first(resource: str | None) -> tuple[bool, str]:
+    return resource is None, resource or ""
 
 
 def _own(use: Use) -> int | None:
@@ -353,7 +351,7 @@ def read_activity(file: IO[bytes]) -> Activity:
             if group is None:
                 group = theirs.groups[key] = Group()
                 group.depth = line.folded
-            group.uses[line.resource] = _use(line, tuple(line.operations))
+            group.uses[line.resource] = _use(line, line.operations)
         else:
             found = found[0], found[1], found[2] + line.count
             theirs.unmapped[line.operation] = _use(line, (line.operation,))
@@ -406,7 +404,7 @@ def _use(line: UseLine | UnmappedLine, operations: tuple[str, ...]) -> Use:
         first=line.first or "",
         last=line.last or "",
         file=line.file,
-        where=_where(tuple(line.regions), operations, tuple(line.via)),
+        where=_where(line.regions, operations, line.via),
         errors=line.errors or None,
     )
 

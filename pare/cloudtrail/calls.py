@@ -17,7 +17,7 @@ from pare.cloudtrail.record import NOTHING
 from pare.cloudtrail.resources import load_resources
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from pare.cloudtrail.activity import Outcome
     from pare.cloudtrail.direct import Header, Texts
@@ -46,7 +46,7 @@ class Operation:
     """
 
     __slots__ = (
-        "_direct", "_fields", "_makers", "_mapped", "_names", "_pass_role", "_plain", "_plan",
+        "_direct", "_fields", "_makers", "_mapped", "_pass_role", "_plan",
         "_uses_resources", "pick",
     )  # fmt: skip
 
@@ -66,20 +66,18 @@ class Operation:
             for side, names in (("requestParameters", request), ("responseElements", response))
             if names
         ]
-        self._direct = direct_of(self._plan) if self._pass_role is None else None
+        self._direct = None
+        if self._pass_role is None:
+            self._direct = direct_of(self._plan, mapped.actions)
+        if self._direct is not None and not set(self._direct.fields).isdisjoint(mapped.needs):
+            self._direct = None
         self._makers: dict[Header, list[tuple[str, Callable[[Texts], Resources | None]]]] = {}
-        self._names: tuple[str, ...] = ()
         self.pick: Callable[[Record], Any] | None = None
         if self._fields or self._uses_resources:
             self.pick = self._pick_all
         if self._direct is not None:
-            # The conditionals' fields come last; one that is no text leads to the long way.
-            more = [each for each in mapped.needs if each not in self._direct.fields]
-            self._names = (*self._direct.fields, *more)
-            self.pick = _pick_texts(self._names, self._direct.needed, self._pick_all)
-        # From here on the texts may ask for other actions than the usual.
-        needs = [self._names.index(each) for each in mapped.needs if each in self._names]
-        self._plain = min(needs, default=len(self._names))
+            direct = self._direct
+            self.pick = _pick_texts(direct.fields, direct.needed, mapped.needs, self._pick_all)
 
     def _pick_all(self, record: Record) -> tuple[bytes, ...]:
         values: list[bytes] = []
@@ -99,22 +97,24 @@ class Operation:
             values.append(bytes(record.resources))
         return tuple(values)
 
-    def resources(self, key: Any, header: Header) -> Iterable[tuple[str, Resources]]:
+    def resources(self, key: Any, header: Header) -> list[tuple[str, Resources]]:
         """Return the actions that a request needed, each with its resources.
 
         Empty where the request does not say which actions.
         """
         if self._direct is not None and not isinstance(key, tuple):
             texts = msgspec.structs.astuple(key)
-            if not any(texts[self._plain :]):
-                found = []
-                for action, make in self._makers_for(header):
-                    resources = make(texts)
-                    if resources is None:
-                        break
-                    found.append((action, resources))
-                else:
-                    return found
+            found = []
+            for action, make in self._makers_for(header):
+                resources = make(texts)
+                if resources is None:
+                    break
+                found.append((action, resources))
+            else:
+                return found
+        return self._resources_the_long_way(key, header)
+
+    def _resources_the_long_way(self, key: Any, header: Header) -> list[tuple[str, Resources]]:
         request, response, listed = self._decoded(key)
         partition, region, account_id = header
         return [
@@ -154,8 +154,9 @@ class Operation:
     def _decoded(self, key: Any) -> tuple[dict[str, Any], dict[str, Any], Sequence[Any]]:
         """Return request parameters, response elements and resources from a record's key."""
         if not isinstance(key, tuple):
+            assert self._direct is not None
             texts = msgspec.structs.astuple(key)
-            return dict(zip(self._names, texts, strict=True)), {}, ()
+            return dict(zip(self._direct.fields, texts, strict=False)), {}, ()
         values = iter(key)
         sides: dict[str, dict[str, Any]] = {"requestParameters": {}, "responseElements": {}}
         for side, names, decode in self._fields:
@@ -164,7 +165,10 @@ class Operation:
                 if isinstance(whole, dict):
                     sides[side] = {name: whole[name] for name in names if name in whole}
             else:
-                sides[side] = {name: _decode(next(values)) for name in names}
+                for name in names:
+                    value = _decode(next(values))
+                    if value is not None:
+                        sides[side][name] = value
         listed = _decode(next(values)) if self._uses_resources else None
         return (
             sides["requestParameters"],
@@ -177,11 +181,19 @@ _MAX_HEADERS = 1000
 
 
 def _pick_texts(
-    names: Sequence[str], needed: int, pick_all: Callable[[Record], Any]
+    names: Sequence[str],
+    needed: int,
+    absent: Sequence[str],
+    pick_all: Callable[[Record], Any],
 ) -> Callable[[Record], Any]:
-    """Return a picker of texts; records without the needed ones go to the other picker."""
+    """Return a picker of texts, for records that have the needed ones and none of the absent.
+
+    Others (also those that have something else than a text there) go to the other picker.
+    """
     fields: list[Any] = [(f"f{i}", str | None, None) for i in range(len(names))]
-    rename = {f"f{i}": name for i, name in enumerate(names)}
+    # A field that may only be null: any value leads to an error, and so to the other picker.
+    fields += [(f"f{i}", None, None) for i in range(len(names), len(names) + len(absent))]
+    rename = {f"f{i}": name for i, name in enumerate((*names, *absent))}
     shape = msgspec.defstruct("Texts", fields, rename=rename, frozen=True, gc=False)
     read = msgspec.json.Decoder(shape | None).decode
 

@@ -46,6 +46,8 @@ class _Step(NamedTuple):
 
     when: tuple[tuple[int, re.Pattern[str]], ...]
     formats: tuple[_Format, ...]
+    arn_at: int | None = None  # the only field it may take an ARN of, where it wants nothing else
+    is_arn: Callable[[str], bool] | None = None
 
 
 class _Type(NamedTuple):
@@ -69,13 +71,19 @@ class Direct(NamedTuple):
         if not types:
             answer: Resources = UNKNOWN if types is None else ANY
             return lambda texts: answer
-        useful = [t for t in types if t.required or any(s is None or s.formats for s in t.steps)]
+        useful = [
+            t
+            for t in types
+            if t.required or any(s is None or s.formats or s.is_arn for s in t.steps)
+        ]
         if len(useful) == 1 and len(useful[0].steps) == 1:
             step = useful[0].steps[0]
             if step is not None and not step.when and len(step.formats) == 1:
                 made = _one_format(step.formats[0], header, self.needed)
                 if made is not None:
                     return made
+            if step is not None and step.is_arn is not None:
+                return _one_arn(step)
         return lambda texts: _general(types, texts, header)
 
 
@@ -107,6 +115,17 @@ def _one_format(
         return UNKNOWN
 
     return of_two
+
+
+def _one_arn(step: _Step) -> Callable[[Texts], Resources | None]:
+    """Return the maker of the ARN that a field holds; anything else there goes the long way."""
+    at, is_arn = step.arn_at or 0, step.is_arn
+
+    def of_arn(texts: Texts) -> Resources | None:
+        value = texts[at]
+        return (value,) if value is not None and is_arn is not None and is_arn(value) else None
+
+    return of_arn
 
 
 def _general(types: Sequence[_Type], texts: Texts, header: Header) -> Resources | None:
@@ -145,11 +164,12 @@ def _fill(form: _Format, texts: Texts, header: Header) -> str | bool | None:
 # --- making it ready ----------------------------------------------------------------------------
 
 
-def direct_of(plan: ResourcePlan) -> Direct | None:
-    """Return the short way of an operation, or None where there is none."""
+def direct_of(plan: ResourcePlan, actions: Sequence[str]) -> Direct | None:
+    """Return the short way to these actions of an operation, or None where there is none."""
     fields: dict[str, None] = {}
     needed: dict[str, None] = {}
-    for action, types in plan.types.items():
+    types_of = {action: plan.types.get(action, ()) for action in actions}
+    for action, types in types_of.items():
         if types and action.partition(":")[0] in _NOT_BY_REQUEST:
             return None
         for type_plan in types:
@@ -173,7 +193,7 @@ def direct_of(plan: ResourcePlan) -> Direct | None:
                 _Type(each.required, tuple(_step(r, ordered, len(needed)) for r in each.recipes))
                 for each in types
             )
-            for action, types in plan.types.items()
+            for action, types in types_of.items()
         },
     )
 
@@ -213,6 +233,9 @@ def _step(recipe: Recipe, fields: Sequence[str], needed: int) -> _Step | None:
             )
         )
     when = tuple((fields.index(path.steps[0]), pattern) for path, pattern in recipe.when)
+    if not when and not formats and len(recipe.arn_paths) == 1:
+        at = fields.index(recipe.arn_paths[0].steps[0])
+        return _Step((), (), at, _remembered(recipe.is_arn))
     return _Step(when, tuple(formats))
 
 
@@ -226,13 +249,17 @@ def _is_plain(slot: Slot, needed: Sequence[str]) -> bool:
 
 
 def _fits(slot: Slot) -> Callable[[str], bool]:
-    known: dict[str, bool] = {}
     fits, name = slot.service.fits, slot.name
+    return _remembered(lambda value: fits(name, value))
+
+
+def _remembered(check: Callable[[str], bool]) -> Callable[[str], bool]:
+    known: dict[str, bool] = {}
 
     def remembered(value: str) -> bool:
         answer = known.get(value)
         if answer is None:
-            answer = fits(name, value)
+            answer = check(value)
             if len(known) < _MAX_REMEMBERED:
                 known[value] = answer
         return answer

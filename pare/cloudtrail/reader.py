@@ -93,8 +93,12 @@ def read_records(file: IO[bytes], reading: Reading) -> Iterator[list[Record]]:
 
     An OSError of the file itself is the caller's.
     """
-    blocks = _utf8(_blocks(file, reading))
-    first, second = next(blocks, b""), next(blocks, None)
+    blocks = _blocks(file, reading)
+    first = next(blocks, b"")
+    if first[:1] in _MARKS or len(first) < len(codecs.BOM_UTF8):
+        blocks = _utf8(chain([first], blocks))
+        first = next(blocks, b"")
+    second = next(blocks, None)
     while second is not None and (not first or first.isspace()):
         first, second = second, next(blocks, None)
     if not first or first.isspace():
@@ -243,6 +247,10 @@ def _joined(blocks: Iterator[bytes]) -> Iterator[bytes]:
             waiting, size = [], 0
     if waiting:
         yield b"".join(waiting)
+
+
+# What a mark of UTF-8 or UTF-16 begins with.
+_MARKS = frozenset((b"\xef", b"\xff", b"\xfe"))
 
 
 def _utf8(blocks: Iterator[bytes]) -> Iterator[bytes]:

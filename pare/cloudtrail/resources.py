@@ -228,8 +228,8 @@ class ResourcePlan:
         if not type_plans:
             return ANY
         event = _Event(
-            request,
-            response,
+            _lowered(request),
+            _lowered(response),
             _arns_of(resources),
             {"Partition": partition, "Region": region, "Account": account_id},
         )
@@ -250,7 +250,7 @@ class ResourcePlan:
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    """What one event says."""
+    """What one event says; the names of parameters in lower case, as CloudTrail varies them."""
 
     request: Mapping[str, Any]
     response: Mapping[str, Any]
@@ -258,6 +258,8 @@ class _Event:
     header: dict[str, str]  # Partition, Region, Account
     # Every text beneath some fields: an operation's types all look at the same ones for ids.
     leaves: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
+    # What was found at a path: many types look at the same (the kind of a resource to tag).
+    found: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def texts(self, fields: tuple[str, ...]) -> list[str]:
         """Return every text anywhere beneath these top-level fields that is not too long."""
@@ -266,7 +268,7 @@ class _Event:
             found = []
             for name in fields:
                 root = self.response if name[0] == ">" else self.request
-                found += _leaves(_get(root, name.removeprefix(">")), 0)
+                found += _leaves(root.get(name.removeprefix(">").lower()), 0)
             found = self.leaves[fields] = [t for t in found if len(t) <= _MAX_VALUE_LENGTH]
         return found
 
@@ -274,20 +276,29 @@ class _Event:
 class _Path:
     """Where the parameters hold a value."""
 
-    __slots__ = ("is_response", "steps")
+    __slots__ = ("first", "is_response", "rest", "steps", "text")
 
     def __init__(self, path: str) -> None:
+        self.text = path
         self.is_response = path.startswith(">")
         self.steps = path.removeprefix(">").split(".")
+        self.first, self.rest = self.steps[0].lower(), self.steps[1:]
 
     def values(self, event: _Event) -> Sequence[str]:
         """Return the texts there, through every list on the way."""
         root = event.response if self.is_response else event.request
-        if len(self.steps) == 1:  # by far the most
-            value = root.get(self.steps[0]) if isinstance(root, dict) else None
-            if isinstance(value, str):
-                return (value,) if value else ()
-        return tuple(_walk(root, self.steps, 0))
+        value = root.get(self.first)
+        if value is None:
+            # Whole parameters are wrapped only now and then.
+            if self.first != "*" and root.keys().isdisjoint(_WRAPPERS):
+                return ()
+        elif isinstance(value, str) and not self.rest:
+            return (value,) if value else ()
+        found = event.found.get(self.text)
+        if found is None:
+            walk = _walk(root, self.steps, 0) if value is None else _walk(value, self.rest, 1)
+            found = event.found[self.text] = tuple(walk)
+        return found
 
 
 class _Service:
@@ -496,6 +507,10 @@ class Recipe:
             value.lower() == self.plan.name for path in self.kind for value in path.values(event)
         )
 
+    def is_arn(self, value: str) -> bool:
+        """Return whether a value is an ARN this recipe takes as it is."""
+        return value.startswith("arn:") and self._accepts(value) and _is_safe_arn(value)
+
     def _accepts(self, arn: str) -> bool:
         if not self.types:
             return self.plan.is_of_type(arn)
@@ -572,6 +587,17 @@ def _arns_of(resources: Any) -> tuple[str, ...]:
             if isinstance(arn, str) and arn.startswith("arn:") and _is_safe_arn(arn):
                 found.append(arn)
     return tuple(found)
+
+
+def _lowered(parameters: Any) -> dict[str, Any]:
+    """Return the parameters that have a value by their names in lower case; the first of equals."""
+    if not isinstance(parameters, dict):
+        return {}
+    lowered: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if value is not None and isinstance(name, str):
+            lowered.setdefault(name.lower(), value)
+    return lowered
 
 
 def _get(mapping: Any, name: str) -> Any:
