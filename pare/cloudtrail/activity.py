@@ -360,9 +360,21 @@ class Activity:
 
     def merge(self, other: Activity) -> None:
         """Add what another one holds, which is not changed."""
-        self.totals.add(other.totals)
+        self._merge(other)
         for principal, theirs in other.principals.items():
             self.of(principal).merge(theirs)
+
+    def absorb(self, other: Activity) -> None:
+        """Add what another one holds, whose parts are this one's from now on."""
+        self._merge(other)
+        for principal, theirs in other.principals.items():
+            if principal in self.principals:
+                self.principals[principal].merge(theirs)
+            else:
+                self.principals[principal] = theirs
+
+    def _merge(self, other: Activity) -> None:
+        self.totals.add(other.totals)
         for account_id, hours in other.hours.items():
             self.hours.setdefault(account_id, set()).update(hours)
         for file, reason in other.problem_files.items():

@@ -46,7 +46,7 @@ class Operation:
     """
 
     __slots__ = (
-        "_direct", "_fields", "_makers", "_mapped", "_pass_role", "_plan",
+        "_direct", "_fields", "_known", "_makers", "_mapped", "_pass_role", "_plan",
         "_uses_resources", "pick",
     )  # fmt: skip
 
@@ -72,6 +72,8 @@ class Operation:
         if self._direct is not None and not set(self._direct.fields).isdisjoint(mapped.needs):
             self._direct = None
         self._makers: dict[Header, list[tuple[str, Callable[[Texts], Resources | None]]]] = {}
+        # Many callers make the same request.
+        self._known: dict[tuple[Any, Header], list[tuple[str, Resources]]] = {}
         self.pick: Callable[[Record], Any] | None = None
         if self._fields or self._uses_resources:
             self.pick = self._pick_all
@@ -112,7 +114,12 @@ class Operation:
                 found.append((action, resources))
             else:
                 return found
-        return self._resources_the_long_way(key, header)
+        known = self._known.get((key, header))
+        if known is None:
+            known = self._resources_the_long_way(key, header)
+            if len(self._known) < _MAX_KNOWN:
+                self._known[key, header] = known
+        return known
 
     def _resources_the_long_way(self, key: Any, header: Header) -> list[tuple[str, Resources]]:
         request, response, listed = self._decoded(key)
@@ -178,6 +185,7 @@ class Operation:
 
 
 _MAX_HEADERS = 1000
+_MAX_KNOWN = 1000
 
 
 def _pick_texts(
@@ -200,7 +208,7 @@ def _pick_texts(
     def pick_one(record: Record) -> Any:
         try:
             texts: Any = read(record.requestParameters)
-            if texts.f0 is not None:
+            if texts.f0:
                 return texts
         except _NOT_OF_THE_SHAPE:
             pass
@@ -209,7 +217,7 @@ def _pick_texts(
     def pick_two(record: Record) -> Any:
         try:
             texts: Any = read(record.requestParameters)
-            if texts.f0 is not None and texts.f1 is not None:
+            if texts.f0 and texts.f1:
                 return texts
         except _NOT_OF_THE_SHAPE:
             pass

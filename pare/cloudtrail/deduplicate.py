@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from functools import cache
+from functools import lru_cache
 
 # Event ids kept: about 100 bytes each, so at most some 200 MB. Files are read day by day and
 # account by account, so a duplicate further away than half of these is not to be expected.
 MAX_EVENTS = 2_000_000
 _KEY_BYTES = 16
+_CHUNK = 4096 * _KEY_BYTES
 
 
 def event_keys(event_ids: list[str]) -> tuple[bytes, ...]:
@@ -34,6 +35,13 @@ def event_keys(event_ids: list[str]) -> tuple[bytes, ...]:
     return tuple(map(_event_key, event_ids))
 
 
+def split_keys(joined: bytes) -> tuple[bytes, ...]:
+    """Return the keys in a text of keys; raises ValueError where there is a part of one."""
+    if len(joined) % _KEY_BYTES:
+        raise ValueError(f"{len(joined)} bytes of event ids are not a multiple of 16")
+    return _unpacker(len(joined) // _KEY_BYTES).unpack(joined)
+
+
 def _event_key(event_id: str) -> bytes:
     try:
         if len(event_id) == 36:
@@ -46,7 +54,7 @@ def _event_key(event_id: str) -> bytes:
     return hashlib.blake2b(text, digest_size=_KEY_BYTES).digest()
 
 
-@cache
+@lru_cache(maxsize=4096)
 def _unpacker(count: int) -> struct.Struct:
     return struct.Struct(f"{_KEY_BYTES}s" * count)
 
@@ -108,9 +116,7 @@ class Seen:
     @classmethod
     def from_bytes(cls, content: bytes, max_events: int = MAX_EVENTS) -> Seen:
         """Return what ``to_bytes`` wrote; raises ValueError for anything else."""
-        if len(content) % _KEY_BYTES:
-            raise ValueError(f"{len(content)} bytes of event ids are not a multiple of 16")
         seen = cls(max_events)
-        starts = range(0, len(content), _KEY_BYTES)
-        seen.repeated_keys(tuple(content[start : start + _KEY_BYTES] for start in starts))
+        for start in range(0, len(content), _CHUNK):
+            seen.repeated_keys(split_keys(content[start : start + _CHUNK]))
         return seen

@@ -9,6 +9,7 @@ at the end.
 from __future__ import annotations
 
 import io
+import re
 import sys
 from datetime import datetime
 from functools import lru_cache
@@ -44,6 +45,7 @@ OVER_LONG_FIELD = "over-long field"
 _MAX_ENTRIES = 512
 PASS_ROLE = "iam:PassRole"
 _MAX_FIELD = 2048
+_MAX_KEY = 8192
 _MAX_SESSION_NAME = 128
 _MAX_TIME = 64
 _MINUTES_AND_SECONDS = frozenset(f"{m:02}:{s:02}Z" for m in range(60) for s in range(60))
@@ -115,7 +117,9 @@ class Digest:
         self.seen = Seen() if seen is None else seen
         self._activity = Activity()
         self._callers: dict[tuple[str, ...], _Caller] = {}
-        self._calls: dict[tuple[Any, ...], Call] = {}
+        # The same callers and calls by the parts of a row's key.
+        self._whos: dict[Any, _Caller] = {}
+        self._whats: dict[Any, Call] = {}
         self._rows: dict[tuple[Any, ...], Entry] = {}
         self._owners: dict[int, tuple[_Caller, Call]] = {}  # of the entries with that id()
 
@@ -141,6 +145,8 @@ class Digest:
         short_name = sys.intern(name.rpartition("/")[2])
         for records in read_records(file, reading):
             self._add(records, short_name)
+            # Before the next are made: then they take the same memory.
+            records.clear()
         if reading.skip is not None:
             self.skip_file(reading.skip)
             return
@@ -220,13 +226,13 @@ class Digest:
                 row = self._odd_row(record)
             else:
                 key = (
-                    unique_id, arn, identity.type, identity.accountId, identity.invokedBy,  # type: ignore[union-attr]
-                    record.eventSource, record.eventName, record.awsRegion, record.errorCode,
-                    record.recipientAccountId, record.eventCategory,
+                    unique_id, arn, identity.type, identity.accountId, record.recipientAccountId,  # type: ignore[union-attr]
+                    identity.invokedBy, record.eventSource, record.eventName, record.awsRegion,  # type: ignore[union-attr]
+                    record.errorCode, record.eventCategory,
                 )  # fmt: skip
                 row = get(key)  # type: ignore[assignment]
                 if row is None:
-                    row = self._new_row(key, record)
+                    row = self._new_row(key, record, key[:5], key[4:])
             entries, pick, sessions = row[_ENTRIES], row[_PICK], row[_SESSIONS]
             if sessions is not None:
                 session = sessions.get(identity.principalId)  # type: ignore[union-attr]
@@ -255,17 +261,23 @@ class Digest:
         """Return the row of a record that the short key does not describe."""
         identity = record.userIdentity
         own, via = (None, None) if identity is None else (identity.accountId, identity.invokedBy)
-        key = (
-            *principal_of(identity, record.recipientAccountId), own, via,
-            record.sharedEventID is None, record.eventSource, record.eventName, record.awsRegion,
-            record.errorCode, record.eventType, record.eventCategory, record.recipientAccountId,
+        who = principal_of(identity, record.recipientAccountId)
+        what = (
+            own, via, record.sharedEventID is None, record.eventSource, record.eventName,
+            record.awsRegion, record.errorCode, record.eventType, record.eventCategory,
+            record.recipientAccountId,
         )  # fmt: skip
+        key = (*who, *what)
         row = self._rows.get(key)
-        return self._new_row(key, record) if row is None else row
+        return self._new_row(key, record, who, what) if row is None else row
 
-    def _new_row(self, key: tuple[Any, ...], record: Record) -> Entry:
-        """Return a new row: an entry, and how to find others beneath it."""
-        if max(map(len, filter(None, map(str, key)))) > _MAX_FIELD:
+    def _new_row(self, key: tuple[Any, ...], record: Record, who: Any, what: Any) -> Entry:
+        """Return a new row: an entry, and how to find others beneath it.
+
+        ``who`` and ``what``: the parts of the key that decide on the caller and on the call.
+        """
+        texts = [part for part in key if type(part) is str]
+        if len("".join(texts)) > _MAX_KEY:
             # Nothing of a hostile record is kept; such records share one row.
             key = (OVER_LONG_FIELD,)
             if key in self._rows:
@@ -275,7 +287,9 @@ class Digest:
             call = Call(None, None, None, None, None, None, None, None, False)
         else:
             key = tuple([sys.intern(part) if type(part) is str else part for part in key])
-            caller, call = self._caller(record), self._call(record)
+            known_caller, known_call = self._whos.get(who), self._whats.get(what)
+            caller = self._whos[who] = known_caller or self._caller(record)
+            call = self._whats[what] = known_call or self._call(record)
         entries = None
         if call.pick is not None and caller.rule is None and caller.unreadable is None:
             entries = caller.calls.get(call)
@@ -303,16 +317,12 @@ class Digest:
         identity = record.userIdentity
         account_id = record.recipientAccountId
         own = None if identity is None else identity.accountId
-        what = (
+        return Call(
             record.eventSource, record.eventName, record.awsRegion, record.errorCode,
             record.eventType, record.eventCategory, account_id,
             None if identity is None else identity.invokedBy,
             record.sharedEventID is not None and own is not None and own != account_id,
         )  # fmt: skip
-        call = self._calls.get(what)
-        if call is None:
-            call = self._calls[what] = Call(*what)
-        return call
 
     def _inside_window(self, records: list[Record], weight: int) -> list[Record]:
         since, until = self.since, self.until or "~"
@@ -334,7 +344,7 @@ class Digest:
                 activity.of(caller.principal).sessions.merge(caller.sessions)
             caller.calls = {}
         self._activity = Activity()
-        self._callers, self._owners = {}, {}
+        self._callers, self._owners, self._whos = {}, {}, {}
         activity.catalogue.add(load_catalogue().version)
         return activity
 
@@ -420,6 +430,9 @@ class Digest:
         return unmapped
 
 
+_HOUR = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:")
+
+
 @lru_cache(maxsize=1024)
 def _is_hour(hour: str) -> bool:
     """Return whether a text is the beginning of a time, such as ``2026-11-21T10:``."""
@@ -427,7 +440,7 @@ def _is_hour(hour: str) -> bool:
         datetime.fromisoformat(f"{hour}00:00Z")
     except ValueError:
         return False
-    return len(hour) == 14
+    return _HOUR.fullmatch(hour) is not None
 
 
 def _checked_time(time: str | None) -> str:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pare.cloudtrail.activity import Activity
-from pare.cloudtrail.deduplicate import event_keys
+from pare.cloudtrail.deduplicate import event_keys, split_keys
 from pare.cloudtrail.digest import Digest
+from pare.cloudtrail.sources import log_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 _FILES_AT_ONCE = 16
 # Below this, starting processes costs more than it saves.
 _BYTES_WORTH_A_PROCESS = 2_000_000
+# The largest share against the mean, up to which workers get whole accounts.
+_EVEN = 1.25
+# Files, and their size together.
+Batch = tuple["Sequence[str]", int]
 
 
 class DigestOptions:
@@ -106,7 +111,7 @@ class _RemoteSeen:
         self.connection = connection
 
     def repeated(self, event_ids: list[str]) -> list[int] | None:
-        self.connection.send(event_keys(event_ids))
+        self.connection.send(b"".join(event_keys(event_ids)))
         answer: list[int] | None = self.connection.recv()
         return answer
 
@@ -143,17 +148,17 @@ def _in_processes(
 ) -> Activity:
     # Forking shares the tables that are loaded already; where it is unsafe, workers start anew.
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    batches = _batches(files, sizes)
     activity = Activity()
     workers: dict[Connection, Any] = {}
     given: dict[Connection, int] = {}
+    work: dict[Connection, Iterator[Batch]] = {}
     try:
-        for _ in range(jobs):
+        for batches in _shares(files, sizes, jobs):
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs, options), daemon=True)
             process.start()
             theirs.close()
-            workers[ours] = process
+            workers[ours], work[ours] = process, batches
         waiting = list(workers)
         connection: Any
         while waiting:
@@ -162,14 +167,14 @@ def _in_processes(
                     asked = connection.recv()
                 except EOFError:
                     raise RuntimeError("a worker process ended before its work") from None
-                if isinstance(asked, tuple):
-                    connection.send(seen.repeated_keys(asked))
+                if isinstance(asked, bytes):
+                    connection.send(seen.repeated_keys(split_keys(asked)))
                 elif asked is None:
                     progress(given.get(connection, 0))
-                    batch, given[connection] = next(batches, ((), 0))
+                    batch, given[connection] = next(work[connection], ((), 0))
                     connection.send(batch)
                 else:
-                    activity.merge(asked)
+                    activity.absorb(asked)
                     waiting.remove(connection)
     finally:
         for connection, process in workers.items():
@@ -180,7 +185,31 @@ def _in_processes(
     return activity
 
 
-def _batches(files: Sequence[str], sizes: Sequence[int]) -> Iterator[tuple[Sequence[str], int]]:
+def _shares(files: Sequence[str], sizes: Sequence[int], jobs: int) -> list[Iterator[Batch]]:
+    """Return the batches of each worker: whole accounts, if these make even shares.
+
+    Then no two workers have rows of the same principal. Otherwise all take from one heap.
+    """
+    accounts: dict[str, list[int]] = {}
+    for position, file in enumerate(files):
+        key = log_key(file)
+        accounts.setdefault(key.account_id if key else "", []).append(position)
+    loads, shares = [0] * jobs, [list[int]() for _ in range(jobs)]
+    by_size = {name: sum(sizes[i] for i in positions) for name, positions in accounts.items()}
+    for name in sorted(by_size, key=lambda each: (-by_size[each], each)):
+        least = loads.index(min(loads))
+        loads[least] += by_size[name]
+        shares[least] += accounts[name]
+    if max(loads) > _EVEN * sum(loads) / jobs:
+        heap = _batches(files, sizes)
+        return [heap] * jobs
+    return [
+        _batches([files[i] for i in sorted(share)], [sizes[i] for i in sorted(share)])
+        for share in shares
+    ]
+
+
+def _batches(files: Sequence[str], sizes: Sequence[int]) -> Iterator[Batch]:
     for start in range(0, len(files), _FILES_AT_ONCE):
         end = start + _FILES_AT_ONCE
         yield files[start:end], sum(sizes[start:end])

@@ -34,6 +34,7 @@ BLOCK_BYTES = 64 * 1024 * 1024
 # CloudTrail's own limit is 256 KB a record. Anything above this is not a record of CloudTrail.
 # https://docs.aws.amazon.com/awscloudtrail/latest/userguide/WhatIsCloudTrail-Limits.html
 MAX_RECORD_BYTES = 1024 * 1024
+_SMALL_FILE_BYTES = 64 * 1024
 # A line may hold a whole delivered file.
 MAX_LINE_BYTES = BLOCK_BYTES
 # Blocks smaller than this are joined: a gzip file may have many small members.
@@ -165,9 +166,17 @@ def _blocks(file: IO[bytes], reading: Reading) -> Iterator[bytes]:
 
 
 def _stored(file: IO[bytes], reading: Reading) -> Iterator[bytes]:
-    while block := file.read(BLOCK_BYTES):
+    # Most log files are small, and asking for a whole block costs its memory.
+    block = file.read(_SMALL_FILE_BYTES)
+    if len(block) == _SMALL_FILE_BYTES:
+        block += file.read(BLOCK_BYTES)
+    while block:
         reading.stored_bytes += len(block)
         yield block
+        # Nearly always the end; a whole block is only asked for in files that have several.
+        block = file.read(_SMALL_FILE_BYTES)
+        if len(block) == _SMALL_FILE_BYTES:
+            block += file.read(BLOCK_BYTES)
 
 
 def _begin(data: bytes, stored: Iterator[bytes]) -> bytes:
@@ -185,7 +194,7 @@ def _gunzip_at_once(data: bytes) -> bytes | None:
     """
     size = int.from_bytes(data[-4:], "little")
     # No gzip file unpacks to more than 1,032 times its size.
-    if not 0 < size <= min(BLOCK_BYTES, 1032 * len(data)) or data.rfind(b"\x1f\x8b\x08") > 0:
+    if not 0 < size <= min(BLOCK_BYTES, 1032 * len(data)) or data.find(b"\x1f\x8b\x08", 1) > 0:
         return None
     try:
         content = isal_zlib.decompress(data, 31, size)
@@ -465,5 +474,5 @@ def _values(blocks: Iterator[bytes], reading: Reading) -> Iterator[bytes]:
                 else:
                     yield value
     reading.is_known |= brackets.has_records
-    if brackets.start is not None:
+    if brackets.start is not None or brackets.inside_list:
         reading.file_problem = reading.file_problem or CUT
