@@ -28,6 +28,10 @@ message to people carry it. Every class says what a person should do next in ``w
   - ActivityConflictError
   - TrailReadError
   - NotDeployedError
+  - ActivityFileError
+  - WorkerError
+  - OutputFileError
+  - LogSourceError
 """
 
 from __future__ import annotations
@@ -152,6 +156,18 @@ class ActivityFileError(PareError):
     """A file is not an activity file, or is damaged."""
 
     what_to_do = "Make it anew from the logs: `pare activity LOGS -o activity.ndjson.gz`."
+
+
+class WorkerError(PareError):
+    """One of several processes that share the work ended before it was done."""
+
+    what_to_do = "See what it printed; if nothing, memory may have run out: try with --jobs 1."
+
+
+class OutputFileError(PareError):
+    """A file that was asked for cannot be written."""
+
+    what_to_do = "Check the folder, and the space on its disk."
 
 
 class LogSourceError(PareError):

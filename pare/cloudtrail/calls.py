@@ -287,11 +287,11 @@ class Call:
         self.operation: Operation | None = None
         self.outcome: Outcome = "allowed"
         self.pick: Callable[[Record], Any] | None = None
-        if not source or not name:
-            self.unreadable = NO_OPERATION
-            return
         if event_type not in {"AwsApiCall", None} or category not in {"Management", "Data", None}:
             self.rule = f"not an API call: {event_type if event_type != 'AwsApiCall' else category}"
+            return
+        if not source or not name:
+            self.unreadable = NO_OPERATION
             return
         operation = _operation(source, name)
         outcome = outcome_of(error, source)

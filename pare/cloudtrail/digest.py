@@ -69,29 +69,29 @@ class _Caller:
         self.calls: dict[Call, dict[Any, Entry]] = {}
         self.sessions = Sessions()
         # principalId of a session -> calls and name, until they are added to the sessions
-        self.session_entries: dict[str | None, list[Any]] | None = None
+        self.session_entries: dict[str | None, list[Any]] = {}
         self.rule: str | None = None
         self.unreadable: str | None = None
 
     def new_session(self, identity: UserIdentity) -> list[Any]:
-        """Return a new session's calls and name."""
+        """Return a session's calls and name; it is kept under the id if that tells the name."""
         entries = self.session_entries
-        assert entries is not None
+        name = session_name(identity)
+        if name is None:
+            return [0, ""]
         if len(entries) >= _MAX_SESSION_ENTRIES:
             self.settle_sessions()
-        name = (session_name(identity) or "")[:_MAX_SESSION_NAME]
-        session_id = identity.principalId
-        if session_id is not None:
-            session_id = session_id[:_MAX_FIELD]
-        entry = entries[session_id] = [0, name]
-        return entry
+        name = name[:_MAX_SESSION_NAME]
+        session_id = identity.principalId or ""
+        if ":" not in session_id or len(session_id) > _MAX_FIELD:
+            session_id = f"{name} "  # no id ends so
+        return entries.setdefault(session_id, [0, name])
 
     def settle_sessions(self) -> None:
         """Add the entries to the sessions."""
-        for count, name in (self.session_entries or {}).values():
+        for count, name in self.session_entries.values():
             self.sessions.add(name, count)
-        if self.session_entries:
-            self.session_entries.clear()
+        self.session_entries.clear()
 
 
 class Digest:
@@ -116,6 +116,7 @@ class Digest:
         self.wanted = wanted
         self.seen = Seen() if seen is None else seen
         self._activity = Activity()
+        self._name = ""  # of the file being read
         self._callers: dict[tuple[str, ...], _Caller] = {}
         # The same callers and calls by the parts of a row's key.
         self._whos: dict[Any, _Caller] = {}
@@ -135,6 +136,7 @@ class Digest:
 
     def lose_file(self, name: str, reason: str) -> None:
         """Count and name a file that could not be read at all."""
+        name = name.encode(errors="replace").decode()
         self._activity.totals.files += 1
         self._lose(name, reason)
 
@@ -142,6 +144,8 @@ class Digest:
         """Count the records of one log file, read piece by piece."""
         reading = Reading()
         totals = self._activity.totals
+        # What is no text in a file's name must not keep the others from being written.
+        name = self._name = name.encode(errors="replace").decode()
         short_name = sys.intern(name.rpartition("/")[2])
         for records in read_records(file, reading):
             self._add(records, short_name)
@@ -218,12 +222,12 @@ class Digest:
             ):
                 context = identity.sessionContext
                 issuer = None if context is None else context.sessionIssuer
-                if issuer is not None and issuer.arn is not None:
-                    arn, unique_id = issuer.arn, issuer.principalId
-                else:
+                if issuer is None or issuer.arn is None:
                     arn, unique_id = identity.arn, identity.principalId
+                elif issuer.principalId is not None and identity.type == "AssumedRole":
+                    arn, unique_id = issuer.arn, issuer.principalId
             if arn is None:
-                row = self._odd_row(record)
+                row = self._odd_row(record, weight)
             else:
                 key = (
                     unique_id, arn, identity.type, identity.accountId, record.recipientAccountId,  # type: ignore[union-attr]
@@ -257,8 +261,8 @@ class Digest:
             if time and (time < row[_FIRST] or not row[_FIRST]):
                 row[_FIRST] = time
 
-    def _odd_row(self, record: Record) -> Entry:
-        """Return the row of a record that the short key does not describe."""
+    def _odd_row(self, record: Record, weight: int) -> Entry:
+        """Return the row of a record that the short key does not describe; count its session."""
         identity = record.userIdentity
         own, via = (None, None) if identity is None else (identity.accountId, identity.invokedBy)
         who = principal_of(identity, record.recipientAccountId)
@@ -268,8 +272,12 @@ class Digest:
             record.recipientAccountId,
         )  # fmt: skip
         key = (*who, *what)
-        row = self._rows.get(key)
-        return self._new_row(key, record, who, what) if row is None else row
+        row = self._rows.get(key) or self._new_row(key, record, who, what)
+        row[_SESSIONS] = None
+        name = session_name(identity)
+        if name is not None:
+            row[_CALLER].sessions.add(name[:_MAX_SESSION_NAME], weight)
+        return row
 
     def _new_row(self, key: tuple[Any, ...], record: Record, who: Any, what: Any) -> Entry:
         """Return a new row: an entry, and how to find others beneath it.
@@ -290,25 +298,29 @@ class Digest:
             known_caller, known_call = self._whos.get(who), self._whats.get(what)
             caller = self._whos[who] = known_caller or self._caller(record)
             call = self._whats[what] = known_call or self._call(record)
-        entries = None
-        if call.pick is not None and caller.rule is None and caller.unreadable is None:
-            entries = caller.calls.get(call)
-            if entries is None:
-                entries = caller.calls[call] = {}
-                self._owners[id(entries)] = (caller, call)
-        row = self._rows[key] = [
-            0, "", "", "", entries, None if entries is None else call.pick, caller.session_entries,
-            caller, call,
-        ]  # fmt: skip
+        entries: dict[Any, Entry] | None = None
+        pick: Callable[[Record], Any] | None = None
+        if caller.unreadable is not None or call.unreadable is not None:
+            entries, pick = caller.calls.setdefault(call, {}), self._pick_file
+        elif call.pick is not None and caller.rule is None:
+            entries, pick = caller.calls.setdefault(call, {}), call.pick
+        if entries is not None:
+            self._owners[id(entries)] = (caller, call)
+        identity = record.userIdentity
+        has_sessions = identity is not None and identity.type in {"AssumedRole", "FederatedUser"}
+        sessions = caller.session_entries if has_sessions else None
+        row = self._rows[key] = [0, "", "", "", entries, pick, sessions, caller, call]
         return row
+
+    def _pick_file(self, record: Record) -> str:
+        """Return the file being read: each that has such a record is to be named."""
+        return self._name
 
     def _caller(self, record: Record) -> _Caller:
         principal = principal_of(record.userIdentity, record.recipientAccountId)
         caller = self._callers.get(principal)
         if caller is None:
             caller = self._callers[principal] = _Caller(principal)
-            if session_name(record.userIdentity) is not None:
-                caller.session_entries = {}
             if self.wanted is not None:
                 caller.rule = self.wanted(principal)
         return caller
@@ -379,6 +391,8 @@ class Digest:
         rule = caller.rule or call.rule
         if unreadable is not None:
             _count(totals.unreadable_records, unreadable, count)
+            for name in entries:
+                self._activity.name_problem(name, f"records: {unreadable}")
         elif rule is not None:
             _count(totals.ignored, rule, count)
         elif call.operation is None:
@@ -467,7 +481,7 @@ def _add_entry(known: Entry, other: Entry) -> None:
 
 def _use(call: Call, entry: Entry) -> Use:
     count, first, last, file = entry
-    errors = None if call.error is None else {call.error: count}
+    errors = {call.error: count} if call.error is not None and count else None
     if call.copy:
         return Use(0, count, first, last, file, call.where, errors)
     return Use(count, 0, first, last, file, call.where, errors)

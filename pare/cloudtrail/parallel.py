@@ -19,6 +19,7 @@ from pare.cloudtrail.activity import Activity
 from pare.cloudtrail.deduplicate import event_keys, split_keys
 from pare.cloudtrail.digest import Digest
 from pare.cloudtrail.sources import log_key
+from pare.errors import WorkerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -166,7 +167,9 @@ def _in_processes(
                 try:
                     asked = connection.recv()
                 except EOFError:
-                    raise RuntimeError("a worker process ended before its work") from None
+                    raise WorkerError(
+                        "a process that reads log files ended before its work"
+                    ) from None
                 if isinstance(asked, bytes):
                     connection.send(seen.repeated_keys(split_keys(asked)))
                 elif asked is None:
@@ -176,12 +179,14 @@ def _in_processes(
                 else:
                     activity.absorb(asked)
                     waiting.remove(connection)
+    except BaseException:
+        for process in workers.values():
+            process.terminate()
+        raise
     finally:
         for connection, process in workers.items():
             connection.close()
-            process.join(timeout=5)
-            if process.is_alive():
-                process.terminate()
+            process.join()
     return activity
 
 

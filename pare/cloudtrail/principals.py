@@ -65,14 +65,14 @@ def session_name(identity: UserIdentity | None) -> str | None:
     """
     if identity is None:
         return None
-    if identity.type == "AssumedRole":
+    if identity.type in {"AssumedRole", "FederatedUser"}:
         _, colon, name = (identity.principalId or "").partition(":")
-        if colon:
-            return name
-        arn = (identity.arn or "").split("/")
-        return arn[-1] if len(arn) > 2 else None
-    if identity.type == "FederatedUser":
-        return "federated-user/" + (identity.arn or identity.principalId or "").split("/")[-1]
+        if not colon:
+            arn = (identity.arn or "").split("/")
+            if len(arn) < (3 if identity.type == "AssumedRole" else 2):
+                return None
+            name = arn[-1]
+        return name if identity.type == "AssumedRole" else f"federated-user/{name}"
     if identity.type in {"SAMLUser", "WebIdentityUser"}:
         return identity.userName
     return None

@@ -313,14 +313,14 @@ def _one(text: bytes, reading: Reading) -> list[Record]:
         return []
     try:
         record = _RECORD.decode(text)
-        if record.eventName is not None:
+        if record.eventName is not None or record.eventType is not None:
             reading.is_known = True
             return [record]
     except _JSON_ERRORS:
         pass
     try:
         value = msgspec.json.decode(text)
-        if isinstance(value, dict) and "eventName" in value:
+        if isinstance(value, dict) and ("eventName" in value or "eventType" in value):
             reading.is_known = True
             return [lenient(value)]
     except _JSON_ERRORS:
