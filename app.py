@@ -8,7 +8,7 @@ from pathlib import Path
 import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
 
-from infra.lambda_code import stage
+from infra.lambda_code import ACTIVITY, LAMBDA, stage
 from infra.member_stack import MemberStack
 from infra.pipeline_stack import PipelineStack
 from infra.settings import load_settings
@@ -33,6 +33,8 @@ def main() -> None:
         if app.node.try_get_context("synthesizer") == "cli"
         else cdk.DefaultStackSynthesizer()
     )
+    # An emulator runs functions in its own Python, so compiled wheels must fit that.
+    for_host = app.node.try_get_context("functions") == "host"
     hub = cdk.Environment(account=settings.hub_account_id, region=settings.home_region)
     storage = StorageStack(app, "PareStorage", env=hub, synthesizer=synthesizer)
     PipelineStack(
@@ -42,7 +44,8 @@ def main() -> None:
         synthesizer=synthesizer,
         settings=settings,
         storage=storage,
-        code=lambda_.Code.from_asset(str(stage(ROOT))),
+        code=lambda_.Code.from_asset(str(stage(ROOT, LAMBDA))),
+        activity_code=lambda_.Code.from_asset(str(stage(ROOT, ACTIVITY, for_host=for_host))),
     )
     # It goes into accounts that were never bootstrapped: of CDK's synthesizers, only this one sends
     # the template itself instead of publishing it to a bootstrap bucket.

@@ -1,4 +1,4 @@
-"""EVENT: the hub bus, the rules on findings, the monthly schedule, and their dead-letter queues."""
+"""EVENT: the hub bus, the rules on findings, the schedules, and their dead-letter queues."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class EventSources(Construct):
         settings: Settings,
         finding_workflow: sfn.IStateMachine,
         inventory_workflow: sfn.IStateMachine,
+        activity_workflow: sfn.IStateMachine,
     ) -> None:
         super().__init__(scope, construct_id)
         self.finding_dead_letters = self._dead_letters("FindingDeadLetters")
@@ -94,7 +95,20 @@ class EventSources(Construct):
                 ),
                 targets=[target],
             )
-        self._schedule(settings, inventory_workflow)
+        self._schedule(
+            "InventorySchedule",
+            "The monthly inventory of every user and role",
+            settings.schedule.inventory,
+            cdk.TimeZone.of(settings.schedule.time_zone),
+            inventory_workflow,
+        )
+        self._schedule(
+            "ActivitySchedule",
+            "The nightly reading of the trail's log files",
+            settings.schedule.activity,
+            cdk.TimeZone.ETC_UTC,  # CloudTrail's days are UTC
+            activity_workflow,
+        )
 
     def _hub_bus(self, settings: Settings) -> events.IEventBus:
         stack = cdk.Stack.of(self)
@@ -133,16 +147,21 @@ class EventSources(Construct):
             event_bus_policy="",
         )
 
-    def _schedule(self, settings: Settings, inventory_workflow: sfn.IStateMachine) -> None:
+    def _schedule(
+        self,
+        construct_id: str,
+        description: str,
+        cron: str,
+        time_zone: cdk.TimeZone,
+        workflow: sfn.IStateMachine,
+    ) -> None:
         scheduler.Schedule(
             self,
-            "InventorySchedule",
-            description="The monthly inventory of every user and role",
-            schedule=scheduler.ScheduleExpression.expression(
-                settings.schedule.inventory, cdk.TimeZone.of(settings.schedule.time_zone)
-            ),
+            construct_id,
+            description=description,
+            schedule=scheduler.ScheduleExpression.expression(cron, time_zone),
             target=scheduler_targets.StepFunctionsStartExecution(
-                inventory_workflow,
+                workflow,
                 input=scheduler.ScheduleTargetInput.from_object(
                     {"scheduled_at": scheduler.ContextAttribute.scheduled_time}
                 ),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import aws_cdk as cdk
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.nag import WILDCARD, explain
-from infra.workflow import Workflow, record_run
+from infra.workflow import Workflow, let_map_start_children, record_run
 
 if TYPE_CHECKING:
-    from aws_cdk import aws_iam as iam
     from aws_cdk import aws_logs as logs
 
     from infra.lambda_function import StepFunction
@@ -87,7 +84,7 @@ class InventoryWorkflow(Construct):
                 record_run_function,
             ],
         )
-        self._let_map_start_children()
+        let_map_start_children(self.workflow, MAP_LABEL)
 
     def _collect(self, collect_principals: StepFunction) -> sfn.DistributedMap:
         """Return the map over accounts; BuildSnapshot finds out which of them failed."""
@@ -107,28 +104,3 @@ class InventoryWorkflow(Construct):
         )
         collect.item_processor(collect_principals.as_task(self, None))
         return collect
-
-    def _let_map_start_children(self) -> None:
-        """Give the role CDK's own policy for the map's children, and say why it has wildcards.
-
-        CDK cannot: to it, the role is complete. It names the state machine, so it comes after it.
-        https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
-        """
-        machine = self.workflow.state_machine
-        policy = cast("iam.Policy", machine.node.find_child("DistributedMapPolicy"))
-        policy.attach_to_role(self.workflow.role)
-        stack = cdk.Stack.of(self)
-        name = stack.split_arn(machine.state_machine_arn, cdk.ArnFormat.COLON_RESOURCE_NAME)
-        for suffix in (":*", f"/{MAP_LABEL}:*"):
-            executions = stack.format_arn(
-                service="states",
-                resource="execution",
-                resource_name=f"{name.resource_name}{suffix}",
-                arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
-            )
-            explain(
-                policy,
-                WILDCARD,
-                "The map's own children; named at run time.",
-                f"Resource::{executions}",
-            )

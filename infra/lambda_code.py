@@ -1,4 +1,8 @@
-"""The one zip folder of all functions, made without Docker (docs/decisions/0002)."""
+"""The zip folders of the functions, made without Docker (docs/decisions/0002).
+
+``LAMBDA`` is pure Python and small: for every function that reads no logs. ``ACTIVITY`` has the
+compiled wheels that reading logs needs, for the platform it runs on.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +10,50 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-REQUIREMENTS = "requirements-lambda.txt"
 PACKAGES = ("lambdas", "pare")
 # pip writes the builder's paths and choices into these; the asset's hash must not depend on them.
 UNREPRODUCIBLE = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json")
-# Lambda's Python. Pure-Python wheels only, so the same folder runs in any emulator's Python.
+# Lambda's Python, and the tags of wheels that run there: Python 3.14 runs on Amazon Linux 2023,
+# which has glibc 2.34. pip takes exactly the tags that are named, so each is.
+# https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html
 PYTHON_VERSION = "3.14"
-PLATFORM = "manylinux2014_aarch64"
+PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_24_aarch64", "manylinux_2_28_aarch64")
 
 
-def stage(root: Path) -> Path:
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A zip folder: its name under ``.build``, and what is installed in it."""
+
+    name: str
+    requirements: str
+
+
+LAMBDA = Asset("lambda", "requirements-lambda.txt")
+ACTIVITY = Asset("activity", "requirements-activity.txt")
+ASSETS = (LAMBDA, ACTIVITY)
+
+
+def stage(root: Path, asset: Asset = LAMBDA, *, for_host: bool = False) -> Path:
     """Return the folder to zip: the dependencies, ``pare`` and ``lambdas`` beside each other.
 
-    The dependencies are installed anew only when requirements-lambda.txt has changed.
+    ``for_host``: with wheels for the Python that runs this, where an emulator runs the functions.
+    The dependencies are installed anew only when the requirements have changed.
     """
-    requirements = root / REQUIREMENTS
-    key = hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
+    requirements = root / asset.requirements
+    tags = (
+        (sys.platform, sys.implementation.cache_tag) if for_host else (PYTHON_VERSION, *PLATFORMS)
+    )
+    key = hashlib.sha256(f"{tags}".encode() + requirements.read_bytes()).hexdigest()[:16]
     dependencies = root / ".build" / f"dependencies-{key}"
     if not dependencies.is_dir():
-        _install(requirements, dependencies)
-    folder = root / ".build" / "lambda"
+        _install(requirements, dependencies, for_host=for_host)
+    folder = root / ".build" / asset.name
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(dependencies, folder)
     for package in PACKAGES:
@@ -40,13 +63,15 @@ def stage(root: Path) -> Path:
     return folder
 
 
-def _install(requirements: Path, target: Path) -> None:
+def _install(requirements: Path, target: Path, *, for_host: bool) -> None:
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
+    where = [] if for_host else ["--python-version", PYTHON_VERSION]
+    where += [] if for_host else [f"--platform={platform}" for platform in PLATFORMS]
     subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-         "--no-deps", "--no-compile", "--only-binary=:all:", "--platform", PLATFORM,
-         "--python-version", PYTHON_VERSION, "--target", str(partial), "-r", str(requirements)],
+         "--no-deps", "--no-compile", "--only-binary=:all:", *where, "--target", str(partial),
+         "-r", str(requirements)],
         check=True,
     )  # fmt: skip
     shutil.rmtree(partial / "bin", ignore_errors=True)

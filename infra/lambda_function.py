@@ -12,7 +12,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 
-from infra.member_access import MEMBER_CALLERS, caller_role_name
+from infra.member_access import MEMBER_CALLERS, TRAIL_READERS, caller_role_name
 from infra.nag import WILDCARD, explain
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class StepFunction(lambda_.Function):
             scope,
             f"{name}Role",
             assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
-            role_name=caller_role_name(name) if name in MEMBER_CALLERS else None,
+            role_name=(caller_role_name(name) if name in MEMBER_CALLERS + TRAIL_READERS else None),
             description=f"Pare: the function {name}",
         )
         role.add_to_policy(

@@ -21,8 +21,13 @@ MEMBER_CALLERS = (
 )
 
 
+# The steps that list and read the trail's bucket. Their roles have fixed names for the same reason:
+# the bucket's and the key's policy in the log archive account must spell them.
+TRAIL_READERS = ("ListLogs", "DigestLogs")
+
+
 def caller_role_name(step: str) -> str:
-    """Return the fixed name of the role of a step that enters member accounts."""
+    """Return the fixed name of the role of a step that another account lets in."""
     return f"Pare{step}"
 
 

@@ -11,6 +11,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 
+from infra.activity_workflow import ActivityWorkflow
 from infra.event_sources import EventSources
 from infra.finding_workflow import FindingWorkflow
 from infra.inventory_workflow import InventoryWorkflow
@@ -49,6 +50,7 @@ STEPS: Mapping[str, tuple[str, ...]] = {
         "notify_proposal",
     ),
     "inventory": ("list_accounts", "collect_principals", "build_snapshot", "notify_inventory"),
+    "activity": ("list_logs", "digest_logs", "merge_activity", "count_activity"),
     "runs": ("record_run",),
 }
 TIMEOUT_SECONDS = {
@@ -56,8 +58,25 @@ TIMEOUT_SECONDS = {
     "get_last_accessed": 300,  # generates and polls in one invocation (facts §3)
     "collect_principals": 900,
     "build_snapshot": 900,
+    "list_logs": 900,  # each comes back for what did not fit
+    "digest_logs": 900,
+    "merge_activity": 900,
+    "count_activity": 300,
 }
-MEMORY_MB = {"collect_principals": 1024, "build_snapshot": 2048, "build_policy": 1024}
+# digest_logs is one busy thread: 1,769 MB are one processor, and more memory would not make it
+# faster. docs/decisions has what it takes.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+MEMORY_MB = {
+    "collect_principals": 1024,
+    "build_snapshot": 2048,
+    "build_policy": 1024,
+    "list_logs": 1769,
+    "digest_logs": 1769,
+    "merge_activity": 1769,
+    "count_activity": 1024,
+}
+# The steps that import the compiled wheels: their code is the other asset (infra/lambda_code.py).
+COMPILED_STEPS = frozenset({"digest_logs", "merge_activity"})
 
 
 class PipelineStack(cdk.Stack):
@@ -71,10 +90,14 @@ class PipelineStack(cdk.Stack):
         settings: Settings,
         storage: StorageStack,
         code: lambda_.Code,
+        activity_code: lambda_.Code,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            scope, construct_id, description="Pare: findings, policies, inventory", **kwargs
+            scope,
+            construct_id,
+            description="Pare: findings, policies, inventory, activity",
+            **kwargs,
         )
         self.settings = settings
         self.storage = storage
@@ -87,7 +110,7 @@ class PipelineStack(cdk.Stack):
             key=storage.key,
             people_emails=settings.notifications.people_emails,
         )
-        self.functions = self._functions(code)
+        self.functions = self._functions(code, activity_code)
         self._grant()
         workflows = self._workflows()
         event_sources = EventSources(
@@ -96,6 +119,7 @@ class PipelineStack(cdk.Stack):
             settings=settings,
             finding_workflow=workflows["Finding"],
             inventory_workflow=workflows["Inventory"],
+            activity_workflow=workflows["Activity"],
         )
         dead_letters = {
             "FindingDeadLetters": event_sources.finding_dead_letters,
@@ -120,17 +144,19 @@ class PipelineStack(cdk.Stack):
 
     # --- LAMBDA ---------------------------------------------------------------------------------
 
-    def _functions(self, code: lambda_.Code) -> dict[str, StepFunction]:
-        defaults = FunctionDefaults(
-            code=code, log_retention=_retention(self.settings.log_retention_days)
-        )
+    def _functions(
+        self, code: lambda_.Code, activity_code: lambda_.Code
+    ) -> dict[str, StepFunction]:
+        log_retention = _retention(self.settings.log_retention_days)
+        defaults = FunctionDefaults(code=code, log_retention=log_retention)
+        compiled = FunctionDefaults(code=activity_code, log_retention=log_retention)
         environments = self._environments()
         return {
             step: StepFunction(
                 self,
                 folder,
                 step,
-                defaults=defaults,
+                defaults=compiled if step in COMPILED_STEPS else defaults,
                 environment=environments[step],
                 timeout=cdk.Duration.seconds(TIMEOUT_SECONDS.get(step, 60)),
                 memory_mb=MEMORY_MB.get(step, 512),
@@ -156,6 +182,7 @@ class PipelineStack(cdk.Stack):
             "PEOPLE_TOPIC_ARN": self.topics.people.topic_arn,
             "MACHINES_TOPIC_ARN": self.topics.machines.topic_arn,
         }
+        trail_bucket = {"TRAIL_BUCKET_NAME": settings.trail.bucket}
         generation = settings.policy_generation
         max_polls = -(-generation.max_wait_minutes * 60 // generation.poll_seconds)
         return {
@@ -194,6 +221,15 @@ class PipelineStack(cdk.Stack):
             },
             "build_snapshot": {**evidence, **runs},
             "notify_inventory": {**tell, **evidence},
+            "list_logs": {
+                **evidence,
+                **trail_bucket,
+                "TRAIL_LOG_ROOTS": ",".join(settings.trail.log_roots(settings.organization_id)),
+                "TRAIL_REGION": settings.trail.region,
+            },
+            "digest_logs": {**evidence, **trail_bucket},
+            "merge_activity": evidence,
+            "count_activity": evidence,
             "record_run": {
                 **tell,
                 **evidence,
@@ -261,13 +297,54 @@ class PipelineStack(cdk.Stack):
             ("collect_principals", (), ("inventory",)),
             ("build_snapshot", ("inventory",), ("inventory",)),
             ("notify_inventory", ("inventory",), ()),
+            ("list_logs", ("activity",), ("activity",)),
+            ("digest_logs", ("activity",), ("activity",)),
+            ("merge_activity", ("activity",), ("activity",)),
+            ("count_activity", ("activity",), ("activity",)),
             ("record_run", (), ("runs",)),
         ):
             self._use_evidence(each[step], reads=reads, writes=writes)
-        # An account whose step failed left no object. S3 says so (404) only to who may list the
-        # bucket; to others it says 403, and that would fail the snapshot.
+        # An account whose step failed left no object, and a day not read yet no digest. S3 says so
+        # (404) only to who may list the bucket; to others it says 403, and that would fail the run.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-        each["build_snapshot"].allow("SeeWhatIsMissing", ["s3:ListBucket"], [self._evidence_arn])
+        for step in ("build_snapshot", *STEPS["activity"]):
+            each[step].allow("SeeWhatIsMissing", ["s3:ListBucket"], [self._evidence_arn])
+        self._may_list_trail(each["list_logs"])
+        self._may_read_trail(each["digest_logs"])
+
+    def _may_list_trail(self, function: StepFunction) -> None:
+        trail = self.settings.trail
+        function.allow(
+            "ListTrail",
+            ["s3:ListBucket"],
+            [f"arn:{cdk.Aws.PARTITION}:s3:::{trail.bucket}"],
+            StringLike={
+                "s3:prefix": [f"{root}*" for root in trail.log_roots(self.settings.organization_id)]
+            },
+        )
+
+    def _may_read_trail(self, function: StepFunction) -> None:
+        """Let the function read log files: of the folders CloudTrail/ alone, not its siblings."""
+        trail = self.settings.trail
+        objects = [
+            f"arn:{cdk.Aws.PARTITION}:s3:::{trail.bucket}/{root}*/CloudTrail/*"
+            for root in trail.log_roots(self.settings.organization_id)
+        ]
+        function.allow("ReadTrail", ["s3:GetObject"], objects)
+        explain(
+            function.step_role,
+            WILDCARD,
+            "Log files of every account and Region; CloudTrail makes up their names.",
+            *(f"Resource::{each}" for each in objects),
+        )
+        if trail.kms_key_arn is not None:
+            function.allow(
+                "DecryptTrail",
+                ["kms:Decrypt"],
+                [trail.kms_key_arn],
+                # In China the name may end in ".cn"; the bucket's Region may be another one.
+                StringLike={"kms:ViaService": "s3.*.amazonaws.com*"},
+            )
 
     def _may_enter_member_accounts(self, function: StepFunction) -> None:
         role = self.settings.names.member_role_name
@@ -398,21 +475,33 @@ class PipelineStack(cdk.Stack):
             record_run_function=each["record_run"],
             log_group=log_group,
         )
-        self._let_map_read_manifest(inventory)
+        activity = ActivityWorkflow(
+            self,
+            "ActivityWorkflow",
+            **{step: each[step] for step in STEPS["activity"]},
+            record_run_function=each["record_run"],
+            log_group=log_group,
+        )
+        self._let_map_read_manifest(inventory, "inventory")
+        self._let_map_read_manifest(activity, "activity")
         workflows = {
             "Finding": finding.workflow.state_machine,
             "Policy": policy.workflow.state_machine,
             "Inventory": inventory.workflow.state_machine,
+            "Activity": activity.workflow.state_machine,
         }
         self._let_runs_be_counted(workflows)
         return workflows
 
-    def _let_map_read_manifest(self, inventory: InventoryWorkflow) -> None:
-        objects = f"{self._evidence_arn}/inventory/*"
-        inventory.workflow.role.add_to_policy(
+    def _let_map_read_manifest(
+        self, construct: InventoryWorkflow | ActivityWorkflow, prefix: str
+    ) -> None:
+        role = construct.workflow.role
+        objects = f"{self._evidence_arn}/{prefix}/*"
+        role.add_to_policy(
             iam.PolicyStatement(sid="ReadManifest", actions=["s3:GetObject"], resources=[objects])
         )
-        inventory.workflow.role.add_to_policy(
+        role.add_to_policy(
             iam.PolicyStatement(
                 sid="DecryptManifest",
                 actions=["kms:Decrypt"],
@@ -420,7 +509,7 @@ class PipelineStack(cdk.Stack):
             )
         )
         explain(
-            inventory.workflow.role,
+            role,
             WILDCARD,
             "The manifest's name is made at run time.",
             f"Resource::{objects}",

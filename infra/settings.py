@@ -59,6 +59,8 @@ PLAIN_VALUES: Mapping[str, bool | None] = {
 # An execution may have 25,000 events, and one poll makes nine of them.
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 MAX_POLLS = 2_500
+# One minute and one hour of every day.
+DAILY = re.compile(r"cron\(\d+ \d+ (?:\* \* \?|\? \* \*) \*\)")
 # One minute, one hour, and one day of the month or one weekday of one week, in every month.
 MONTHLY = re.compile(r"cron\(\d+ \d+ (?:(?:\d+|L|\d+W|LW) \* \?|\? \* (?:\w+#\d|\w+L)) \*\)")
 
@@ -97,6 +99,18 @@ class Trail:
         """The account that owns the trail."""
         return self.arn.split(":")[4]
 
+    def log_roots(self, organization_id: str) -> tuple[str, ...]:
+        """Return the prefixes right above the accounts' folders, or above the organization's.
+
+        Control Tower writes under the organization's id (facts §7); whether it always did is not
+        documented, so that a trail without a prefix is looked for in both places.
+        """
+        if self.prefix is not None:
+            return (f"{self.prefix}/AWSLogs/",)
+        if self.made_by_control_tower:
+            return (f"{organization_id}/AWSLogs/", "AWSLogs/")
+        return ("AWSLogs/",)
+
 
 @dataclass(frozen=True, slots=True)
 class Analyzers:
@@ -125,9 +139,10 @@ class Notifications:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When the inventory runs."""
+    """When inventory and reading of logs run; ``activity`` is in UTC, as the logs' days are."""
 
     inventory: str
+    activity: str
     time_zone: str
 
 
@@ -559,22 +574,8 @@ def _check_times(get: Get) -> Iterator[_Problem]:
             "have 25,000 events",
             "poll less often, or wait shorter.",
         )
-    cron = get("schedule", "inventory")
-    if cron:
-        fields = cron.removeprefix("cron(").removesuffix(")").split()
-        if [fields[2], fields[4]].count("?") != 1:
-            # https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
-            yield _Problem(
-                ("schedule", "inventory"),
-                f"'{cron}' does not have ? as exactly one of day of month and day of week",
-                _schema_at(("schedule", "inventory"))["x-fix"],
-            )
-        elif not MONTHLY.fullmatch(cron):
-            yield _Problem(
-                ("schedule", "inventory"),
-                f"'{cron}' is not once a month, and an inventory is made once a month",
-                "write one minute, one hour and one day, such as cron(0 6 1 * ? *).",
-            )
+    yield from _check_cron(get, "inventory", MONTHLY, "once a month", "cron(0 6 1 * ? *)")
+    yield from _check_cron(get, "activity", DAILY, "once a day", "cron(0 4 * * ? *)")
     time_zone = get("schedule", "time_zone")
     known = zoneinfo.available_timezones()  # empty on a machine without time zone data
     if time_zone and known and time_zone not in known:
@@ -583,6 +584,31 @@ def _check_times(get: Get) -> Iterator[_Problem]:
             ("schedule", "time_zone"),
             f"'{time_zone}' is not an IANA time zone",
             f"did you mean {near[0]}?" if near else "write a name such as UTC or Asia/Tokyo.",
+        )
+
+
+def _check_cron(
+    get: Get, key: str, allowed: re.Pattern[str], how_often: str, example: str
+) -> Iterator[_Problem]:
+    cron = get("schedule", key)
+    if not cron:
+        return
+    parts = cron.removeprefix("cron(").removesuffix(")").split()
+    if [parts[2], parts[4]].count("?") != 1:
+        # https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
+        yield _Problem(
+            ("schedule", key),
+            f"'{cron}' does not have ? as exactly one of day of month and day of week",
+            _schema_at(("schedule", key))["x-fix"],
+        )
+    elif not allowed.fullmatch(cron):
+        what = "an inventory is made" if key == "inventory" else "the logs are read"
+        yield _Problem(
+            ("schedule", key),
+            f"'{cron}' is not {how_often}, and {what} {how_often}",
+            f"write one minute, one hour and one day, such as {example}."
+            if key == "inventory"
+            else f"write one minute and one hour of every day, such as {example}.",
         )
 
 

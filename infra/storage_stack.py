@@ -121,6 +121,17 @@ class StorageStack(cdk.Stack):
                 s3.LifecycleRule(
                     id="Activity", prefix="activity/", expiration=cdk.Duration.days(430)
                 ),
+                # Of two rules S3 follows the one that ends earlier. The ids of events serve to
+                # count late log files once; the parts serve while a run goes on.
+                *(
+                    s3.LifecycleRule(
+                        id=name,
+                        prefix=f"activity/{name.lower()}/",
+                        expiration=cdk.Duration.days(days),
+                        noncurrent_version_expiration=cdk.Duration.days(1),
+                    )
+                    for name, days in (("Seen", 30), ("Parts", 14))
+                ),
             ],
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from aws_cdk import Stack
+from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
@@ -126,3 +126,29 @@ def record_run(scope: Construct, function: StepFunction, *, workflow: str) -> sf
         .when(sfn.Condition.string_equals("$.run.outcome", "failed"), failed)
         .otherwise(sfn.Succeed(scope, "Run recorded"))
     )
+
+
+def let_map_start_children(workflow: Workflow, label: str) -> None:
+    """Give the role CDK's own policy for a map's children, and say why it has wildcards.
+
+    CDK cannot: to it, the role is complete. It names the state machine, so it comes after it.
+    https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+    """
+    machine = workflow.state_machine
+    policy = cast("iam.Policy", machine.node.find_child("DistributedMapPolicy"))
+    policy.attach_to_role(workflow.role)
+    stack = Stack.of(workflow)
+    name = stack.split_arn(machine.state_machine_arn, ArnFormat.COLON_RESOURCE_NAME)
+    for suffix in (":*", f"/{label}:*"):
+        executions = stack.format_arn(
+            service="states",
+            resource="execution",
+            resource_name=f"{name.resource_name}{suffix}",
+            arn_format=ArnFormat.COLON_RESOURCE_NAME,
+        )
+        explain(
+            policy,
+            WILDCARD,
+            "The map's own children; named at run time.",
+            f"Resource::{executions}",
+        )

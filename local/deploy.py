@@ -72,7 +72,8 @@ def synthesize(state_dir: Path, settings_file: Path) -> Path:
     shutil.rmtree(assembly, ignore_errors=True)
     _run(
         [str(CDK), "synth", "--quiet", "--app", f"{sys.executable} app.py",
-         "--output", str(assembly), "-c", f"settings={settings_file}", "-c", "synthesizer=cli"],
+         "--output", str(assembly), "-c", f"settings={settings_file}", "-c", "synthesizer=cli",
+         "-c", "functions=host"],
         log=state_dir / "synth.log",
         env={},
     )  # fmt: skip

@@ -648,7 +648,7 @@ def _create_bucket(emulator: EmulatorClients, organization: Organization) -> Non
 
 
 def trail_bucket_policy(organization: Organization) -> JsonObject:
-    """Return the trail bucket's policy: TLS only, CloudTrail writes, policy generation reads.
+    """Return the trail bucket's policy: TLS only, CloudTrail writes, policy generation and we read.
 
     https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html
     https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-policy-generation.html
@@ -709,8 +709,36 @@ def trail_bucket_policy(organization: Organization) -> JsonObject:
                     },
                 },
             },
+            *pare_reads_the_trail(organization),
         ],
     }
+
+
+def pare_reads_the_trail(organization: Organization) -> list[JsonObject]:
+    """Return what Pare's own functions need of the trail bucket, as docs/operations.md prints."""
+    bucket_arn = f"arn:aws:s3:::{organization.trail_bucket}"
+    hub = f"arn:aws:iam::{organization.hub_account.account_id}"
+    return [
+        {
+            "Sid": "PareListsTheTrail",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"{hub}:root"},
+            "Action": "s3:ListBucket",
+            "Resource": bucket_arn,
+            "Condition": {
+                "StringLike": {"s3:prefix": "AWSLogs/*"},
+                "ArnEquals": {"aws:PrincipalArn": f"{hub}:role/PareListLogs"},
+            },
+        },
+        {
+            "Sid": "PareReadsTheTrail",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"{hub}:root"},
+            "Action": "s3:GetObject",
+            "Resource": f"{bucket_arn}/AWSLogs/*/CloudTrail/*",
+            "Condition": {"ArnEquals": {"aws:PrincipalArn": f"{hub}:role/PareDigestLogs"}},
+        },
+    ]
 
 
 def _create_trail(emulator: EmulatorClients, organization: Organization) -> str:

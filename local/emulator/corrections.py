@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ministack.core import iam_actions, iam_evaluator, responses
-from ministack.services import cloudtrail, iam, organizations, s3, sns
+from ministack.services import cloudtrail, iam, organizations, s3, scheduler, sns
 from ministack.services.cloudformation import provisioners
 
 from local.emulator import (
@@ -36,6 +36,7 @@ def apply() -> None:
     """Put every correction in place."""
     organization_id_of_members()
     condition_keys_of_role_sessions()
+    condition_keys_of_listings()
     policy_variables()
     real_caller_at_foreign_buckets()
     service_roles_are_not_for_roots()
@@ -43,6 +44,8 @@ def apply() -> None:
     accounts_are_resources()
     organization_trails()
     default_policy_of_topics_in_stacks()
+    encryption_of_buckets_in_stacks()
+    time_zones_of_schedules_in_stacks()
     calls_inside_aws_are_encrypted()
     key_permissions.apply()
     workflow_roles.apply()
@@ -127,6 +130,27 @@ def _organization_path(account_id: str) -> list[str] | None:
         # The key's value ends with the account's parent, not with the account.
         path = organization._entity_path(record).removesuffix(f"{account_id}/")
     return [path]
+
+
+def condition_keys_of_listings() -> None:
+    """s3:prefix, s3:delimiter and s3:max-keys are what a ListObjects request asks for.
+
+    S3 user guide, amazon-s3-policy-keys: with s3:prefix a policy limits a listing to keys with a
+    prefix. ministack knows none of them, so that a policy that asks for one never matches.
+    """
+    original = iam_evaluator._resolve_condition_key
+    parameters = {"s3:prefix": "prefix", "s3:delimiter": "delimiter", "s3:max-keys": "max-keys"}
+
+    def resolve(key: str, ctx: EvalContext) -> Any:
+        name = key.lower()
+        request = iam_evaluator._signed_request.get()
+        known = name in ctx.service_context or not ctx.action.startswith("s3:ListBucket")
+        if name not in parameters or known or request is None:
+            return original(key, ctx)
+        values = (request.query_params or {}).get(parameters[name])
+        return values[0] if isinstance(values, list) and values else values
+
+    iam_evaluator._resolve_condition_key = resolve
 
 
 def policy_variables() -> None:
@@ -367,6 +391,68 @@ def default_policy_of_topics_in_stacks() -> None:
         return created
 
     handler["create"] = create_topic
+
+
+def encryption_of_buckets_in_stacks() -> None:
+    """A bucket made by a stack encrypts as its BucketEncryption says.
+
+    CloudFormation user guide, AWS::S3::Bucket BucketEncryption. ministack's CloudFormation drops
+    it, so that a missing right on the key of a bucket does not show.
+    """
+    handler = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
+    create, update = handler["create"], handler["update"]
+
+    def encrypt(name: str, props: dict[str, Any]) -> None:
+        rules = ""
+        configuration = props.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration")
+        for rule in configuration or []:
+            default = rule.get("ServerSideEncryptionByDefault", {})
+            if not default.get("KMSMasterKeyID"):
+                continue  # AWS's own key: nobody needs a right on it, and ministack has none
+            rules += (
+                "<Rule><ApplyServerSideEncryptionByDefault>"
+                f"<SSEAlgorithm>{default['SSEAlgorithm']}</SSEAlgorithm>"
+                f"<KMSMasterKeyID>{default['KMSMasterKeyID']}</KMSMasterKeyID>"
+                "</ApplyServerSideEncryptionByDefault><BucketKeyEnabled>"
+                f"{str(rule.get('BucketKeyEnabled', False)).lower()}</BucketKeyEnabled></Rule>"
+            )
+        if rules:
+            s3._bucket_encryption[name] = (
+                f"<ServerSideEncryptionConfiguration>{rules}</ServerSideEncryptionConfiguration>"
+            )
+
+    def create_bucket(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
+        created = create(logical_id, props, stack_name)
+        encrypt(created[0], props)
+        return created
+
+    def update_bucket(
+        physical_id: str, old_props: dict[str, Any], props: dict[str, Any], stack_name: str
+    ) -> Any:
+        updated = update(physical_id, old_props, props, stack_name)
+        encrypt(updated[0], props)
+        return updated
+
+    handler["create"], handler["update"] = create_bucket, update_bucket
+
+
+def time_zones_of_schedules_in_stacks() -> None:
+    """A schedule made by a stack keeps its time zone.
+
+    CloudFormation user guide, AWS::Scheduler::Schedule ScheduleExpressionTimezone. ministack's
+    CloudFormation drops it: every schedule is in UTC.
+    """
+    handler = provisioners._RESOURCE_HANDLERS["AWS::Scheduler::Schedule"]
+    create = handler["create"]
+
+    def create_schedule(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
+        created = create(logical_id, props, stack_name)
+        if time_zone := props.get("ScheduleExpressionTimezone"):
+            key = f"{props.get('GroupName', 'default')}/{created[0]}"
+            scheduler._schedules[key]["ScheduleExpressionTimezone"] = time_zone
+        return created
+
+    handler["create"] = create_schedule
 
 
 def calls_inside_aws_are_encrypted() -> None:

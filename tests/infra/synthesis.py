@@ -14,6 +14,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_lambda as lambda_
 from cdk_nag import AwsSolutionsChecks
 
+from infra.lambda_code import ASSETS
 from infra.member_stack import MemberStack
 from infra.pipeline_stack import PipelineStack
 from infra.settings import load_settings
@@ -81,6 +82,7 @@ def synthesize(settings: Settings, folder: Path) -> Synthesis:
         settings=settings,
         storage=storage,
         code=lambda_.Code.from_inline("pass"),
+        activity_code=lambda_.Code.from_inline("pass  # with compiled wheels"),
     )
     MemberStack(app, "PareMember", synthesizer=cdk.LegacyStackSynthesizer(), settings=settings)
     synth_checked(app)
@@ -93,7 +95,7 @@ def copy_sources(root: Path) -> None:
     So that a synth there leaves ``.build`` of this repository alone, and needs no network.
     """
     root.mkdir(exist_ok=True)
-    for name in ("app.py", "cdk.json", "requirements-lambda.txt"):
+    for name in ("app.py", "cdk.json", *(asset.requirements for asset in ASSETS)):
         shutil.copy(ROOT / name, root)
     for name in ("config", "infra", "lambdas", "pare"):
         shutil.copytree(ROOT / name, root / name)

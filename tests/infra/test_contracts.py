@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from infra.lambda_function import pascal, sentence
-from infra.member_access import MEMBER_CALLERS
+from infra.member_access import MEMBER_CALLERS, TRAIL_READERS
 from infra.pipeline_stack import STEPS
 from tests.infra.synthesis import HASH, ROOT, as_list, tasks
 
@@ -175,9 +175,25 @@ def test_settings_arrive_in_the_environment(synthesis: Synthesis) -> None:
         "OWNER_TAG_KEYS": ",".join(settings.owner_tag_keys),
         "TIME_ZONE": settings.schedule.time_zone,
         "TRAIL_ARN": settings.trail.arn,
+        "TRAIL_LOG_ROOTS": "AWSLogs/",
         "TRAIL_MADE_BY_CONTROL_TOWER": "false",
+        "TRAIL_REGION": settings.trail.region,
         "WINDOW_DAYS": str(settings.window_days),
     }
+
+
+def test_the_steps_that_read_the_trail_know_its_bucket_and_the_folders_above_the_accounts(
+    anywhere: Synthesis,
+) -> None:
+    settings, pipeline = anywhere.settings, anywhere.pipeline
+    told = {
+        pascal(step) for _, step in ALL_STEPS if "TRAIL_BUCKET_NAME" in variables(pipeline, step)
+    }
+    assert told == set(TRAIL_READERS)
+    listing = variables(pipeline, "list_logs")
+    assert listing["TRAIL_BUCKET_NAME"] == settings.trail.bucket
+    prefix = settings.trail.prefix
+    assert listing["TRAIL_LOG_ROOTS"] == (f"{prefix}/AWSLogs/" if prefix else "AWSLogs/")
 
 
 def test_every_function_is_traced_logs_json_and_has_a_role_of_its_own(pipeline: Template) -> None:

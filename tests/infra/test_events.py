@@ -172,15 +172,22 @@ def test_every_rule_starts_the_finding_workflow_with_the_event_as_it_is(pipeline
         assert not target.keys() & {"Input", "InputPath", "InputTransformer"}, name
 
 
-def test_the_schedule_starts_the_inventory_workflow_when_the_settings_say(
-    synthesis: Synthesis,
+@pytest.mark.parametrize("workflow", ["Inventory", "Activity"])
+def test_a_schedule_starts_its_workflow_when_the_settings_say(
+    synthesis: Synthesis, workflow: str
 ) -> None:
     pipeline, settings = synthesis.pipeline, synthesis.settings
-    (schedule,) = pipeline.properties("AWS::Scheduler::Schedule").values()
+    (schedule,) = (
+        schedule
+        for name, schedule in pipeline.properties("AWS::Scheduler::Schedule").items()
+        if f"{workflow}Schedule" in name
+    )
     target = schedule["Target"]
-    assert pipeline.readable(target["Arn"]) == "InventoryWorkflowInventoryStateMachine"
-    assert schedule["ScheduleExpression"] == settings.schedule.inventory
-    assert schedule["ScheduleExpressionTimezone"] == settings.schedule.time_zone
+    assert pipeline.readable(target["Arn"]) == f"{workflow}Workflow{workflow}StateMachine"
+    assert schedule["ScheduleExpression"] == getattr(settings.schedule, workflow.lower())
+    # CloudTrail's days are UTC.
+    zone = settings.schedule.time_zone if workflow == "Inventory" else "Etc/UTC"
+    assert schedule["ScheduleExpressionTimezone"] == zone
     assert schedule["State"] == "ENABLED"
     # The period comes from when it was due, not from when it ran (facts §6).
     assert json.loads(target["Input"]) == {"scheduled_at": "<aws.scheduler.scheduled-time>"}

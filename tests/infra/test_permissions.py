@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import cfnlint
 import pytest
 
-from infra.member_access import MEMBER_CALLERS
+from infra.member_access import MEMBER_CALLERS, TRAIL_READERS
 from pare.policy.catalogue import load_catalogue
 from pare.policy.document import parse
 from pare.policy.grants import granted_actions
@@ -43,7 +43,16 @@ TRACING = {
 EVIDENCE = "<PareStorage.EvidenceBucket.Arn>"
 IAM = "arn:<AWS::Partition>:iam::<AWS::AccountId>"
 EXECUTIONS = "arn:aws:states:us-east-1:222222222222:execution:"
-MAP = f"{EXECUTIONS}<part 6 of InventoryWorkflowInventoryStateMachine at :>"
+# workflow -> the label of its map
+MAPS = {"Inventory": "Accounts", "Activity": "Logs"}
+
+
+def map_of(workflow: str) -> str:
+    """Return the start of the ARNs of a map's children."""
+    return f"{EXECUTIONS}<part 6 of {workflow}Workflow{workflow}StateMachine at :>"
+
+
+TRAIL = "arn:<AWS::Partition>:s3:::example-organization-trail"
 
 # Every resource with a wildcard that an identity may act on: (resource, actions, reason).
 WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
@@ -66,12 +75,16 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
      {"access-analyzer:GetFinding"}, "Analyzers of every governed Region, old and new."),
     (f"{EVIDENCE}/proposals/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
     (f"{EVIDENCE}/inventory/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
+    (f"{EVIDENCE}/activity/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
+    (f"{TRAIL}/AWSLogs/*/CloudTrail/*", {"s3:GetObject"}, "Log files have made-up names."),
     (f"{EVIDENCE}/runs/*", {"s3:PutObject"}, "Named at run time."),
     *((f"{EXECUTIONS}<{each}Workflow{each}StateMachine.Name>:*", {"states:GetExecutionHistory"},
        "Executions of our own state machines; named at run time.")
-      for each in ("Finding", "Policy", "Inventory")),
-    (f"{MAP}:*", {"states:DescribeExecution", "states:StopExecution"}, "The map's own runs."),
-    (f"{MAP}/Accounts:*", {"states:RedriveExecution"}, "The map's own children."),
+      for each in ("Finding", "Policy", "Inventory", "Activity")),
+    *((f"{map_of(each)}:*", {"states:DescribeExecution", "states:StopExecution"},
+       "The map's own runs.") for each in MAPS),
+    *((f"{map_of(each)}/{label}:*", {"states:RedriveExecution"}, "The map's own children.")
+      for each, label in MAPS.items()),
     (f"{IAM}:role/*", {"iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
                        "iam:ListRolePolicies", "iam:GenerateServiceLastAccessedDetails"},
      "Pare reads every role of the account."),
@@ -178,7 +191,46 @@ def test_who_reads_objects_that_may_be_missing_may_know_it(pipeline: Template) -
         for role in pipeline.resources("AWS::IAM::Role")
         if ("s3:ListBucket", EVIDENCE.strip("<>")) in allowed_to(pipeline, role)
     }
-    assert may_list == {"BuildSnapshotRole"}
+    assert may_list == {
+        "BuildSnapshotRole", "ListLogsRole", "DigestLogsRole", "MergeActivityRole",
+        "CountActivityRole",
+    }  # fmt: skip
+
+
+def test_only_the_steps_for_it_list_and_read_the_trail_and_nothing_but_its_log_files(
+    anywhere: Synthesis,
+) -> None:
+    settings, pipeline = anywhere.settings, anywhere.pipeline
+    trail = f"arn:<AWS::Partition>:s3:::{settings.trail.bucket}"
+    root = f"{settings.trail.prefix}/AWSLogs/" if settings.trail.prefix else "AWSLogs/"
+    of_role = {
+        HASH.sub("", role): [
+            (as_list(statement["Action"]), resource, statement.get("Condition"))
+            for statement in pipeline.statements_of(role)
+            for resource in map(pipeline.readable, as_list(statement["Resource"]))
+            if resource.lstrip("<").startswith(trail)
+        ]
+        for role in pipeline.resources("AWS::IAM::Role")
+    }
+    assert {role: found for role, found in of_role.items() if found} == {
+        "ListLogsRole": [(["s3:ListBucket"], trail, {"StringLike": {"s3:prefix": [f"{root}*"]}})],
+        "DigestLogsRole": [(["s3:GetObject"], f"{trail}/{root}*/CloudTrail/*", None)],
+    }
+
+
+def test_the_key_of_the_trail_is_used_by_who_reads_it_through_s3_alone(
+    anywhere: Synthesis,
+) -> None:
+    settings, pipeline = anywhere.settings, anywhere.pipeline
+    using = [
+        (HASH.sub("", role), as_list(statement["Action"]), statement["Condition"])
+        for role in pipeline.resources("AWS::IAM::Role")
+        for statement in pipeline.statements_of(role)
+        if settings.trail.kms_key_arn in as_list(statement["Resource"])
+    ]
+    through = {"StringLike": {"kms:ViaService": "s3.*.amazonaws.com*"}}
+    expected = [("DigestLogsRole", ["kms:Decrypt"], through)]
+    assert using == (expected if settings.trail.kms_key_arn else [])
 
 
 def test_a_function_role_trusts_lambda_alone(pipeline: Template) -> None:
@@ -198,7 +250,7 @@ def test_a_function_role_trusts_lambda_alone(pipeline: Template) -> None:
 # --- State machines, rules and the schedule -------------------------------------------------------
 
 
-@pytest.mark.parametrize("workflow", ["Finding", "Policy", "Inventory"])
+@pytest.mark.parametrize("workflow", ["Finding", "Policy", "Inventory", "Activity"])
 def test_a_workflow_may_do_exactly_what_its_states_do(pipeline: Template, workflow: str) -> None:
     definition = pipeline.state_machines()[workflow]
     needed = {(action, "*") for action in LOG_DELIVERY | TRACING}
@@ -213,22 +265,22 @@ def test_a_workflow_may_do_exactly_what_its_states_do(pipeline: Template, workfl
         if reader := state.get("ItemReader"):
             assert reader["Resource"] == "arn:aws:states:::s3:getObject"
             needed |= {
-                ("s3:GetObject", f"{EVIDENCE}/inventory/*"),
+                ("s3:GetObject", f"{EVIDENCE}/{workflow.lower()}/*"),
                 ("kms:Decrypt", "PareStorage.Key.Arn"),
             }
         if state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
             # https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
             needed |= {
                 ("states:StartExecution", f"{workflow}Workflow{workflow}StateMachine"),
-                ("states:DescribeExecution", f"{MAP}:*"),
-                ("states:StopExecution", f"{MAP}:*"),
-                ("states:RedriveExecution", f"{MAP}/{state['Label']}:*"),
+                ("states:DescribeExecution", f"{map_of(workflow)}:*"),
+                ("states:StopExecution", f"{map_of(workflow)}:*"),
+                ("states:RedriveExecution", f"{map_of(workflow)}/{state['Label']}:*"),
             }
     assert allowed_to(pipeline, role_of(pipeline, workflow)) == needed
 
 
 def test_a_workflow_role_trusts_step_functions_of_this_account_alone(synthesis: Synthesis) -> None:
-    for workflow in ("Finding", "Policy", "Inventory"):
+    for workflow in ("Finding", "Policy", "Inventory", "Activity"):
         role = role_of(synthesis.pipeline, workflow)
         properties = synthesis.pipeline.properties("AWS::IAM::Role")[role]
         account = {"aws:SourceAccount": synthesis.settings.hub_account_id}
@@ -254,12 +306,17 @@ def test_the_rules_may_start_the_finding_workflow_and_no_more(pipeline: Template
         }
 
 
-def test_the_schedule_may_start_the_inventory_workflow_and_fill_its_dead_letter_queue(
-    pipeline: Template,
+@pytest.mark.parametrize("workflow", ["Inventory", "Activity"])
+def test_a_schedule_may_start_its_workflow_and_fill_the_dead_letter_queue(
+    pipeline: Template, workflow: str
 ) -> None:
-    (schedule,) = pipeline.properties("AWS::Scheduler::Schedule").values()
+    (schedule,) = (
+        schedule
+        for name, schedule in pipeline.properties("AWS::Scheduler::Schedule").items()
+        if f"{workflow}Schedule" in name
+    )
     assert allowed_to(pipeline, schedule["Target"]["RoleArn"]["Fn::GetAtt"][0]) == {
-        ("states:StartExecution", "InventoryWorkflowInventoryStateMachine"),
+        ("states:StartExecution", f"{workflow}Workflow{workflow}StateMachine"),
         ("sqs:SendMessage", "EventSourcesScheduleDeadLetters.Arn"),
     }
 
@@ -418,7 +475,8 @@ def test_the_member_role_trusts_exactly_the_named_roles_of_the_hub(anywhere: Syn
         for role in anywhere.pipeline.properties("AWS::IAM::Role").values()
         if "RoleName" in role
     }
-    assert names == {f"Pare{caller}" for caller in MEMBER_CALLERS}
+    assert names == {f"Pare{caller}" for caller in MEMBER_CALLERS + TRAIL_READERS}
+    names = {f"Pare{caller}" for caller in MEMBER_CALLERS}
     (role,) = (
         properties
         for properties in member.properties("AWS::IAM::Role").values()
@@ -493,7 +551,7 @@ def test_nothing_has_a_physical_name_but_what_another_account_must_spell(
     names = synthesis.settings.names
     assert named == {
         ("ParePipeline", names.bus_name),
-        *(("ParePipeline", f"Pare{caller}") for caller in MEMBER_CALLERS),
+        *(("ParePipeline", f"Pare{caller}") for caller in MEMBER_CALLERS + TRAIL_READERS),
         ("PareMember", names.member_role_name),
         ("PareMember", names.access_role_name),
     }

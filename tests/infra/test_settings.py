@@ -401,6 +401,54 @@ def test_a_schedule_that_is_not_monthly_is_refused(tmp_path: Path, cron: str) ->
         load_settings(path)
 
 
+@pytest.mark.parametrize(
+    "cron",
+    ["cron(0 4 1 * ? *)", "cron(0 4 ? * MON *)", "cron(0 4,16 * * ? *)", "cron(0/5 4 * * ? *)"],
+)
+def test_a_reading_of_logs_that_is_not_daily_is_refused(tmp_path: Path, cron: str) -> None:
+    text = (ROOT / "config/pare.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "pare.yaml"
+    path.write_text(text.replace("cron(0 4 * * ? *) ", f"{cron} "), encoding="utf-8")
+
+    with pytest.raises(SettingsError, match=r"schedule\.activity: .* is not once a day"):
+        load_settings(path)
+
+
+@pytest.mark.parametrize("cron", ["cron(30 2 * * ? *)", "cron(30 2 ? * * *)"])
+def test_both_ways_to_write_every_day_are_accepted(tmp_path: Path, cron: str) -> None:
+    text = (ROOT / "config/pare.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "pare.yaml"
+    path.write_text(text.replace("cron(0 4 * * ? *) ", f"{cron} "), encoding="utf-8")
+
+    assert load_settings(path).schedule.activity == cron
+
+
+@pytest.mark.parametrize(
+    ("prefix", "by_control_tower", "roots"),
+    [
+        ("null", "false", ("AWSLogs/",)),
+        ("logs/trail", "false", ("logs/trail/AWSLogs/",)),
+        ("logs/trail", "true", ("logs/trail/AWSLogs/",)),
+        ("null", "true", ("o-example0000/AWSLogs/", "AWSLogs/")),
+    ],
+)
+def test_log_files_are_looked_for_where_the_trail_writes_them(
+    tmp_path: Path, prefix: str, by_control_tower: str, roots: tuple[str, ...]
+) -> None:
+    text = (ROOT / "config/pare.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "pare.yaml"
+    text = text.replace("\n  prefix: null ", f"\n  prefix: {prefix} ")
+    path.write_text(
+        text.replace(
+            "made_by_control_tower: false ", f"made_by_control_tower: {by_control_tower} "
+        ),
+        encoding="utf-8",
+    )
+    settings = load_settings(path)
+
+    assert settings.trail.log_roots(settings.organization_id) == roots
+
+
 def test_more_polls_than_a_workflow_has_room_for_are_refused(tmp_path: Path) -> None:
     text = (ROOT / "config/pare.yaml").read_text(encoding="utf-8")
     path = tmp_path / "pare.yaml"

@@ -22,6 +22,7 @@ import pytest
 import pare.errors
 from infra.lambda_function import PASSING_ERRORS, pascal
 from infra.pipeline_stack import STEPS
+from lambdas.activity import list_logs
 from lambdas.inventory import list_accounts
 from lambdas.policies import resolve_principal
 from pare.aws.organization import AccountJson
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
 
     from tests.infra.synthesis import Json, Synthesis, Template
 
-WORKFLOWS = ("Finding", "Policy", "Inventory")
+WORKFLOWS = ("Finding", "Policy", "Inventory", "Activity")
 FOLDERS = {pascal(step): folder for folder, steps in STEPS.items() for step in steps}
 MODULES = {pascal(step): step for steps in STEPS.values() for step in steps}
 # These have nobody to pass a failure to: Record run is where all the others pass theirs, and
-# BuildSnapshot finds out which child of the map failed.
-WITHOUT_CATCH = {"Record run", "Collect principals"}
+# BuildSnapshot and CountActivity find out which child of their map failed.
+WITHOUT_CATCH = {"Record run", "Collect principals", "Digest logs", "Merge activity"}
 
 
 @pytest.fixture(params=WORKFLOWS)
@@ -51,7 +52,7 @@ def definition(request: pytest.FixtureRequest, pipeline: Template) -> Json:
 # --- Each state machine ---------------------------------------------------------------------------
 
 
-def test_there_are_three_workflows(pipeline: Template) -> None:
+def test_there_are_four_workflows(pipeline: Template) -> None:
     assert sorted(pipeline.state_machines()) == sorted(WORKFLOWS)
 
 
@@ -191,12 +192,13 @@ def test_the_policy_workflow_is_started_with_the_input_it_reads(pipeline: Templa
 
 
 def test_the_inventory_workflow_is_started_with_the_input_it_reads(pipeline: Template) -> None:
-    (schedule,) = pipeline.properties("AWS::Scheduler::Schedule").values()
-    assert schedule["Target"]["Input"] == '{"scheduled_at":"<aws.scheduler.scheduled-time>"}'
+    for schedule in pipeline.properties("AWS::Scheduler::Schedule").values():
+        assert schedule["Target"]["Input"] == '{"scheduled_at":"<aws.scheduler.scheduled-time>"}'
     required = {
         key for key, kind in fields_of(list_accounts.Start).items() if not is_optional(kind)
     }
     assert required == {"scheduled_at"}
+    assert fields_of(list_logs.Start).keys() >= {"scheduled_at"}
 
 
 def test_a_child_of_the_map_is_given_an_account_of_the_manifest(pipeline: Template) -> None:
@@ -205,6 +207,49 @@ def test_a_child_of_the_map_is_given_an_account_of_the_manifest(pipeline: Templa
     item = {**fields_of(AccountJson), "prefix": str, "period": str}  # as list_accounts writes it
     for key, wanted in fields_of(module_of("CollectPrincipals").Input).items():
         assert fits(item[key], wanted), key
+
+
+def test_a_child_of_the_map_over_logs_is_given_an_account_of_the_manifest(
+    pipeline: Template,
+) -> None:
+    found = tasks(pipeline.state_machines()["Activity"])
+    given = {**fields_of(list_logs.Item), "digested": fields_of(module_of("DigestLogs").Progress)}
+    for step in ("Digest logs", "Merge activity"):
+        assert "Parameters" not in found[step]  # the item, and beside it what was digested
+        wanted = fields_of(module_of(pascal(step.lower().replace(" ", "_"))).Input)
+        assert wanted.keys() <= given.keys()
+        for key in wanted.keys() - {"digested"}:
+            assert fits(given[key], wanted[key]), key
+    assert is_optional(fields_of(module_of("DigestLogs").Input)["digested"])  # not at first
+
+
+def test_an_account_is_read_until_nothing_is_left_and_merged_once(pipeline: Template) -> None:
+    inner = pipeline.state_machines()["Activity"]["States"]["Read accounts"]["ItemProcessor"]
+    assert inner["StartAt"] == "Digest logs"
+    assert inner["States"]["Digest logs"]["Next"] == "Account read?"
+    choice = inner["States"]["Account read?"]
+    assert choice["Choices"] == [
+        {"Variable": "$.digested.is_complete", "BooleanEquals": True, "Next": "Merge activity"}
+    ]
+    assert choice["Default"] == "Digest logs"
+    # Whoever lost a race begins again: what it was told lies where its progress lay.
+    assert inner["States"]["Merge activity"]["Catch"] == [
+        {
+            "ErrorEquals": ["ActivityConflictError"],
+            "ResultPath": "$.digested",
+            "Next": "Digest logs",
+        }
+    ]
+
+
+def test_a_run_lists_again_until_all_its_days_are_read(pipeline: Template) -> None:
+    found = pipeline.state_machines()["Activity"]["States"]
+    more = found["More to read?"]
+    assert found["Count activity"]["Next"] == "More to read?"
+    assert more["Choices"] == [
+        {"Variable": "$.counted.has_more", "BooleanEquals": True, "Next": "List logs"}
+    ]
+    assert more["Default"] == "Record run"
 
 
 def test_the_same_state_of_a_finding_starts_its_policy_workflow_once(pipeline: Template) -> None:
@@ -217,10 +262,16 @@ def test_the_same_state_of_a_finding_starts_its_policy_workflow_once(pipeline: T
     }
 
 
-def test_one_account_that_fails_does_not_stop_the_others(pipeline: Template) -> None:
-    collect = pipeline.state_machines()["Inventory"]["States"]["Collect accounts"]
+@pytest.mark.parametrize(
+    ("workflow", "state", "at_once"),
+    [("Inventory", "Collect accounts", 20), ("Activity", "Read accounts", 50)],
+)
+def test_one_account_that_fails_does_not_stop_the_others(
+    pipeline: Template, workflow: str, state: str, at_once: int
+) -> None:
+    collect = pipeline.state_machines()[workflow]["States"][state]
     assert collect["ToleratedFailurePercentage"] == 100
-    assert collect["MaxConcurrency"] == 20  # 0 would mean 10,000
+    assert collect["MaxConcurrency"] == at_once  # 0 would mean 10,000
     assert collect["ItemProcessor"]["ProcessorConfig"] == {
         "Mode": "DISTRIBUTED",
         "ExecutionType": "STANDARD",

@@ -150,7 +150,18 @@ def test_proposals_and_inventories_never_expire(storage: Template) -> None:
     expiring = {rule.get("Prefix"): rule["ExpirationInDays"] for rule in rules
                 if "ExpirationInDays" in rule}  # fmt: skip
     # 400 days of activity count (facts §3), so a digest must be older before it goes.
-    assert expiring == {"runs/": 400, "activity/": 430}
+    assert expiring == {
+        "runs/": 400,
+        "activity/": 430,
+        "activity/seen/": 30,
+        "activity/parts/": 14,
+    }
+    # What is needed for a while only does not stay for a year as an old version.
+    old = {rule["Prefix"]: rule["NoncurrentVersionExpiration"] for rule in rules
+           if "Prefix" in rule and "NoncurrentVersionExpiration" in rule}  # fmt: skip
+    assert old == {
+        prefix: {"NoncurrentDays": 1} for prefix in ("activity/seen/", "activity/parts/")
+    }
 
 
 def test_there_is_one_key_that_rotates(synthesis: Synthesis) -> None:

@@ -308,3 +308,23 @@ def test_ages_can_be_planted_because_no_api_can(emulator: Emulator, box: Box) ->
     assert listed["CreateDate"].year == 2022
     with pytest.raises(EmulatorControlError, match="no user or role"):
         emulator.control("ages", {"entries": [{"arn": f"{arn}x", "created_at": "2021-01-01"}]})
+
+
+def test_a_policy_may_limit_a_listing_to_a_prefix(box: Box) -> None:
+    bucket = bucket_of(box, WORKLOAD)
+    limited = {"StringLike": {"s3:prefix": ["logs/*"]}}
+    role = box.role(unique("lister"), allow("s3:ListBucket", Condition=limited))
+    s3 = box.session(role).client("s3")
+
+    def may_list(**asked: Any) -> bool:
+        try:
+            s3.list_objects_v2(Bucket=bucket, **asked)
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "AccessDenied"
+            return False
+        return True
+
+    assert may_list(Prefix="logs/2026/")
+    assert may_list(Prefix="logs/", Delimiter="/")
+    assert not may_list(Prefix="other/")
+    assert not may_list()

@@ -85,3 +85,55 @@ def test_a_topic_of_a_stack_is_not_open_to_everybody(box: Box) -> None:
 
     for error in (powerless, stranger):
         assert error.value.response["Error"]["Code"] in {"AuthorizationError", "AccessDenied"}
+
+
+def test_a_stack_encrypts_a_bucket_with_the_key_it_names(box: Box) -> None:
+    policy = allow("s3:PutObject", "s3:GetObject")
+    role = box.session(box.role(unique("writer"), policy))
+    rule = {
+        "ServerSideEncryptionByDefault": {
+            "SSEAlgorithm": "aws:kms",
+            "KMSMasterKeyID": {"Fn::GetAtt": ["Key", "Arn"]},
+        },
+        "BucketKeyEnabled": True,
+    }
+    account = {"AWS": f"arn:aws:iam::{WORKLOAD}:root"}
+    key_policy = allow("kms:*")
+    key_policy["Statement"][0]["Principal"] = account
+    made = deploy(
+        box,
+        {
+            "Key": {"Type": "AWS::KMS::Key", "Properties": {"KeyPolicy": key_policy}},
+            "Bucket": {
+                "Type": "AWS::S3::Bucket",
+                "Properties": {"BucketEncryption": {"ServerSideEncryptionConfiguration": [rule]}},
+            },
+        },
+    )
+    found = box.client("s3", region=REGION).get_bucket_encryption(Bucket=made["Bucket"])
+    (default,) = found["ServerSideEncryptionConfiguration"]["Rules"]
+    assert default["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+    assert default["BucketKeyEnabled"] is True
+
+    # S3 lets the role write; the key does not.
+    with pytest.raises(ClientError, match="kms:GenerateDataKey"):
+        role.client("s3", REGION).put_object(Bucket=made["Bucket"], Key="a", Body=b"x")
+
+
+def test_a_stack_keeps_the_time_zone_of_a_schedule(box: Box) -> None:
+    queue = f"arn:aws:sqs:{REGION}:{WORKLOAD}:q"
+    role = box.role(unique("scheduler"))
+    schedule = {
+        "Type": "AWS::Scheduler::Schedule",
+        "Properties": {
+            "ScheduleExpression": "cron(0 4 * * ? *)",
+            "ScheduleExpressionTimezone": "Asia/Tokyo",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "Target": {"Arn": queue, "RoleArn": role},
+        },
+    }
+    name = deploy(box, {"Schedule": schedule})["Schedule"]
+
+    found = box.client("scheduler", region=REGION).get_schedule(Name=name)
+
+    assert found["ScheduleExpressionTimezone"] == "Asia/Tokyo"

@@ -47,6 +47,13 @@ RULES = (
         ("boto3", "botocore"),
         except_=("bench", "lambdas", "local", "pare.aws", "pare.cli", "tests"),
     ),
+    # Compiled wheels: only functions with the asset that has them may come to import them.
+    Rule(EVERYWHERE, ("obstore",), except_=("bench", "pare.aws", "tests")),
+    Rule(
+        EVERYWHERE,
+        ("isal", "msgspec"),
+        except_=("bench", "pare.cli", "pare.cloudtrail", "tests"),
+    ),
     Rule(EVERYWHERE, ("click",), except_=("pare.cli", "tests")),
     Rule(("infra",), ("lambdas", "local")),
     Rule(("lambdas",), ("aws_cdk", "constructs", "infra", "local", "pare.cli")),
@@ -187,6 +194,8 @@ def test_importing_pare_does_no_work() -> None:
         ("pare.policy.document", "from pare.aws import stores"),
         ("pare.policy.document", "from pare import aws"),
         ("pare.policy.document", "from .. import aws"),
+        ("pare.cloudtrail.reader", "import obstore"),
+        ("lambdas.activity.list_logs", "import msgspec"),
         ("pare.aws.stores", "from lambdas import runtime"),
         ("pare.aws.stores", "import local.emulator"),
         ("pare.findings.model", "import click"),

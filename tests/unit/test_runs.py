@@ -100,7 +100,15 @@ def test_counts_and_unknowns_come_from_the_steps_that_know_them() -> None:
         "built": {"counts": {"account_count": 5}, "unknown": ["444455556666"]},
     }
     finding = {"finding": {"finding_id": "f-1", "unknown": ["owner: not told"]}, "recorded": {}}
+    activity = {
+        "scheduled_at": "2026-11-21T04:00:00Z",
+        "listed": {"period": "2026-11-18 to 2026-11-20"},
+        "counted": {"counts": {"files": 7}, "unknown": ["444455556666"], "has_more": False},
+    }
 
+    assert record(activity)["counts"] == {"files": 7}
+    assert record(activity)["unknown"] == ["444455556666"]
+    assert record(activity)["subject"] == "2026-11-18 to 2026-11-20"
     assert record(inventory)["counts"] == {"account_count": 5}
     assert record(inventory)["unknown"] == ["444455556666"]
     assert record(finding)["counts"] == {}

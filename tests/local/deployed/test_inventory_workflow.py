@@ -76,8 +76,11 @@ def test_account_that_cannot_be_read_is_unknown_not_a_failed_run(deployed: Deplo
 
 def test_schedule_names_the_inventory_workflow_and_its_time(deployed: Deployed) -> None:
     scheduler = deployed.box.hub("scheduler")
-    (schedule,) = scheduler.list_schedules()["Schedules"]
-    found = scheduler.get_schedule(Name=schedule["Name"])
+    (found,) = (
+        scheduler.get_schedule(Name=each["Name"])
+        for each in scheduler.list_schedules()["Schedules"]
+        if "Inventory" in each["Name"]
+    )
     assert found["State"] == "ENABLED"
     assert found["ScheduleExpression"] == "cron(0 6 1 * ? *)"
     assert found["Target"]["DeadLetterConfig"]["Arn"]
