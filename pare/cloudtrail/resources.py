@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypedDict
 
 from pare.policy.resource_types import PLACEHOLDER, ResourceTypes, load_resource_types
 
@@ -192,10 +192,11 @@ class ResourceTable:
 class ResourcePlan:
     """How to find the resources of one operation's actions in its events."""
 
-    __slots__ = ("request_fields", "response_fields", "types", "uses_resources")
+    __slots__ = ("_by_kind", "request_fields", "response_fields", "types", "uses_resources")
 
     def __init__(self, plans: Mapping[str, tuple[TypePlan, ...]]) -> None:
         self.types = plans
+        self._by_kind = {action: _by_kind(types) for action, types in plans.items()}
         paths = [
             path for types in plans.values() for type_plan in types for path in type_plan.paths
         ]
@@ -235,6 +236,10 @@ class ResourcePlan:
         )
         found: set[str] = set()
         is_any = False
+        by_kind = self._by_kind[action]
+        if by_kind is not None and not event.resources:
+            kinds = {value.lower() for path in by_kind.paths for value in path.values(event)}
+            type_plans = tuple(by_kind.types[kind] for kind in sorted(kinds & by_kind.types.keys()))
         for type_plan in type_plans:
             arns = type_plan.find(event)
             if arns is ANY:
@@ -552,6 +557,24 @@ class Recipe:
             if len(found) > _MAX_VALUES:
                 break
         return found
+
+
+class _ByKind(NamedTuple):
+    """Types of which an event itself names those that count: tags at the creation of something."""
+
+    paths: Sequence[_Path]
+    types: Mapping[str, TypePlan]
+
+
+def _by_kind(types: tuple[TypePlan, ...]) -> _ByKind | None:
+    """Return the types by name, if every one of them counts only where the event names it."""
+    recipes = [recipe for each in types for recipe in each.recipes]
+    kinds = {tuple(path.text for path in recipe.kind) for recipe in recipes}
+    if len(types) < 2 or len(kinds) != 1 or kinds == {()} or any(t.required for t in types):
+        return None
+    if not all(each.recipes for each in types):
+        return None
+    return _ByKind(recipes[0].kind, {each.name: each for each in types})
 
 
 def undated(event_name: str) -> str:
