@@ -171,7 +171,13 @@ def collect(paths: tuple[str, ...], asked: Asked, *, jobs: int) -> Activity:
     seen = Seen()
     sizes = [_size(file) for file in files]
     with progress_bar(sum(sizes), f"Reading {len(files):,} files") as progress:
-        result.absorb(digest_files(files, sizes, options, jobs=jobs, seen=seen, progress=progress))
+        local_files_only = len(local) == len(paths)
+        result.absorb(
+            digest_files(
+                files, sizes, options, jobs=jobs, seen=seen, progress=progress,
+                is_all=local_files_only,
+            )
+        )  # fmt: skip
     others = options.digest(seen)
     if STANDARD_INPUT in paths:
         others.add_stream("standard input", sys.stdin.buffer)

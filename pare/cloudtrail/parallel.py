@@ -63,14 +63,20 @@ def digest_files(
     jobs: int,
     seen: Seen,
     progress: Callable[[int], None] = lambda size: None,
+    is_all: bool = False,
 ) -> Activity:
-    """Return the activity of local files; ``progress`` is told the size of what has been read."""
+    """Return the activity of local files; ``progress`` is told the size of what has been read.
+
+    ``is_all``: nothing more is read with these event ids, so that they need not be kept.
+    """
     jobs = max(1, min(jobs, len(files), sum(sizes) // _BYTES_WORTH_A_PROCESS))
     # No cycles are made here, and looking for them costs a sixth of the time.
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return _digest_files(files, sizes, options, jobs=jobs, seen=seen, progress=progress)
+        return _digest_files(
+            files, sizes, options, jobs=jobs, seen=seen, progress=progress, is_all=is_all
+        )
     finally:
         if was_enabled:
             gc.enable()
@@ -84,13 +90,18 @@ def _digest_files(
     jobs: int,
     seen: Seen,
     progress: Callable[[int], None],
+    is_all: bool,
 ) -> Activity:
     if jobs > 1:
-        return _in_processes(files, sizes, options, seen, jobs=jobs, progress=progress)
+        return _in_processes(
+            files, sizes, options, seen, jobs=jobs, progress=progress, is_all=is_all
+        )
     digest = options.digest(seen)
     for file, size in zip(files, sizes, strict=True):
         add_local_file(digest, file)
         progress(size)
+    if is_all:
+        seen.clear()
     return digest.activity()
 
 
@@ -146,6 +157,7 @@ def _in_processes(
     *,
     jobs: int,
     progress: Callable[[int], None],
+    is_all: bool,
 ) -> Activity:
     # Forking shares the tables that are loaded already; where it is unsafe, workers start anew.
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
@@ -177,6 +189,8 @@ def _in_processes(
                     batch, given[connection] = next(work[connection], ((), 0))
                     connection.send(batch)
                 else:
+                    if is_all and len(waiting) == 1:
+                        seen.clear()
                     activity.absorb(asked)
                     waiting.remove(connection)
     except BaseException:
