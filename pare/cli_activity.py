@@ -69,10 +69,24 @@ class Wanted:
             return OTHER_ACCOUNT
         names = (principal.principal, principal.principal_id)
         if self.principals and not any(
-            fnmatchcase(name, pattern) for name in names for pattern in self.principals
+            fnmatchcase(name, each)
+            for name in names
+            for pattern in self.principals
+            for each in _patterns(pattern)
         ):
             return OTHER_PRINCIPAL
         return None
+
+
+def _patterns(asked: str) -> tuple[str, ...]:
+    """Return what a principal may be called: the ARN of a role session names its role, too."""
+    parts = asked.split(":", 5)
+    if len(parts) == 6 and parts[2] == "sts" and parts[5].startswith("assumed-role/"):
+        role = f"{parts[0]}:{parts[1]}:iam::{parts[4]}:role/"
+        name = parts[5].split("/")[1]
+        session = asked.rpartition("/")[0] if parts[5].count("/") > 1 else asked
+        return asked, session, f"{role}{name}", f"{role}*/{name}"
+    return (asked,)
 
 
 @click.command(no_args_is_help=True)
@@ -128,7 +142,10 @@ def activity(
     """
     # Nothing here makes cycles; looking for them among a million objects takes a sixth of the time.
     gc.disable()
+    _check_usage(paths, output, since, until, accounts)
     asked = Asked(since or "", until or "", tuple(sorted(principals)), tuple(sorted(accounts)))
+    if output is not None:
+        check_output(output)
     result = collect(paths, asked, jobs=jobs)
     if output is not None:
         write_file(result, output)
@@ -140,12 +157,52 @@ def activity(
         if output is None:
             print_table(result)
         print_summary(result, output)
+    if asked.principals and not result.principals:
+        click.echo(
+            "pare: nothing matches --principal. Is the path of the role missing? Try '*/NAME'.",
+            err=True,
+        )
     problems = result.totals.unreadable_files or result.totals.unreadable_records
     if problems:
         for line in problem_lines(result):
             click.echo(line, err=True)
         nothing = sum(problems.values()) and result.totals.records == 0
         click.get_current_context().exit(FAILED if nothing else FOUND_PROBLEMS)
+
+
+def _check_usage(
+    paths: tuple[str, ...],
+    output: str | None,
+    since: str | None,
+    until: str | None,
+    accounts: tuple[str, ...],
+) -> None:
+    """Refuse what cannot be meant; exit code 2."""
+    if since and until and since >= until:
+        raise click.UsageError(f"--since {since} is not before --until {until}.")
+    for account in accounts:
+        if len(account) != 12 or not account.isdecimal():
+            raise click.BadParameter(f"{account!r} is not an account id of 12 digits.")
+    if output == STANDARD_INPUT:
+        raise click.UsageError("-o names a file. To print, leave it out and use --format json.")
+    if output is not None and any(_is_same_file(output, path) for path in paths):
+        raise click.UsageError(f"-o {output} is one of the files to read.")
+
+
+def _is_same_file(output: str, path: str) -> bool:
+    try:
+        return os.path.samefile(output, path)  # noqa: PTH121 both are texts
+    except OSError:
+        return False
+
+
+def check_output(output: str) -> None:
+    """Raise OutputFileError, before hours of reading, where a file could not be written."""
+    path = Path(output)
+    if path.exists() and not path.is_file():
+        raise OutputFileError(f"{output} is no file that could be replaced.")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputFileError(f"There is no folder {path.parent}, or it may not be written.")
 
 
 def collect(paths: tuple[str, ...], asked: Asked, *, jobs: int) -> Activity:
@@ -166,6 +223,11 @@ def collect(paths: tuple[str, ...], asked: Asked, *, jobs: int) -> Activity:
     named = {os.path.abspath(path) for path in local}  # noqa: PTH100 as files_under
     activity_files = [file for file in files if file in named and _is_activity_file(file)]
     files = [file for file in files if file not in activity_files]
+    if activity_files and (asked.since or asked.until):
+        raise click.UsageError(
+            f"{activity_files[0]} is an activity file: it has no single events that --since and "
+            "--until could choose from."
+        )
     if asked.since:
         files = _delivered_in_window(files, asked.since, result)
     seen = Seen()
@@ -186,11 +248,20 @@ def collect(paths: tuple[str, ...], asked: Asked, *, jobs: int) -> Activity:
     result.absorb(others.activity())
     result.totals.forgotten_event_ids += seen.forgotten
     for file in activity_files:
-        result.absorb(_read_activity_file(file))
+        added = _read_activity_file(file)
+        if options.wanted is not None:
+            added.principals = {
+                principal: theirs
+                for principal, theirs in added.principals.items()
+                if options.wanted(principal) is None
+            }
+        result.absorb(added)
     if not result.totals.files and not activity_files:
         skipped = ", ".join(f"{n} {why}" for why, n in sorted(result.totals.skipped_files.items()))
+        hint = " Name activity files one by one." if "activity file" in skipped else ""
         raise LogSourceError(
             f"There are no log files in {', '.join(paths)}{f' ({skipped})' if skipped else ''}."
+            + hint
         )
     return result
 
@@ -301,11 +372,15 @@ def write_file(result: Activity, output: str) -> None:
     path = Path(output)
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as file:
-            write_activity(result, file, compress=path.name.endswith(".gz"))
-        partial.replace(path)
+        try:
+            with partial.open("wb") as file:
+                write_activity(result, file, compress=path.name.endswith(".gz"))
+            # A link stays one: what it leads to is replaced.
+            partial.replace(path.resolve())
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputFileError(f"{output} cannot be written: {error.strerror}.") from error
 
 
@@ -372,7 +447,6 @@ def print_table(result: Activity) -> None:
         name = f"{principal.kind} {principal.principal}"
         if principal.principal_id and principal.principal_id != principal.account_id:
             name += f" ({principal.principal_id})"
-        click.echo(click.style(_printable(name), bold=True))
         rows: list[tuple[str, ...]] = []
         for key in sorted(theirs.groups, key=lambda each: (each.outcome, each)):
             group = theirs.groups[key]
@@ -386,6 +460,11 @@ def print_table(result: Activity) -> None:
             (f"{operation} unmapped", f"{use.count:,}", use.last[:10] or "no time", "")
             for operation, use in sorted(theirs.unmapped.items())
         ]
+        if not rows and not theirs.sessions.names:
+            continue
+        click.echo(click.style(_printable(name), bold=True))
+        if rows:
+            rows.insert(0, ("ACTION", "CALLS", "LAST", "RESOURCE"))
         widths = [max(len(row[i]) for row in rows) for i in range(3)] if rows else []
         for told, calls, last, resources in rows:
             line = f"  {told:<{widths[0]}}  {calls:>{widths[1]}}  {last:<{widths[2]}}  {resources}"
@@ -411,10 +490,12 @@ def print_summary(result: Activity, output: str | None) -> None:
     """Print what was read, and the sum in which every record has its place."""
     totals = result.totals
     size = f"{totals.uncompressed_bytes / 1e6:,.1f} MB"
+    when = (
+        f"events from {result.first} to {result.last}" if result.first else "no event with a time"
+    )
     click.echo(
-        f"Read {totals.files:,} files ({size} uncompressed), "
-        f"events from {result.first or 'no time'} to {result.last or 'no time'}, "
-        f"{len(result.principals):,} principals."
+        f"Read {_several(totals.files, 'file')} ({size} uncompressed), {when}, "
+        f"{_several(len(result.principals), 'principal')}."
     )
     ignored, lost = sum(totals.ignored.values()), sum(totals.unreadable_records.values())
     click.echo(
@@ -443,6 +524,10 @@ def print_summary(result: Activity, output: str | None) -> None:
         click.echo(f"Wrote {output}.")
 
 
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def _largest(counts: dict[str, int]) -> Iterator[tuple[str, int]]:
     ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
     yield from ranked[:_MAX_REASONS_SHOWN]
@@ -455,7 +540,8 @@ def problem_lines(result: Activity) -> Iterator[str]:
     """Yield a sentence for what could not be read, with the names of the files."""
     files = sum(result.totals.unreadable_files.values())
     records = sum(result.totals.unreadable_records.values())
-    yield f"pare: {files:,} files and {records:,} single records could not be read:"
+    lost = f"{_several(files, 'file')} and {_several(records, 'single record')}"
+    yield f"pare: {lost} could not be read:"
     named = list(result.problem_files.items())
     for name, reason in named[:_MAX_REASONS_SHOWN]:
         yield _printable(f"  {name}: {reason}")

@@ -29,6 +29,7 @@ message to people carry it. Every class says what a person should do next in ``w
   - TrailReadError
   - NotDeployedError
   - ActivityFileError
+  - CredentialsError
   - WorkerError
   - OutputFileError
   - LogSourceError
@@ -156,6 +157,12 @@ class ActivityFileError(PareError):
     """A file is not an activity file, or is damaged."""
 
     what_to_do = "Make it anew from the logs: `pare activity LOGS -o activity.ndjson.gz`."
+
+
+class CredentialsError(PareError):
+    """There are no AWS credentials, or they have expired."""
+
+    what_to_do = "Set AWS_PROFILE, or run `aws sso login`, and try again."
 
 
 class WorkerError(PareError):

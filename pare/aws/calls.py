@@ -9,13 +9,17 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    NoCredentialsError,
     ParamValidationError,
+    PartialCredentialsError,
+    TokenRetrievalError,
     ValidationError,
 )
 
 from pare.errors import (
     AwsCallError,
     AwsServiceError,
+    CredentialsError,
     MemberAccountError,
     PareError,
     ThrottledError,
@@ -78,5 +82,7 @@ def translated(
         raise AwsCallError(text) from error
     except (ParamValidationError, ValidationError) as error:
         raise AwsCallError(f"{action}{where}: {error}") from error
+    except (NoCredentialsError, PartialCredentialsError, TokenRetrievalError) as error:
+        raise CredentialsError(f"{action}{where}: {error}.") from error
     except BotoCoreError as error:
         raise AwsServiceError(f"{action}{where}: {error}") from error

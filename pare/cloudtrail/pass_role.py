@@ -41,7 +41,8 @@ class Row(TypedDict):
     service: str | None  # the service principal the role is passed to, if it is known
     source: str
     names_with_path: NotRequired[bool]  # a name, with its path if it has one, is accepted too
-    why: NotRequired[str]  # why a role that is passed cannot be told from the request
+    # why the role cannot be told from the request: what is at ``roles`` only says that there is one
+    why: NotRequired[str]
 
 
 class PassedToServiceFile(TypedDict):
@@ -53,9 +54,9 @@ class PassedToServiceFile(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class PassedRole:
-    """A role that was given to a service."""
+    """A role that was given to a service; ``role_arn`` None: the request does not tell which."""
 
-    role_arn: str
+    role_arn: str | None
     passed_to_service: str | None  # the value of iam:PassedToService; None: not known
 
 
@@ -64,6 +65,7 @@ class _RolePath:
     path: str
     service: str | None
     names_with_path: bool
+    is_told: bool = True  # whether the role can be told from the value
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +84,31 @@ class PassRolePlan:
         self, request: Mapping[str, Any], *, partition: str, account_id: str
     ) -> tuple[PassedRole, ...]:
         """Return the roles the operation passed, sorted; never raises, whatever the shape."""
-        found: set[tuple[str, str | None]] = set()
+        found: set[tuple[str | None, str | None]] = set()
         for role in self.paths:
             for value in values_at(request, role.path):
                 arn = _role_arn(value, role, partition, account_id)
-                if arn is not None:
+                if arn is not None or _is_a_name(value, role):
                     found.add((arn, role.service))
                 if len(found) >= _MAX_ROLES:
                     break
         return tuple(
             PassedRole(arn, service)
-            for arn, service in sorted(found, key=lambda pair: (pair[0], pair[1] or ""))
+            for arn, service in sorted(found, key=lambda pair: (pair[0] or "", pair[1] or ""))
         )
 
 
+def _is_a_name(value: str, role: _RolePath) -> bool:
+    """Return whether a value names a role in another way than by its ARN."""
+    if not role.is_told:
+        return True
+    # A parameter for many things (an attribute's value) is a role only if it is an ARN.
+    is_for_roles = "role" in role.path.rpartition(".")[2].lower()
+    return is_for_roles and not value.startswith("arn:") and bool(_ROLE_NAME.fullmatch(value))
+
+
 def _role_arn(value: str, role: _RolePath, partition: str, account_id: str) -> str | None:
-    if _ROLE_ARN.fullmatch(value):
+    if role.is_told and _ROLE_ARN.fullmatch(value):
         return value
     if role.names_with_path and not value.startswith("arn:") and _ROLE_NAME.fullmatch(value):
         return f"arn:{partition}:iam::{account_id}:role/{value.lstrip('/')}"
@@ -129,7 +140,9 @@ class PassRoleTable:
         operation = undated(event_name)
         rows = self._rows.get((label, operation), [])
         paths = [
-            _RolePath(path, row["service"], row.get("names_with_path", False))
+            _RolePath(
+                path, row["service"], row.get("names_with_path", False), is_told="why" not in row
+            )
             for row in rows
             for path in row["roles"]
         ]

@@ -76,7 +76,16 @@ class _RawFile(msgspec.Struct, gc=False):
     Records: list[msgspec.Raw]
 
 
+class _Event(msgspec.Struct, gc=False):
+    CloudTrailEvent: str
+
+
+class _Events(msgspec.Struct, gc=False):
+    Events: list[_Event]
+
+
 _FILE = msgspec.json.Decoder(_File)
+_EVENTS = msgspec.json.Decoder(_Events)
 _RAW_FILE = msgspec.json.Decoder(_RawFile)
 _LIST = msgspec.json.Decoder(list[Record])
 _LIST_BEGINS = re.compile(rb"\s*\[")
@@ -293,11 +302,24 @@ def _whole(data: bytes, reading: Reading) -> list[Record] | None:
     try:
         raws = _RAW_LIST.decode(data) if is_list else _RAW_FILE.decode(data).Records
     except _JSON_ERRORS:
-        return None
+        return None if is_list else _looked_up(data, reading)
     reading.is_known = True
     records = []
     for raw in raws:
         records += _one(bytes(raw), reading)
+    return records
+
+
+def _looked_up(data: bytes, reading: Reading) -> list[Record] | None:
+    """Return the records in what ``aws cloudtrail lookup-events`` prints; None for any other."""
+    try:
+        events = _EVENTS.decode(data).Events
+    except _JSON_ERRORS:
+        return None
+    reading.is_known = True
+    records = []
+    for event in events:
+        records += _one(event.CloudTrailEvent.encode(errors="replace"), reading)
     return records
 
 

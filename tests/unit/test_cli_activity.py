@@ -79,7 +79,7 @@ def as_json(*arguments: str, stdin: bytes = b"", code: int = 0) -> Any:
 
 def test_the_sum_of_all_records_is_printed(logs: Path) -> None:
     output = ok("logs").stdout
-    assert "Read 1 files" in output
+    assert "Read 1 file" in output
     assert "5 records = 2 used + 1 denied + 1 ignored + 1 unmapped + 0 unreadable" in output
     assert "unmapped          1  notaservice.amazonaws.com:DoNothing" in output
     assert "events from 2026-11-21T10:15:00Z to 2026-11-21T10:15:00Z" in output
@@ -195,7 +195,7 @@ def test_what_cannot_be_read_is_named_and_the_exit_code_is_1(logs: Path) -> None
     write("logs/cut.json.gz", packed(delivered(USED))[:-20])
     write("logs/list.json", json.dumps([{"a": 1}]).encode())
     result = ok("logs", code=1)
-    assert "pare: 2 files and 1 single records could not be read:" in result.stderr
+    assert "pare: 2 files and 1 single record could not be read:" in result.stderr
     assert "broken.json: not a CloudTrail record" in result.stderr
     assert "cut.json.gz: truncated gzip" in result.stderr
     assert "records = " in result.stdout
@@ -260,7 +260,7 @@ def test_a_folder_without_logs_is_exit_code_3_and_says_what_lies_there(logs: Pat
 
 def test_an_output_that_cannot_be_written_is_exit_code_3(logs: Path) -> None:
     result = ok("logs", "-o", "no/such/folder/a.ndjson.gz", code=3)
-    assert "no/such/folder/a.ndjson.gz cannot be written" in result.stderr
+    assert "There is no folder no/such/folder" in result.stderr
 
 
 def test_help_has_an_example() -> None:
@@ -462,3 +462,52 @@ def as_bytes_of_stdin() -> bytes:
     activity = digest({"standard input": packed(delivered(*GOOD))})
     activity.asked.add(Asked())
     return as_bytes(activity, compress=True)
+
+
+def test_activity_files_are_filtered_by_principal_and_refuse_a_window(logs: Path) -> None:
+    write("logs/user.json", delivered(record(77, userIdentity=user())))
+    ok("logs", "-o", "all.ndjson.gz")
+    everything = json.loads(ok("all.ndjson.gz", "--format", "json").stdout)
+    names = {each["principal"] for each in everything["principals"]}
+    assert len(names) > 1
+    some = json.loads(ok("all.ndjson.gz", "--principal", ROLE_ARN, "--format", "json").stdout)
+    assert {each["principal"] for each in some["principals"]} == {ROLE_ARN}
+    assert "no single events" in ok("all.ndjson.gz", "--since", "2026-11-01", code=2).stderr
+
+
+def test_the_arn_of_a_session_names_its_role(logs: Path) -> None:
+    account, name = ROLE_ARN.split(":")[4], ROLE_ARN.rpartition("/")[2]
+    session = f"arn:aws:sts::{account}:assumed-role/{name}/pod"
+    some = json.loads(ok("logs", "--principal", session, "--format", "json").stdout)
+    assert {each["principal"] for each in some["principals"]} == {ROLE_ARN}
+
+
+def test_a_principal_that_matches_nothing_is_said(logs: Path) -> None:
+    assert "nothing matches --principal" in ok("logs", "--principal", "nobody").stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--account", "12"),
+        ("--since", "2026-11-02", "--until", "2026-11-01"),
+        ("-o", "-"),
+    ],
+)
+def test_what_cannot_be_meant_is_wrong_use(logs: Path, options: tuple[str, ...]) -> None:
+    ok("logs", *options, code=2)
+
+
+def test_an_output_that_is_read_is_refused(logs: Path) -> None:
+    write("in.json", delivered(USED))
+    before = Path("in.json").read_bytes()
+    assert "one of the files to read" in ok("in.json", "-o", "in.json", code=2).stderr
+    assert Path("in.json").read_bytes() == before
+    assert "could be replaced" in ok("in.json", "-o", "/dev/null", code=3).stderr
+
+
+def test_what_lookup_events_prints_is_read(logs: Path) -> None:
+    event = {"EventId": "1", "CloudTrailEvent": json.dumps(USED)}
+    write("looked-up.json", json.dumps({"Events": [event]}).encode())
+    found = json.loads(ok("looked-up.json", "--format", "json").stdout)
+    assert found["header"]["records"]["total"] == 1

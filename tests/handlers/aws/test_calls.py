@@ -17,6 +17,7 @@ from pare.errors import (
     AccessAnalyzerQuotaError,
     AwsCallError,
     AwsServiceError,
+    CredentialsError,
     MemberAccountError,
     PareError,
     PrincipalNotFoundError,
@@ -126,7 +127,6 @@ def test_a_code_the_caller_names_comes_before_all_others() -> None:
         EndpointConnectionError(endpoint_url="https://x", error="refused"),
         ConnectTimeoutError(endpoint_url="https://x", error="slow"),
         ReadTimeoutError(endpoint_url="https://x", error="slow"),
-        NoCredentialsError(),
     ],
 )
 def test_a_lost_connection_is_a_service_error(error: BotoCoreError) -> None:
@@ -159,3 +159,9 @@ def test_errors_that_are_not_awss_pass(error: Exception) -> None:
         raise error
 
     assert caught.value is error
+
+
+def test_missing_credentials_are_named_with_what_to_do() -> None:
+    error = raised(NoCredentialsError())
+    assert type(error) is CredentialsError
+    assert "AWS_PROFILE" in error.what_to_do

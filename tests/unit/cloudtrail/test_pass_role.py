@@ -111,12 +111,21 @@ def test_a_name_is_a_role_only_where_the_service_takes_its_path_with_it() -> Non
     assert passed("ssm", "CreateActivation", {"iamRole": "service-role/worker"}) == (
         PassedRole(ROLE, "ssm.amazonaws.com"),
     )
-    assert passed("elasticmapreduce", "RunJobFlow", {"serviceRole": "EMR_DefaultRole"}) == ()
+    # Elsewhere the path is not known: a role is passed, and it is not known which.
+    assert passed("elasticmapreduce", "RunJobFlow", {"serviceRole": "EMR_DefaultRole"}) == (
+        PassedRole(None, "elasticmapreduce.amazonaws.com"),
+    )
 
 
-def test_an_instance_profile_is_no_role_and_the_plan_says_so() -> None:
+def test_an_instance_profile_passes_a_role_that_is_not_known() -> None:
     profile = {"arn": f"arn:aws:iam::{ACCOUNT}:instance-profile/web"}
-    assert passed("ec2", "RunInstances", {"iamInstanceProfile": profile}) == ()
+    unknown = (PassedRole(None, "ec2.amazonaws.com"),)
+    assert passed("ec2", "RunInstances", {"iamInstanceProfile": profile}) == unknown
+    assert passed("ec2", "RunInstances", {"iamInstanceProfile": {"name": "web"}}) == unknown
+    assert passed("ec2", "RunInstances", {"instanceType": "t3.micro"}) == ()
+    associated = {"AssociateIamInstanceProfileRequest": {"IamInstanceProfile": {"Name": "web"}}}
+    assert passed("ec2", "AssociateIamInstanceProfile", associated) == unknown
+    assert passed("iam", "AddRoleToInstanceProfile", {"roleName": "web"}) == unknown
     plan = load_pass_role().plan("ec2.amazonaws.com", "RunInstances")
     assert plan is not None
     assert plan.unresolved == ("the request names an instance profile, not the role in it",)
@@ -138,10 +147,15 @@ def test_every_partition(partition: str) -> None:
 
 @pytest.mark.parametrize(
     "role",
-    [f"arn:aws:iam::{ACCOUNT}:role/*", f"arn:aws:iam::{ACCOUNT}:user/eve", "worker", "", "a\nb", 1],
+    [f"arn:aws:iam::{ACCOUNT}:role/*", f"arn:aws:iam::{ACCOUNT}:user/eve", "", "a\nb", {"b": 1}],
 )
 def test_what_is_not_a_role_is_not_passed(role: Any) -> None:
     assert passed("lambda", "CreateFunction20150331", {"role": role}) == ()
+
+
+def test_a_value_for_many_things_is_a_role_only_if_it_is_an_arn() -> None:
+    attribute = {"attributeName": "DisplayName", "attributeValue": "orders"}
+    assert passed("sns", "SetTopicAttributes", attribute) == ()
 
 
 def test_every_row_cites_its_source_and_names_a_service_and_operations() -> None:
@@ -167,4 +181,5 @@ ANY_JSON = st.recursive(
 def test_no_shape_raises_or_passes_a_wildcard(known: Any, value: Any, at_top: bool) -> None:
     source, name, request, _ = known
     for role in passed(source, name, value if at_top else dict.fromkeys(request, value)):
-        assert re.fullmatch(r"arn:aws:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+", role.role_arn)
+        if role.role_arn is not None:
+            assert re.fullmatch(r"arn:aws:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+", role.role_arn)
