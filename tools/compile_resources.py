@@ -71,7 +71,7 @@ OTHERS = (
 # EC2's parameters that may hold something that looks like an id and is none.
 NO_IDS = frozenset(
     {
-        "additionalinfo", "clienttoken", "description", "dryrun", "filters", "tags",
+        "additionalinfo", "clientdata", "clienttoken", "description", "dryrun", "filters", "tags",
         "tagspecifications", "userdata",
     }
 )  # fmt: skip
@@ -174,7 +174,8 @@ def compile_types(
         for action in files[f"actions/{prefix}"].values():
             uses = {use["name"].lower(): bool(use["required"]) for use in action["resourceTypes"]}
             if len(uses) > 1 and (
-                "Tag" in action["name"] or f"{prefix}:{action['name']}" in alternatives
+                re.search("Tag|Untag", action["name"])
+                or f"{prefix}:{action['name']}" in alternatives
             ):
                 # The reference marks every type such an action may be called for as required.
                 uses = dict.fromkeys(uses, False)
@@ -787,7 +788,7 @@ class Compiler:
         for type_name, letters in sorted(ids.items()):
             for arn_format in self.services[prefix]["types"][type_name]:
                 (name,) = set(PLACEHOLDER.findall(arn_format)) - HEADER
-                patterns[f"{type_name}|{name}"] = f"{letters}-[0-9a-zA-Z]+"
+                patterns[f"{type_name}|{name}"] = f"{letters}-[0-9a-zA-Z]{{8,17}}"
         return patterns
 
     def uses(self, prefix: str, action: str) -> list[str]:
@@ -864,7 +865,7 @@ def scan_fields(model: dict[str, Any], operation: str) -> list[str]:
     fields = {f"{operation}Request"}
     if shape is not None:
         for name, target in model["shapes"][shape].get("members", {}).items():
-            if norm(name) in NO_IDS:
+            if norm(name) in NO_IDS or norm(name).endswith(("name", "names")):
                 continue
             kind = model["shapes"][target["shape"]]["type"]
             if kind not in {"string", "list", "structure"}:

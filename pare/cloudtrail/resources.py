@@ -53,6 +53,7 @@ _WRAPPERS = ("items", "item", "member", "content", "value")
 _NOT_AN_ID = frozenset(
     {
         "additionalinfo",
+        "clientdata",
         "clienttoken",
         "description",
         "filter",
@@ -104,11 +105,13 @@ class RecipeRow(TypedDict, total=False):
     when: dict[str, str]  # path -> pattern of its value ("" if there is none), or nothing is found
     format: str  # instead of the catalogue's
     resources: bool  # what resources[] has of the type (otherwise looked at first of all)
-    only: bool  # neither resources[] nor an ARN in the event is what IAM evaluates
+    besides: list[str]  # with `resources`: the one that is left without that of these paths
+    only: bool  # neither resources[] nor an ARN in place of a name is what IAM evaluates
     types: list[str]  # instead of the one type: those of which an ARN counts
     account: str  # a path: the account that owns the resource, if the event names one
     kind: list[str]  # paths, one of whose values must be the type's name, or nothing is found
     any: bool  # without a resource in the event, IAM evaluates "*"
+    each: bool  # a member of a list that has no value has the default
     all: bool  # the values of all paths count, not those of the first path that has any
 
 
@@ -192,11 +195,21 @@ class ResourceTable:
 class ResourcePlan:
     """How to find the resources of one operation's actions in its events."""
 
-    __slots__ = ("_by_kind", "request_fields", "response_fields", "types", "uses_resources")
+    __slots__ = (
+        "_alternatives",
+        "_by_kind",
+        "request_fields",
+        "response_fields",
+        "types",
+        "uses_resources",
+    )
 
     def __init__(self, plans: Mapping[str, tuple[TypePlan, ...]]) -> None:
         self.types = plans
         self._by_kind = {action: _by_kind(types) for action, types in plans.items()}
+        self._alternatives = {
+            action: _alternatives(action, types) for action, types in plans.items()
+        }
         paths = [
             path for types in plans.values() for type_plan in types for path in type_plan.paths
         ]
@@ -236,18 +249,26 @@ class ResourcePlan:
         )
         found: set[str] = set()
         is_any = False
+        alternatives = self._alternatives[action]
+        missing: set[str] = set()
+        met: set[str] = set()
         by_kind = self._by_kind[action]
         if by_kind is not None and not event.resources:
             kinds = {value.lower() for path in by_kind.paths for value in path.values(event)}
             type_plans = tuple(by_kind.types[kind] for kind in sorted(kinds & by_kind.types.keys()))
         for type_plan in type_plans:
             arns = type_plan.find(event)
+            group = alternatives.get(type_plan.name)
+            if arns is None or (type_plan.required and not arns and group is None):
+                return UNKNOWN
+            if group is not None:
+                (met if arns else missing).add(group)
             if arns is ANY:
                 is_any = True
-            elif arns is None or (type_plan.required and not arns):
-                return UNKNOWN
             elif arns:
                 found.update(arns)
+        if missing - met:
+            return UNKNOWN
         if found:
             return tuple(sorted(found))
         return ANY if is_any else UNKNOWN
@@ -304,6 +325,14 @@ class _Path:
             walk = _walk(root, self.steps, 0) if value is None else _walk(value, self.rest, 1)
             found = event.found[self.text] = tuple(walk)
         return found
+
+    def lacks(self, event: _Event) -> bool:
+        """Return whether a member of the list at the first step has no value at the second."""
+        members = (event.response if self.is_response else event.request).get(self.first)
+        return isinstance(members, list) and any(
+            isinstance(member, dict) and not _get(member, self.rest[0] if self.rest else "")
+            for member in members[:_MAX_VALUES]
+        )
 
 
 class _Service:
@@ -383,13 +412,24 @@ class TypePlan:
 class Slot:
     """What may stand for one placeholder of an ARN format."""
 
-    __slots__ = ("default", "extract", "map", "name", "own", "paths", "service", "takes_all")
+    __slots__ = (
+        "default",
+        "each",
+        "extract",
+        "map",
+        "name",
+        "own",
+        "paths",
+        "service",
+        "takes_all",
+    )
 
     def __init__(self, name: str, row: RecipeRow, plan: TypePlan) -> None:
         self.name = name
         self.service = plan.service
         self.paths = [_Path(path) for path in row.get("fill", {}).get(name, ())]
         self.takes_all = bool(row.get("all"))
+        self.each = bool(row.get("each"))
         self.extract = plan.service.extract.get(name)
         self.map = plan.service.maps.get(name)
         self.own = plan.service.values.get(f"{plan.name}|{name}")
@@ -410,7 +450,13 @@ class Slot:
                     return None
             if found and not self.takes_all:
                 break
+        if found and self.each and self.lacks(event):
+            found += [groups for groups in self.default if groups not in found]
         return found or self.default
+
+    def lacks(self, event: _Event) -> bool:
+        """Return whether a member of a list has no value while others may."""
+        return self.each and any(path.lacks(event) for path in self.paths)
 
     def _groups(self, value: str) -> dict[str, str] | None:
         """Return what a value stands for, nothing if for another type; None if it is unusable."""
@@ -436,8 +482,8 @@ class Recipe:
     """One row of the table, ready to be followed."""
 
     __slots__ = (
-        "account", "arn_paths", "formats", "is_any", "kind", "only", "plan", "scan", "scanned",
-        "types", "uses_resources", "when",
+        "account", "arn_paths", "besides", "formats", "is_any", "kind", "only", "plan", "scan",
+        "scanned", "types", "uses_resources", "when",
     )  # fmt: skip
 
     def __init__(self, row: RecipeRow, plan: TypePlan) -> None:
@@ -447,11 +493,12 @@ class Recipe:
         self.kind = [_Path(path) for path in row.get("kind", ())]
         self.is_any = bool(row.get("any"))
         self.uses_resources = bool(row.get("resources"))
+        self.besides = [_Path(path) for path in row.get("besides", ())]
         self.only = bool(row.get("only"))
         self.types = row.get("types", ())
         self.account = _Path(row["account"]) if "account" in row else None
         filled = [path for paths in row.get("fill", {}).values() for path in paths]
-        named = dict.fromkeys([*row.get("arn", ()), *filled]) if not self.only else ()
+        named = dict.fromkeys([*row.get("arn", ()), *(() if self.only else filled)])
         self.arn_paths = [_Path(path) for path in named]
         # Each format as its texts and placeholders in turn, with a slot for each placeholder.
         self.formats: list[tuple[list[str], list[Slot]]] = []
@@ -469,15 +516,24 @@ class Recipe:
                 self.formats.append((parts, [Slot(name, row, plan) for name in names]))
 
     def paths(self) -> Iterator[_Path]:
+        """Yield every path the recipe looks at."""
         yield from (path for path, _ in self.when)
         yield from self.kind
         yield from self.arn_paths
+        yield from self.besides
         yield from map(_Path, self.scan)
         if self.account is not None:
             yield self.account
         for _, slots in self.formats:
             for slot in slots:
                 yield from slot.paths
+
+    def naming(self) -> Iterator[_Path]:
+        """Yield the paths of the request that name what is acted on."""
+        slots = (slot for _, slots in self.formats for slot in slots)
+        for path in (*self.arn_paths, *(path for slot in slots for path in slot.paths)):
+            if not path.is_response:
+                yield path
 
     def find(self, event: _Event) -> Found:
         """Return what the recipe finds; None if a value is there that cannot be used."""
@@ -486,7 +542,7 @@ class Recipe:
         if self.is_any:
             return ANY
         if self.uses_resources:
-            return self.plan.of_type(event.resources)
+            return self._of_resources(event)
         if self.scanned:
             return self._scan(event)
         found: set[str] = set()
@@ -499,6 +555,7 @@ class Recipe:
                     if not _is_safe_arn(value):
                         return None
                     found.add(value)
+        has_names = has_names or any(s.lacks(event) for _, slots in self.formats for s in slots)
         if self.formats and (has_names or not found):
             filled = self._fill(event)
             return None if filled is None else found | filled
@@ -511,6 +568,15 @@ class Recipe:
         return not self.kind or any(
             value.lower() == self.plan.name for path in self.kind for value in path.values(event)
         )
+
+    def _of_resources(self, event: _Event) -> set[str]:
+        """Return what resources[] has of the type; besides another one, if that is known."""
+        found = self.plan.of_type(event.resources)
+        if not self.besides:
+            return found
+        others = {value for path in self.besides for value in path.values(event)}
+        left = {arn for arn in found if arn not in others and arn.partition("/")[2] not in others}
+        return left if len(left) == 1 and left != found else set()
 
     def is_arn(self, value: str) -> bool:
         """Return whether a value is an ARN this recipe takes as it is."""
@@ -575,6 +641,31 @@ def _by_kind(types: tuple[TypePlan, ...]) -> _ByKind | None:
     if not all(each.recipes for each in types):
         return None
     return _ByKind(recipes[0].kind, {each.name: each for each in types})
+
+
+def _alternatives(action: str, types: tuple[TypePlan, ...]) -> dict[str, str]:
+    """Return the required types of which one suffices, each with what its group has in common.
+
+    The reference requires every type that a parameter may name (``executionArn``: a standard or an
+    express execution), but a call names one. So they are alternatives where one parameter fills
+    them all, and where kinds of one thing (``listener/app``, ``listener/net``) are filled alike.
+    Not where something is made, which is required beside what it belongs to, nor where the name of
+    the parameter is put into the ARNs of some of the types only (rds:FailoverGlobalCluster).
+    """
+    groups: dict[tuple[str, ...], list[str]] = {}
+    is_made = action.partition(":")[2].startswith(("Create", "Register"))
+    for each in types:
+        named = sorted({path.text for recipe in each.recipes for path in recipe.naming()})
+        thing, _, kind = each.name.partition("/")
+        if each.required and not any(recipe.scan for recipe in each.recipes):
+            if len(named) == 1 and not (is_made and not kind):
+                how = "name" if any(recipe.formats for recipe in each.recipes) else "arn"
+                groups.setdefault((thing + "/" if is_made else how, *named), []).append(each.name)
+            elif named and kind:
+                groups.setdefault((thing + "/", *named), []).append(each.name)
+    return {
+        name: ",".join(key) for key, names in groups.items() if len(names) > 1 for name in names
+    }
 
 
 def undated(event_name: str) -> str:
@@ -661,6 +752,11 @@ def _walk(value: Any, steps: list[str], depth: int) -> Iterator[str]:
         yield str(value) if abs(value) < _MAX_NUMBER else "(too large)"
 
 
+def _may_hold_ids(key: str) -> bool:
+    """Return whether ids may stand beneath a field; a name is free to look like one (ami-key)."""
+    return key not in _NOT_AN_ID and not key.endswith(("name", "names"))
+
+
 def _leaves(value: Any, depth: int) -> Iterator[str]:
     if depth > _MAX_DEPTH:
         return
@@ -671,7 +767,7 @@ def _leaves(value: Any, depth: int) -> Iterator[str]:
             yield from _leaves(item, depth + 1)
     elif isinstance(value, dict):
         for key, member in value.items():
-            if isinstance(key, str) and key.lower() not in _NOT_AN_ID:
+            if isinstance(key, str) and _may_hold_ids(key.lower()):
                 yield from _leaves(member, depth + 1)
 
 

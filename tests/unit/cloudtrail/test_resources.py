@@ -38,6 +38,7 @@ DATA = Path(__file__).parents[3] / "pare/data"
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"
+OTHER_KEY = "0987dcba-09fe-87dc-65ba-ab0987654321"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +246,9 @@ CASES = [
             "ec2:network-interface/*",
             "ec2:subnet/subnet-default1",
             "ec2:security-group/sg-default1",
-            f"arn:aws:ec2:{REGION}::image/ami-1",
+            f"arn:aws:ec2:{REGION}::image/ami-0aa1d83d0b0985c86",
         ],
-        {"instancesSet": {"items": [{"imageId": "ami-1"}]}},
+        {"instancesSet": {"items": [{"imageId": "ami-0aa1d83d0b0985c86"}]}},
         response={
             "instancesSet": {
                 "items": [
@@ -260,7 +261,11 @@ CASES = [
             }
         },
     ),
-    case("ec2:RunInstances", UNKNOWN, {"instancesSet": {"items": [{"imageId": "ami-1"}]}}),
+    case(
+        "ec2:RunInstances",
+        UNKNOWN,
+        {"instancesSet": {"items": [{"imageId": "ami-0aa1d83d0b0985c86"}]}},
+    ),
     case(
         "ec2:CreateTags",
         ["ec2:instance/*", "ec2:volume/*"],
@@ -873,6 +878,234 @@ CASES = [
     ),
     case("iot:CreateThing", "iot:thing/lamp", {"thingName": "lamp"}),
     case("config:PutEvaluations", ANY, {}),
+    # Two keys, of which resources[] does not say which is which.
+    *(
+        case(
+            f"kms:ReEncrypt{way}",
+            expected,
+            request,
+            resources=[resource(f"kms:key/{KEY}"), resource(f"kms:key/{OTHER_KEY}")],
+            operation="ReEncrypt",
+            guide="kms/latest/developerguide/ct-reencrypt.html",
+        )
+        for request, source, destination in [
+            ({"sourceKeyId": KEY, "destinationKeyId": OTHER_KEY}, KEY, OTHER_KEY),
+            (
+                {
+                    "sourceKeyId": full_arn(f"kms:key/{KEY}"),
+                    "destinationKeyId": full_arn(f"kms:key/{OTHER_KEY}"),
+                },
+                KEY,
+                OTHER_KEY,
+            ),
+            ({"destinationKeyId": OTHER_KEY}, KEY, OTHER_KEY),
+            ({"destinationKeyId": full_arn(f"kms:key/{OTHER_KEY}")}, KEY, OTHER_KEY),
+            ({"sourceKeyId": KEY, "destinationKeyId": "alias/app"}, KEY, OTHER_KEY),
+            ({"sourceKeyId": KEY, "destinationKeyId": KEY}, KEY, KEY),
+            ({"destinationKeyId": "alias/app"}, "", ""),
+            ({}, "", ""),
+        ]
+        for way, expected in [
+            ("From", f"kms:key/{source}" if source else UNKNOWN),
+            ("To", f"kms:key/{destination}" if destination else UNKNOWN),
+        ]
+    ),
+    *(
+        case(
+            action,
+            f"arn:aws:s3:::{expected}",
+            {"bucketName": "to-bucket", "key": "c.txt", "x-amz-copy-source": "from-bucket/a.txt"},
+            resources=[
+                {"type": "AWS::S3::Object", "ARN": "arn:aws:s3:::from-bucket/a.txt"},
+                {"type": "AWS::S3::Object", "ARN": "arn:aws:s3:::to-bucket/c.txt"},
+                {"type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::to-bucket"},
+            ],
+            operation=operation,
+            guide=f"AmazonS3/latest/API/API_{operation}.html",
+        )
+        for operation, action, expected in [
+            ("CopyObject", "s3:GetObject", "from-bucket/a.txt"),
+            ("CopyObject", "s3:PutObject", "to-bucket/c.txt"),
+            ("CopyObject", "s3:PutObjectAcl", "to-bucket/c.txt"),
+            ("CopyObject", "s3:PutObjectTagging", "to-bucket/c.txt"),
+            ("CopyObject", "s3:PutObjectRetention", "to-bucket/c.txt"),
+            ("CopyObject", "s3:PutObjectLegalHold", "to-bucket/c.txt"),
+            ("UploadPartCopy", "s3:GetObject", "from-bucket/a.txt"),
+            ("UploadPartCopy", "s3:PutObject", "to-bucket/c.txt"),
+        ]
+    ),
+    case(
+        "s3:PutObject",
+        "s3:accesspoint/reports/object/c.txt",
+        {"bucketName": full_arn("s3:accesspoint/reports"), "key": "c.txt"},
+        operation="CopyObject",
+    ),
+    # Names that look like ids
+    case(
+        "ec2:RunInstances",
+        [
+            "ec2:instance/*",
+            "ec2:volume/*",
+            "ec2:network-interface/*",
+            "ec2:subnet/subnet-0ed352584ab4aa265",
+            "ec2:security-group/sg-04cfb7a4712d75b00",
+            "ec2:key-pair/ami-key",
+            f"arn:aws:ec2:{REGION}::image/ami-0aa1d83d0b0985c86",
+        ],
+        {
+            "instancesSet": {
+                "items": [{"imageId": "ami-0aa1d83d0b0985c86", "keyName": "ami-key"}],
+            },
+            "groupSet": {"items": [{"groupId": "sg-04cfb7a4712d75b00"}]},
+            "subnetId": "subnet-0ed352584ab4aa265",
+            "launchTemplate": {"launchTemplateName": "lt-production"},
+        },
+    ),
+    case(
+        "ec2:DeleteLaunchTemplate",
+        UNKNOWN,
+        {"DeleteLaunchTemplateRequest": {"LaunchTemplateName": "lt-production"}},
+    ),
+    case("ec2:DeleteLaunchTemplate", UNKNOWN, {"launchTemplateName": "lt-0123456789abcdef0"}),
+    case(
+        "ec2:DeleteLaunchTemplate",
+        "ec2:launch-template/lt-0123456789abcdef0",
+        {"DeleteLaunchTemplateRequest": {"LaunchTemplateId": "lt-0123456789abcdef0"}},
+    ),
+    case("ec2:TerminateInstances", UNKNOWN, {"instancesSet": {"items": [{"instanceId": "i-1"}]}}),
+    case("ec2:CreatePlacementGroup", "ec2:placement-group/hpc", {"groupName": "hpc"}),
+    # An index of a table that is named by its ARN
+    *(
+        case(
+            f"dynamodb:{operation}",
+            [
+                "arn:aws:dynamodb:eu-west-1:999999999999:table/Music",
+                "arn:aws:dynamodb:eu-west-1:999999999999:table/Music/index/ByYear",
+            ],
+            {
+                "tableName": "arn:aws:dynamodb:eu-west-1:999999999999:table/Music",
+                "indexName": "ByYear",
+            },
+            resources=[
+                {
+                    "type": "AWS::DynamoDB::Table",
+                    "ARN": "arn:aws:dynamodb:eu-west-1:999999999999:table/Music",
+                }
+            ],
+        )
+        for operation in ("Query", "Scan", "DescribeContributorInsights")
+    ),
+    # Types of which a parameter names one
+    case(
+        "states:DescribeExecution",
+        "states:execution:orders:1",
+        {"executionArn": full_arn("states:execution:orders:1")},
+    ),
+    case("states:DescribeExecution", UNKNOWN, {"executionArn": full_arn("states:activity:a")}),
+    case(
+        "states:ListExecutions",
+        "states:stateMachine:orders",
+        {"stateMachineArn": full_arn("states:stateMachine:orders")},
+    ),
+    *(
+        case(f"elasticloadbalancing:{operation}", arn, {parameter: full_arn(arn)})
+        for operation, parameter, arn in [
+            (
+                "DeleteListener",
+                "listenerArn",
+                "elasticloadbalancing:listener/app/web/50dc6c495c0c9188/f2f7dc8efc522ab2",
+            ),
+            (
+                "ModifyListener",
+                "listenerArn",
+                "elasticloadbalancing:listener/net/web/50dc6c495c0c9188/f2f7dc8efc522ab2",
+            ),
+            (
+                "DeleteRule",
+                "ruleArn",
+                "elasticloadbalancing:listener-rule/app/web/50dc6c495c0c9188/f2f7dc8efc522ab2/"
+                "9683b2d02a6cabee",
+            ),
+        ]
+    ),
+    *(
+        case(f"dynamodb:{operation}", "dynamodb:table/Music", {"resourceArn": arn})
+        for operation in ("UntagResource", "GetResourcePolicy", "PutResourcePolicy")
+        for arn in [full_arn("dynamodb:table/Music")]
+    ),
+    case(
+        "kinesis:GetResourcePolicy",
+        "kinesis:stream/s",
+        {"resourceARN": full_arn("kinesis:stream/s")},
+    ),
+    case(
+        "athena:UntagResource",
+        "athena:workgroup/w",
+        {"resourceARN": full_arn("athena:workgroup/w")},
+    ),
+    case(
+        "ssm:DescribeInstancePatches",
+        "ec2:instance/i-0dbc91f429e48eeed",
+        {"instanceId": "i-0dbc91f429e48eeed"},
+    ),
+    case(
+        "glue:GetSchema",
+        "glue:schema/r/s",
+        {"schemaId": {"schemaArn": full_arn("glue:schema/r/s")}},
+    ),
+    case(
+        "network-firewall:DeleteRuleGroup",
+        "network-firewall:stateful-rulegroup/r",
+        {"ruleGroupArn": full_arn("network-firewall:stateful-rulegroup/r")},
+    ),
+    case(
+        "arc-zonal-shift:StartZonalShift",
+        "elasticloadbalancing:loadbalancer/app/web/50dc6c495c0c9188",
+        {
+            "resourceIdentifier": full_arn(
+                "elasticloadbalancing:loadbalancer/app/web/50dc6c495c0c9188"
+            )
+        },
+    ),
+    case("rds:FailoverGlobalCluster", UNKNOWN, {"globalClusterIdentifier": "world"}),
+    # Lists and defaults
+    case("ecs:ListTasks", "ecs:container-instance/web/*", {"cluster": "web"}),
+    case("ecs:ListTasks", "ecs:container-instance/web/*", {"cluster": full_arn("ecs:cluster/web")}),
+    case("ecs:ListTasks", "ecs:container-instance/default/*", {}),
+    case(
+        "ecs:ListTasks",
+        "ecs:container-instance/web/abc",
+        {"cluster": "web", "containerInstance": "abc"},
+    ),
+    case("glue:GetConnections", ["glue:catalog", "glue:connection/*"], {}),
+    case(
+        "glue:GetConnections",
+        [f"arn:aws:glue:{REGION}:999999999999:{n}" for n in ("catalog", "connection/*")],
+        {"catalogId": "999999999999"},
+    ),
+    *(
+        case(
+            "events:PutEvents",
+            expected,
+            {
+                "entries": [
+                    {"source": "a", **({"eventBusName": bus} if bus else {})} for bus in buses
+                ]
+            },
+        )
+        for buses, expected in [
+            ([""], ["events:event-bus/default"]),
+            (["orders"], ["events:event-bus/orders"]),
+            (["orders", ""], ["events:event-bus/default", "events:event-bus/orders"]),
+            (
+                ["arn:aws:events:us-east-1:999999999999:event-bus/x", ""],
+                [
+                    "arn:aws:events:us-east-1:999999999999:event-bus/x",
+                    "events:event-bus/default",
+                ],
+            ),
+        ]
+    ),
     case("securityhub:BatchImportFindings", UNKNOWN, {"findings": []}),
 ]
 
