@@ -109,10 +109,6 @@ class Seen:
         """Forget all, when nothing more is to be read: they are a fifth of the memory."""
         self.young, self.old = set(), set()
 
-    def add_all(self, other: Seen) -> None:
-        """Remember what another one has seen as well."""
-        self.repeated_keys(tuple(sorted(other.young | other.old)))
-
     def to_bytes(self) -> bytes:
         """Return the keys, sorted: 16 bytes each."""
         return b"".join(sorted(self.young | self.old))

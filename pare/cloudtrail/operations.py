@@ -135,21 +135,6 @@ class Mapped:
             )
         )
 
-    @property
-    def presence_only(self) -> frozenset[str]:
-        """The names of ``needs`` of which only the presence counts, not the value.
-
-        Such a value may be replaced by True where it is there and not empty (null, "", [], {} and
-        false are empty), so that requests that differ in nothing but their tags count as one.
-        """
-        by_value = {
-            path.partition(".")[0]
-            for conditional in self.conditional
-            for path in conditional.parameters
-            if conditional.test != "present" or "." in path
-        }
-        return frozenset(self.needs) - by_value
-
     def for_request(self, params: Mapping[str, object]) -> tuple[str, ...]:
         """Return the actions this request needed, sorted and distinct; never raises.
 

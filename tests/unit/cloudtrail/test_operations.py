@@ -498,18 +498,6 @@ def test_for_request_never_raises_and_never_invents(
         assert list(needed) == sorted(set(needed))
 
 
-def test_only_the_presence_of_tags_counts_but_the_value_of_an_acl() -> None:
-    run, create = (
-        load_operations().lookup(*pair)
-        for pair in (("ec2", "RunInstances"), ("s3", "CreateBucket"))
-    )
-    assert run is not None
-    assert create is not None
-    assert "tagSpecificationSet" in run.presence_only
-    assert "x-amz-acl" in set(create.needs) - create.presence_only
-    assert "x-amz-object-ownership" in create.presence_only
-
-
 def test_nothing_is_needed_of_a_request_without_conditions() -> None:
     assert Mapped(("s3:ListBucket",)).needs == ()
     assert Mapped(("s3:ListBucket",)).for_request({"any": object()}) == ("s3:ListBucket",)
