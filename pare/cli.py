@@ -31,7 +31,8 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except PareError as error:
-            click.echo(f"pare: {error} {error.what_to_do}", err=True)
+            sentence = str(error) if str(error).endswith((".", "?")) else f"{error}."
+            click.echo(f"pare: {sentence} {error.what_to_do}", err=True)
             ctx.exit(FAILED)
 
 

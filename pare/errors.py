@@ -232,7 +232,7 @@ class ActivityError(PareError):
 
     what_to_do = (
         "Start it again with first_date and last_date such as 2026-11-01, not after yesterday, or "
-        "let `pare activity backfill --days N` do so."
+        "let `pare backfill --days N` do so."
     )
 
 
