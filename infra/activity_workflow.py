@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.workflow import Workflow, let_map_start_children, record_run
+from infra.workflow import Workflow, let_map_start_children, map_over_accounts, record_run
 
 if TYPE_CHECKING:
     from aws_cdk import aws_logs as logs
@@ -74,19 +74,8 @@ class ActivityWorkflow(Construct):
 
     def _read(self, digest_logs: StepFunction, merge_activity: StepFunction) -> sfn.DistributedMap:
         """Return the map over accounts; CountActivity finds out which of them failed."""
-        read = sfn.DistributedMap(
-            self,
-            "Read accounts",
-            item_reader=sfn.S3JsonItemReader(
-                bucket_name_path=sfn.JsonPath.string_at("$.listed.manifest.bucket"),
-                key=sfn.JsonPath.string_at("$.listed.manifest.key"),
-            ),
-            max_concurrency=ACCOUNTS_AT_ONCE,
-            # One account that fails must not hide the others.
-            tolerated_failure_percentage=100,
-            map_execution_type=sfn.StateMachineType.STANDARD,
-            label=MAP_LABEL,
-            result_path=sfn.JsonPath.DISCARD,
+        read = map_over_accounts(
+            self, "Read accounts", max_concurrency=ACCOUNTS_AT_ONCE, label=MAP_LABEL
         )
         # Nothing is selected for either step: an account of the manifest has no "digested" at
         # first, and a path that leads nowhere would end the child.

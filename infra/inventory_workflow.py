@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.workflow import Workflow, let_map_start_children, record_run
+from infra.workflow import Workflow, let_map_start_children, map_over_accounts, record_run
 
 if TYPE_CHECKING:
     from aws_cdk import aws_logs as logs
@@ -88,19 +88,8 @@ class InventoryWorkflow(Construct):
 
     def _collect(self, collect_principals: StepFunction) -> sfn.DistributedMap:
         """Return the map over accounts; BuildSnapshot finds out which of them failed."""
-        collect = sfn.DistributedMap(
-            self,
-            "Collect accounts",
-            item_reader=sfn.S3JsonItemReader(
-                bucket_name_path=sfn.JsonPath.string_at("$.listed.manifest.bucket"),
-                key=sfn.JsonPath.string_at("$.listed.manifest.key"),
-            ),
-            max_concurrency=ACCOUNTS_AT_ONCE,
-            # One account that fails must not hide the others.
-            tolerated_failure_percentage=100,
-            map_execution_type=sfn.StateMachineType.STANDARD,
-            label=MAP_LABEL,
-            result_path=sfn.JsonPath.DISCARD,
+        collect = map_over_accounts(
+            self, "Collect accounts", max_concurrency=ACCOUNTS_AT_ONCE, label=MAP_LABEL
         )
         collect.item_processor(collect_principals.as_task(self, None))
         return collect

@@ -104,6 +104,28 @@ class Workflow(Construct):
         self.state_machine.node.add_dependency(self.role)
 
 
+def map_over_accounts(
+    scope: Construct, construct_id: str, *, max_concurrency: int, label: str
+) -> sfn.DistributedMap:
+    """Return the map over the accounts of the manifest that the state ``listed`` names.
+
+    A later step finds out which of them failed: one must not hide the others.
+    """
+    return sfn.DistributedMap(
+        scope,
+        construct_id,
+        item_reader=sfn.S3JsonItemReader(
+            bucket_name_path=sfn.JsonPath.string_at("$.listed.manifest.bucket"),
+            key=sfn.JsonPath.string_at("$.listed.manifest.key"),
+        ),
+        max_concurrency=max_concurrency,
+        tolerated_failure_percentage=100,
+        map_execution_type=sfn.StateMachineType.STANDARD,
+        label=label,
+        result_path=sfn.JsonPath.DISCARD,
+    )
+
+
 def record_run(scope: Construct, function: StepFunction, *, workflow: str) -> sfn.IChainable:
     """Return the end of a workflow: the run record, then success or failure.
 

@@ -504,11 +504,7 @@ def print_summary(result: Activity, output: str | None) -> None:
     )
     for rule, count in _largest(totals.ignored):
         click.echo(_printable(f"  ignored   {count:>9,}  {rule}"))
-    unmapped: dict[str, int] = {}
-    for theirs in result.principals.values():
-        for operation, use in theirs.unmapped.items():
-            unmapped[operation] = unmapped.get(operation, 0) + use.count
-    for operation, calls in _largest(unmapped):
+    for operation, calls in _largest(result.unmapped_operations()):
         click.echo(_printable(f"  unmapped  {calls:>9,}  {operation}"))
     for reason, count in _largest(totals.skipped_files):
         click.echo(_printable(f"  skipped   {count:>9,}  files: {reason}"))

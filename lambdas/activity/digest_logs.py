@@ -152,7 +152,7 @@ class _Known:
                 continue
             numbers = store.get_seen(f"{day}", account_id, digest.seen)
             if numbers is not None:
-                known.remember(numbers)
+                known.seen.add_bytes(numbers)
             if day in wanted:
                 known.objects[f"{day}"] = digest.objects()
                 if numbers is None:
@@ -163,14 +163,7 @@ class _Known:
         """Remember the events of a part that an earlier invocation wrote."""
         folder = part_folder(prefix, account_id, number)
         for day in json.loads(store.get(f"{folder}/part.json")):
-            self.remember(store.get(f"{folder}/date={day}.seen.bin"))
-
-    def remember(self, numbers: bytes) -> None:
-        """Remember event ids of 16 bytes each."""
-        step = 16 * 100_000
-        for start in range(0, len(numbers), step):
-            some = numbers[start : start + step]
-            self.seen.repeated_keys(tuple(some[i : i + 16] for i in range(0, len(some), 16)))
+            self.seen.add_bytes(store.get(f"{folder}/date={day}.seen.bin"))
 
     def wants(self, day: str, each: LogObject, part: _Part) -> bool:
         """Return whether a file is to be read; one that comes too late is noted in the part."""

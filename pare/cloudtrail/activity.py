@@ -345,6 +345,14 @@ class Activity:
             found = self.principals[principal] = PrincipalActivity()
         return found
 
+    def unmapped_operations(self) -> dict[str, int]:
+        """Return operations that map to no known action, with their calls by all principals."""
+        found: dict[str, int] = {}
+        for theirs in self.principals.values():
+            for operation, use in theirs.unmapped.items():
+                found[operation] = found.get(operation, 0) + use.count
+        return found
+
     def name_problem(self, file: str, reason: str) -> None:
         """Name a file of which something could not be read."""
         self.problem_files[file] = min(reason, self.problem_files.get(file, reason))

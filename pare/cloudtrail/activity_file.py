@@ -180,12 +180,11 @@ def activity_lines(activity: Activity) -> Iterator[Line]:
 
 def _header(activity: Activity) -> Header:
     totals = activity.totals
-    unmapped: dict[str, int] = {}
-    uses = 0
-    for theirs in activity.principals.values():
-        uses += sum(len(group.uses) for group in theirs.groups.values())
-        for operation, use in theirs.unmapped.items():
-            unmapped[operation] = unmapped.get(operation, 0) + use.count
+    uses = sum(
+        len(group.uses)
+        for theirs in activity.principals.values()
+        for group in theirs.groups.values()
+    )
     return Header(
         pare="activity",
         schema_version=SCHEMA_VERSION,
@@ -211,7 +210,7 @@ def _header(activity: Activity) -> Header:
         uses=uses,
         catalogue=sorted(activity.catalogue),
         data_events=_sorted(totals.data_events),
-        unmapped_operations=_sorted(unmapped),
+        unmapped_operations=_sorted(activity.unmapped_operations()),
         problem_files=dict(sorted(activity.problem_files.items())),
         hours={account: _masks(activity.hours[account]) for account in sorted(activity.hours)},
         objects=sorted(activity.objects),

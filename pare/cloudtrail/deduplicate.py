@@ -109,6 +109,11 @@ class Seen:
         """Forget all, when nothing more is to be read: they are a fifth of the memory."""
         self.young, self.old = set(), set()
 
+    def add_bytes(self, content: bytes) -> None:
+        """Remember joined keys; raises ValueError where there is a part of one."""
+        for start in range(0, len(content), _CHUNK):
+            self.repeated_keys(split_keys(content[start : start + _CHUNK]))
+
     def to_bytes(self) -> bytes:
         """Return the keys, sorted: 16 bytes each."""
         return b"".join(sorted(self.young | self.old))
@@ -117,6 +122,5 @@ class Seen:
     def from_bytes(cls, content: bytes, max_events: int = MAX_EVENTS) -> Seen:
         """Return what ``to_bytes`` wrote; raises ValueError for anything else."""
         seen = cls(max_events)
-        for start in range(0, len(content), _CHUNK):
-            seen.repeated_keys(split_keys(content[start : start + _CHUNK]))
+        seen.add_bytes(content)
         return seen

@@ -6,10 +6,10 @@ import: the first ``outcome_of()`` reads the file.
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from pathlib import Path
 from typing import Literal
+
+from pare.data_tables import read_table
 
 SCHEMA_VERSION = 1
 
@@ -34,13 +34,7 @@ def outcome_of(error_code: str | None, event_source: str = "") -> Outcome:
 @cache
 def _outcomes() -> dict[tuple[str, str], Outcome]:
     """Return the table: (code, event source or "") -> outcome."""
-    path = Path(__file__).parent.parent / "data" / "denial_error_codes.json"
-    table = json.loads(path.read_text(encoding="utf-8"))
-    if table["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path.name} has schema version {table['schema_version']}, this code reads "
-            f"{SCHEMA_VERSION}."
-        )
+    table = read_table("denial_error_codes.json", schema_version=SCHEMA_VERSION)
     return {
         (row["code"], row.get("event_source", "")): row["outcome"] for row in table["error_codes"]
     }

@@ -8,15 +8,13 @@ is unmapped (None).
 
 from __future__ import annotations
 
-import gzip
-import json
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 # The other half of what an event says: the callers of this table need both.
 from pare.cloudtrail.denials import outcome_of as outcome_of
+from pare.data_tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -232,13 +230,7 @@ class OperationTable:
 @cache
 def load_operations() -> OperationTable:
     """Return the table shipped with Pare; the file is read once per process."""
-    path = Path(__file__).parent.parent / "data" / "operations.json.gz"
-    table: OperationsTable = json.loads(gzip.decompress(path.read_bytes()))
-    if table["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path.name} has schema version {table['schema_version']}, this code reads "
-            f"{SCHEMA_VERSION}: run `make data`."
-        )
+    table: OperationsTable = read_table("operations.json.gz", schema_version=SCHEMA_VERSION)
     return OperationTable(table)
 
 

@@ -7,7 +7,6 @@ which of its events were counted already.
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import sys
 import traceback
@@ -70,28 +69,6 @@ def digest_files(
     ``is_all``: nothing more is read with these event ids, so that they need not be kept.
     """
     jobs = max(1, min(jobs, len(files), sum(sizes) // _BYTES_WORTH_A_PROCESS))
-    # No cycles are made here, and looking for them costs a sixth of the time.
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return _digest_files(
-            files, sizes, options, jobs=jobs, seen=seen, progress=progress, is_all=is_all
-        )
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _digest_files(
-    files: Sequence[str],
-    sizes: Sequence[int],
-    options: DigestOptions,
-    *,
-    jobs: int,
-    seen: Seen,
-    progress: Callable[[int], None],
-    is_all: bool,
-) -> Activity:
     if jobs > 1:
         return _in_processes(
             files, sizes, options, seen, jobs=jobs, progress=progress, is_all=is_all
@@ -116,8 +93,6 @@ def add_local_file(digest: Digest, file: str) -> None:
 
 class _RemoteSeen:
     """Asks the parent which events were counted already."""
-
-    forgotten = 0
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection

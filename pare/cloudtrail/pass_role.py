@@ -10,15 +10,14 @@ Which operations pass a role is in the documented dependent actions, compiled in
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from pare.cloudtrail.resources import load_resources, undated, values_at
 from pare.cloudtrail.resources import spellings as _spellings
+from pare.data_tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -163,11 +162,5 @@ class PassRoleTable:
 @cache
 def load_pass_role() -> PassRoleTable:
     """Return the table shipped with Pare; the files are read once per process."""
-    path = Path(__file__).parent.parent / "data" / "passed_to_service.json"
-    table: PassedToServiceFile = json.loads(path.read_bytes())
-    if table["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path.name} has schema version {table['schema_version']}, this code reads "
-            f"{SCHEMA_VERSION}."
-        )
+    table: PassedToServiceFile = read_table("passed_to_service.json", schema_version=SCHEMA_VERSION)
     return PassRoleTable(table, load_resources().pass_role)

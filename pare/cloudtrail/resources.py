@@ -10,15 +10,14 @@ id that the service chooses (``instance/*`` for RunInstances), ever gets into an
 from __future__ import annotations
 
 import enum
-import gzip
 import json
 import re
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypedDict
 
+from pare.data_tables import read_table
 from pare.policy.resource_types import PLACEHOLDER, ResourceTypes, load_resource_types
 
 if TYPE_CHECKING:
@@ -790,11 +789,5 @@ def spellings(paths: Iterable[str]) -> tuple[str, ...]:
 @cache
 def load_resources() -> ResourceTable:
     """Return the table shipped with Pare; the file is read once per process."""
-    path = Path(__file__).parent.parent / "data" / "resources.json.gz"
-    table: ResourcesFile = json.loads(gzip.decompress(path.read_bytes()))
-    if table["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path.name} has schema version {table['schema_version']}, this code reads "
-            f"{SCHEMA_VERSION}: run `make data`."
-        )
+    table: ResourcesFile = read_table("resources.json.gz", schema_version=SCHEMA_VERSION)
     return ResourceTable(table, load_resource_types())

@@ -6,12 +6,11 @@ its small interpreter. Nothing is read at import: the first ``load_catalogue()``
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
+
+from pare.data_tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,13 +147,7 @@ class Catalogue:
 @cache
 def load_catalogue() -> Catalogue:
     """Return the catalogue shipped with Pare; the file is read once per process."""
-    path = Path(__file__).parent.parent / "data" / "iam_actions.json.gz"
-    table: CatalogueTable = json.loads(gzip.decompress(path.read_bytes()))
-    if table["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path.name} has schema version {table['schema_version']}, this code reads "
-            f"{SCHEMA_VERSION}: run `make data`."
-        )
+    table: CatalogueTable = read_table("iam_actions.json.gz", schema_version=SCHEMA_VERSION)
     return Catalogue(table)
 
 

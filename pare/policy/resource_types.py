@@ -6,14 +6,14 @@ is its small interpreter. Nothing is read at import; a service's part is decoded
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypedDict
+
+from pare.data_tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,11 +168,5 @@ class ResourceTypes:
 @cache
 def load_resource_types() -> ResourceTypes:
     """Return the resource types shipped with Pare; the file is read once per process."""
-    path = Path(__file__).parent.parent / "data" / "iam_resources.json.gz"
-    table: ResourceTypesTable = json.loads(gzip.decompress(path.read_bytes()))
-    if table["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path.name} has schema version {table['schema_version']}, this code reads "
-            f"{SCHEMA_VERSION}: run `make data`."
-        )
+    table: ResourceTypesTable = read_table("iam_resources.json.gz", schema_version=SCHEMA_VERSION)
     return ResourceTypes(table)

@@ -73,6 +73,7 @@ WORK = frozenset(
         "iterdir",
         "glob",
         "load_catalogue",
+        "read_table",
         "client",
         "resource",
     }
