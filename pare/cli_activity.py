@@ -147,6 +147,7 @@ def activity(
     if output is not None:
         check_output(output)
     result = collect(paths, asked, jobs=jobs)
+    _keep(result)
     if output is not None:
         write_file(result, output)
     if form == "json":
@@ -168,6 +169,16 @@ def activity(
             click.echo(line, err=True)
         nothing = sum(problems.values()) and result.totals.records == 0
         click.get_current_context().exit(FAILED if nothing else FOUND_PROBLEMS)
+
+
+def _keep(result: Activity) -> None:
+    """Keep what was read until the process is gone: taking it apart would take as long as writing.
+
+    The list holds itself, and the collector no longer looks at it.
+    """
+    kept: list[Any] = [result]
+    kept.append(kept)
+    gc.freeze()
 
 
 def _check_usage(
@@ -350,7 +361,8 @@ def backfill(days: int, again: bool, wait: bool) -> None:
     """
     import boto3
 
-    from pare.aws.backfill import ended, start_backfill
+    from pare.aws.backfill import start_backfill
+    from pare.aws.executions import ended
 
     session = boto3.Session()
     started = start_backfill(session, days=days, now=datetime.now(UTC), again=again)
@@ -426,17 +438,17 @@ def print_csv(result: Activity, file: IO[str]) -> None:
                 use.passed_to_service if use else "", " ".join(line.regions),
                 " ".join(f"{code}={count}" for code, count in line.errors.items()),
             )  # fmt: skip
-            writer.writerow([_cell(cell) for cell in cells])
+            writer.writerow([csv_cell(cell) for cell in cells])
 
 
-def _cell(value: str | int) -> str | int:
+def csv_cell(value: str | int) -> str | int:
     """Return a cell that no spreadsheet takes for a formula.
 
     https://owasp.org/www-community/attacks/CSV_Injection
     """
     if isinstance(value, int) or value == "*":
         return value
-    value = _printable(value)
+    value = printable(value)
     return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
@@ -462,17 +474,17 @@ def print_table(result: Activity) -> None:
         ]
         if not rows and not theirs.sessions.names:
             continue
-        click.echo(click.style(_printable(name), bold=True))
+        click.echo(click.style(printable(name), bold=True))
         if rows:
             rows.insert(0, ("ACTION", "CALLS", "LAST", "RESOURCE"))
         widths = [max(len(row[i]) for row in rows) for i in range(3)] if rows else []
         for told, calls, last, resources in rows:
             line = f"  {told:<{widths[0]}}  {calls:>{widths[1]}}  {last:<{widths[2]}}  {resources}"
-            click.echo(_printable(line.rstrip()))
+            click.echo(printable(line.rstrip()))
         if theirs.sessions.names:
             names = ", ".join(sorted(theirs.sessions.names)[:5])
             more = len(theirs.sessions.names) > 5 or theirs.sessions.more
-            click.echo(_printable(f"  sessions: {names}{' and others' if more else ''}"))
+            click.echo(printable(f"  sessions: {names}{' and others' if more else ''}"))
         click.echo()
 
 
@@ -503,18 +515,18 @@ def print_summary(result: Activity, output: str | None) -> None:
         f"+ {ignored:,} ignored + {totals.unmapped:,} unmapped + {lost:,} unreadable"
     )
     for rule, count in _largest(totals.ignored):
-        click.echo(_printable(f"  ignored   {count:>9,}  {rule}"))
+        click.echo(printable(f"  ignored   {count:>9,}  {rule}"))
     for operation, calls in _largest(result.unmapped_operations()):
-        click.echo(_printable(f"  unmapped  {calls:>9,}  {operation}"))
+        click.echo(printable(f"  unmapped  {calls:>9,}  {operation}"))
     for reason, count in _largest(totals.skipped_files):
-        click.echo(_printable(f"  skipped   {count:>9,}  files: {reason}"))
+        click.echo(printable(f"  skipped   {count:>9,}  files: {reason}"))
     if totals.forgotten_event_ids:
         click.echo(
             f"  Duplicates were looked for among the latest events only: "
             f"{totals.forgotten_event_ids:,} earlier event ids were forgotten to bound memory."
         )
     data = ", ".join(sorted(source.partition(".")[0] for source in totals.data_events))
-    data = _printable(data)
+    data = printable(data)
     click.echo(f"Data events in these logs: {data or 'none; what they would show is unknown'}.")
     if output is not None:
         click.echo(f"Wrote {output}.")
@@ -540,11 +552,11 @@ def problem_lines(result: Activity) -> Iterator[str]:
     yield f"pare: {lost} could not be read:"
     named = list(result.problem_files.items())
     for name, reason in named[:_MAX_REASONS_SHOWN]:
-        yield _printable(f"  {name}: {reason}")
+        yield printable(f"  {name}: {reason}")
     if len(named) > _MAX_REASONS_SHOWN:
         yield "  and others, named in the activity file's header (problem_files)"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return text from outside without what a terminal would take for a command."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

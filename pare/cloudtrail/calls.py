@@ -124,16 +124,10 @@ class Operation:
     def _resources_the_long_way(self, key: Any, header: Header) -> list[tuple[str, Resources]]:
         request, response, listed = self._decoded(key)
         partition, region, account_id = header
-        return [
-            (
-                action,
-                self._plan.arns(
-                    action, request, response, listed,
-                    partition=partition, region=region, account_id=account_id,
-                ),
-            )
-            for action in self._mapped.for_request(request)
-        ]  # fmt: skip
+        return self._plan.arns_of_all(
+            self._mapped.for_request(request), request, response, listed,
+            partition=partition, region=region, account_id=account_id,
+        )  # fmt: skip
 
     @property
     def passes_role(self) -> bool:
@@ -241,6 +235,13 @@ def _decode(value: bytes) -> Any:
         return msgspec.json.decode(value) if value else None
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return None
+
+
+def load_tables() -> None:
+    """Read all tables that calls are looked up in."""
+    load_operations()
+    load_resources()
+    load_pass_role()
 
 
 @cache

@@ -59,6 +59,16 @@ def _unpacker(count: int) -> struct.Struct:
     return struct.Struct(f"{_KEY_BYTES}s" * count)
 
 
+def _positions(keys: tuple[bytes, ...], known: set[bytes]) -> list[int]:
+    """Return where a key is one of the known ones, or one that came before."""
+    positions = []
+    for position, key in enumerate(keys):
+        if key in known:
+            positions.append(position)
+        known.add(key)
+    return positions
+
+
 class Seen:
     """Event ids in two generations: when the young one is full, the old one is forgotten."""
 
@@ -81,13 +91,12 @@ class Seen:
     def repeated_keys(self, keys: tuple[bytes, ...]) -> list[int] | None:
         """Return what ``repeated`` does, for keys of ``event_keys``."""
         fresh = set(keys)
+        again = fresh & self.young
+        if self.old:
+            again |= fresh & self.old
         repeated = None
-        if (
-            len(fresh) != len(keys)
-            or not self.young.isdisjoint(fresh)
-            or not self.old.isdisjoint(fresh)
-        ):
-            repeated = self._positions(keys)
+        if again or len(fresh) != len(keys):
+            repeated = _positions(keys, again)
             # What the old generation holds stays there: an event is in one of the two.
             fresh -= self.old
         self.young |= fresh
@@ -95,15 +104,6 @@ class Seen:
             self.forgotten += len(self.old)
             self.old, self.young = self.young, set()
         return repeated
-
-    def _positions(self, keys: tuple[bytes, ...]) -> list[int]:
-        known: set[bytes] = set()
-        positions = []
-        for position, key in enumerate(keys):
-            if key in known or key in self.young or key in self.old:
-                positions.append(position)
-            known.add(key)
-        return positions
 
     def clear(self) -> None:
         """Forget all, when nothing more is to be read: they are a fifth of the memory."""

@@ -176,9 +176,9 @@ class Digest:
             records = [r for r in records if r.eventID is not None]
         repeated = self.seen.repeated([id for id in ids if id is not None])
         if repeated is not None:
-            again = set(repeated)
-            twice = [r for i, r in enumerate(records) if i in again]
-            records = [r for i, r in enumerate(records) if i not in again]
+            twice = [records[i] for i in repeated]
+            for i in reversed(repeated):
+                del records[i]
             _count(self._activity.totals.ignored, DUPLICATE, len(twice))
             # They count nothing, but the file they lie in may be the one to name (``Use.file``).
             self._tally(twice, file, 0)
@@ -223,7 +223,8 @@ class Digest:
                 context = identity.sessionContext
                 issuer = None if context is None else context.sessionIssuer
                 if issuer is None or issuer.arn is None:
-                    arn, unique_id = identity.arn, identity.principalId
+                    unique_id = identity.principalId
+                    arn = identity.invokedBy if identity.type == "AWSService" else identity.arn
                 elif issuer.principalId is not None and identity.type == "AssumedRole":
                     arn, unique_id = issuer.arn, issuer.principalId
             if arn is None:

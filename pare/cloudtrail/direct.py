@@ -249,8 +249,7 @@ def _is_plain(slot: Slot, needed: Sequence[str]) -> bool:
 
 
 def _fits(slot: Slot) -> Callable[[str], bool]:
-    fits, name = slot.service.fits, slot.name
-    return _remembered(lambda value: fits(name, value))
+    return _remembered(slot.service.check(slot.name))
 
 
 def _remembered(check: Callable[[str], bool]) -> Callable[[str], bool]:

@@ -2,19 +2,22 @@
 
 Every process sums up its own files; the parts are merged at the end. The event ids are kept in one
 place, here, because the two copies of an event lie in different files: a worker asks for each file
-which of its events were counted already.
+which of its events were counted already. At the end a worker packs its part as an activity file, a
+twentieth of what it is in memory, and is gone before the parts are unpacked.
 """
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import sys
 import traceback
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pare.cloudtrail.activity import Activity
+from pare.cloudtrail.activity_file import read_activity, write_activity
+from pare.cloudtrail.calls import load_tables
 from pare.cloudtrail.deduplicate import event_keys, split_keys
 from pare.cloudtrail.digest import Digest
 from pare.cloudtrail.sources import log_key
@@ -85,7 +88,7 @@ def digest_files(
 def add_local_file(digest: Digest, file: str) -> None:
     """Count one file of this machine; one that cannot be opened is counted and named."""
     try:
-        with Path(file).open("rb") as opened:
+        with open(file, "rb") as opened:  # noqa: PTH123 a Path costs as much as reading a small file
             digest.add_stream(file, opened)
     except OSError as error:
         digest.lose_file(file, f"cannot be opened: {error.strerror}")
@@ -114,7 +117,10 @@ def _work(connection: Connection, options: DigestOptions) -> None:
                 break
             for file in files:
                 add_local_file(digest, file)
-        connection.send(digest.activity())
+        packed = io.BytesIO()
+        write_activity(digest.activity(), packed)
+        packed.seek(0)
+        connection.send(packed)
     except (EOFError, BrokenPipeError):
         pass  # the parent is gone, or was interrupted
     except Exception:
@@ -136,7 +142,8 @@ def _in_processes(
 ) -> Activity:
     # Forking shares the tables that are loaded already; where it is unsafe, workers start anew.
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    activity = Activity()
+    load_tables()
+    parts: list[io.BytesIO] = []
     workers: dict[Connection, Any] = {}
     given: dict[Connection, int] = {}
     work: dict[Connection, Iterator[Batch]] = {}
@@ -148,6 +155,7 @@ def _in_processes(
             theirs.close()
             workers[ours], work[ours] = process, batches
         waiting = list(workers)
+        reading = len(workers)  # those that may still ask about event ids
         connection: Any
         while waiting:
             for connection in wait(waiting):
@@ -163,10 +171,11 @@ def _in_processes(
                     progress(given.get(connection, 0))
                     batch, given[connection] = next(work[connection], ((), 0))
                     connection.send(batch)
-                else:
-                    if is_all and len(waiting) == 1:
+                    reading -= not batch
+                    if is_all and not reading:
                         seen.clear()
-                    activity.absorb(asked)
+                else:
+                    parts.append(asked)
                     waiting.remove(connection)
     except BaseException:
         for process in workers.values():
@@ -176,6 +185,9 @@ def _in_processes(
         for connection, process in workers.items():
             connection.close()
             process.join()
+    activity = Activity()
+    while parts:
+        activity.absorb(read_activity(parts.pop()))
     return activity
 
 

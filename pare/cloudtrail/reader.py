@@ -295,7 +295,10 @@ def _whole(data: bytes, reading: Reading) -> list[Record] | None:
     try:
         records = _LIST.decode(data) if is_list else _FILE.decode(data).Records
         reading.is_known = True
-        if len(data) <= MAX_RECORD_BYTES or not any(map(_is_over_long, records)):
+        if (
+            len(data) <= MAX_RECORD_BYTES
+            or max(map(_raw_bytes, records), default=0) <= MAX_RECORD_BYTES
+        ):
             return records
     except _JSON_ERRORS:
         pass
@@ -323,9 +326,8 @@ def _looked_up(data: bytes, reading: Reading) -> list[Record] | None:
     return records
 
 
-def _is_over_long(record: Record) -> bool:
-    raws = (record.requestParameters, record.responseElements, record.resources)
-    return sum(memoryview(raw).nbytes for raw in raws) > MAX_RECORD_BYTES
+def _raw_bytes(record: Record) -> int:
+    return len(record.requestParameters) + len(record.responseElements) + len(record.resources)
 
 
 def _one(text: bytes, reading: Reading) -> list[Record]:

@@ -3,6 +3,9 @@
 https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
 Names are CloudTrail's own. Whatever is not named here is passed over without being built. ``Raw``
 holds JSON text that is decoded only when an operation needs it.
+
+The fields stand in the order in which CloudTrail writes them: msgspec looks for each name from
+where it found the last one.
 """
 
 from __future__ import annotations
@@ -18,9 +21,8 @@ class SessionIssuer(msgspec.Struct, gc=False):
     """Who issued the temporary credentials: for a role session, the role with its path."""
 
     type: str | None = None
-    arn: str | None = None
     principalId: str | None = None
-    accountId: str | None = None
+    arn: str | None = None
 
 
 class SessionContext(msgspec.Struct, gc=False):
@@ -43,33 +45,33 @@ class UserIdentity(msgspec.Struct, gc=False):
     """
 
     type: str | None = None
+    principalId: str | None = None
     arn: str | None = None
     accountId: str | None = None
-    principalId: str | None = None
-    invokedBy: str | None = None
     userName: str | None = None
-    identityProvider: str | None = None
     sessionContext: SessionContext | None = None
+    invokedBy: str | None = None
+    identityProvider: str | None = None
     onBehalfOf: OnBehalfOf | None = None
 
 
 class Record(msgspec.Struct, gc=False):
     """One record; ``eventTime`` is ``2026-11-21T10:00:00Z``."""
 
+    userIdentity: UserIdentity | None = None
     eventTime: str | None = None
     eventSource: str | None = None
     eventName: str | None = None
     awsRegion: str | None = None
     errorCode: str | None = None
-    eventID: str | None = None
-    eventType: str | None = None
-    eventCategory: str | None = None
-    recipientAccountId: str | None = None
-    sharedEventID: str | None = None
-    userIdentity: UserIdentity | None = None
     requestParameters: msgspec.Raw = NOTHING
     responseElements: msgspec.Raw = NOTHING
+    eventID: str | None = None
     resources: msgspec.Raw = NOTHING
+    eventType: str | None = None
+    recipientAccountId: str | None = None
+    sharedEventID: str | None = None
+    eventCategory: str | None = None
 
 
 def lenient(value: dict[str, Any]) -> Record:

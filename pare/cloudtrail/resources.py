@@ -21,7 +21,7 @@ from pare.data_tables import read_table
 from pare.policy.resource_types import PLACEHOLDER, ResourceTypes, load_resource_types
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 SCHEMA_VERSION = 1
 
@@ -235,17 +235,34 @@ class ResourcePlan:
 
         The parameters may have any shape: this never raises.
         """
+        ((_, arns),) = self.arns_of_all(
+            (action,), request, response, resources,
+            partition=partition, region=region, account_id=account_id,
+        )  # fmt: skip
+        return arns
+
+    def arns_of_all(
+        self,
+        actions: Iterable[str],
+        request: Mapping[str, Any],
+        response: Mapping[str, Any],
+        resources: Sequence[Any],
+        *,
+        partition: str,
+        region: str,
+        account_id: str,
+    ) -> list[tuple[str, Resources]]:
+        """Return these actions, each with its ``arns``."""
+        header = {"Partition": partition, "Region": region, "Account": account_id}
+        event = _Event(_lowered(request), _lowered(response), _arns_of(resources), header)
+        return [(action, self._arns_in(action, event)) for action in actions]
+
+    def _arns_in(self, action: str, event: _Event) -> Resources:
         type_plans = self.types.get(action)
         if type_plans is None:
             return UNKNOWN
         if not type_plans:
             return ANY
-        event = _Event(
-            _lowered(request),
-            _lowered(response),
-            _arns_of(resources),
-            {"Partition": partition, "Region": region, "Account": account_id},
-        )
         found: set[str] = set()
         is_any = False
         alternatives = self._alternatives[action]
@@ -273,7 +290,7 @@ class ResourcePlan:
         return ANY if is_any else UNKNOWN
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Event:
     """What one event says; the names of parameters in lower case, as CloudTrail varies them."""
 
@@ -281,21 +298,35 @@ class _Event:
     response: Mapping[str, Any]
     resources: tuple[str, ...]
     header: dict[str, str]  # Partition, Region, Account
-    # Every text beneath some fields: an operation's types all look at the same ones for ids.
-    leaves: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
+    # Every text beneath a field, and beneath some: an operation's types look at the same for ids.
+    leaves: dict[_Field | tuple[_Field, ...], list[str]] = field(default_factory=dict)
     # What was found at a path: many types look at the same (the kind of a resource to tag).
     found: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def texts(self, fields: tuple[str, ...]) -> list[str]:
+    def texts(self, fields: tuple[_Field, ...]) -> list[str]:
         """Return every text anywhere beneath these top-level fields that is not too long."""
         found = self.leaves.get(fields)
         if found is None:
-            found = []
-            for name in fields:
-                root = self.response if name[0] == ">" else self.request
-                found += _leaves(root.get(name.removeprefix(">").lower()), 0)
-            found = self.leaves[fields] = [t for t in found if len(t) <= _MAX_VALUE_LENGTH]
+            found = self.leaves[fields] = []
+            for each in fields:
+                # Most of the many fields an operation has are not there.
+                if each.name in (self.response if each.is_response else self.request):
+                    found += self._beneath(each)
         return found
+
+    def _beneath(self, each: _Field) -> list[str]:
+        found = self.leaves.get(each)
+        if found is None:
+            found = self.leaves[each] = []
+            _add_leaves((self.response if each.is_response else self.request)[each.name], 0, found)
+        return found
+
+
+class _Field(NamedTuple):
+    """A top-level field, its name in lower case."""
+
+    is_response: bool
+    name: str
 
 
 class _Path:
@@ -341,7 +372,7 @@ class _Service:
 
     def __init__(self, prefix: str, row: ServiceRow, types: ResourceTypes) -> None:
         self._row = row
-        self._checks: dict[str, re.Pattern[str]] = {}
+        self._checks: dict[str, Callable[[str], bool]] = {}
         self.prefix = prefix
         self.types = types
         self.formats = types.arn_formats(prefix)
@@ -357,17 +388,17 @@ class _Service:
 
     def fits(self, placeholder: str, value: str) -> bool:
         """Return whether the value can be copied into an ARN for this placeholder."""
+        return self.check(placeholder)(value)
+
+    def check(self, placeholder: str) -> Callable[[str], bool]:
+        """Return what tells whether a value ``fits`` the placeholder."""
         check = self._checks.get(placeholder)
         if check is None:
-            check = self.values.get(placeholder) or re.compile(
+            pattern = self.values.get(placeholder) or re.compile(
                 self.types.placeholder_pattern(self.prefix, placeholder)
             )
-            self._checks[placeholder] = check
-        return (
-            len(value) <= _MAX_VALUE_LENGTH
-            and _SAFE.fullmatch(value) is not None
-            and check.fullmatch(value) is not None
-        )
+            check = self._checks[placeholder] = _check(pattern)
+        return check
 
 
 class TypePlan:
@@ -482,7 +513,7 @@ class Recipe:
 
     __slots__ = (
         "account", "arn_paths", "besides", "formats", "is_any", "kind", "only", "plan", "scan",
-        "scanned", "types", "uses_resources", "when",
+        "scan_paths", "scanned", "types", "uses_resources", "when",
     )  # fmt: skip
 
     def __init__(self, row: RecipeRow, plan: TypePlan) -> None:
@@ -502,7 +533,9 @@ class Recipe:
         # Each format as its texts and placeholders in turn, with a slot for each placeholder.
         self.formats: list[tuple[list[str], list[Slot]]] = []
         self.scanned: list[tuple[list[str], str, re.Pattern[str]]] = []
-        self.scan = tuple(row.get("scan", ()))
+        scanned = [_Path(path) for path in row.get("scan", ())]
+        self.scan = tuple(dict.fromkeys(_Field(path.is_response, path.first) for path in scanned))
+        self.scan_paths = scanned
         texts = (row["format"],) if "format" in row else service.formats.get(plan.name, ())
         for text in texts:
             parts = PLACEHOLDER.split(text)
@@ -520,7 +553,7 @@ class Recipe:
         yield from self.kind
         yield from self.arn_paths
         yield from self.besides
-        yield from map(_Path, self.scan)
+        yield from self.scan_paths
         if self.account is not None:
             yield self.account
         for _, slots in self.formats:
@@ -685,6 +718,17 @@ def _join(parts: list[str], values: Mapping[str, str]) -> str:
     return "".join(values[part] if i % 2 else part for i, part in enumerate(parts))
 
 
+def _check(pattern: re.Pattern[str]) -> Callable[[str], bool]:
+    is_safe, matches = _SAFE.fullmatch, pattern.fullmatch
+    if pattern.pattern == ".+":  # as all that is safe
+        return lambda value: len(value) <= _MAX_VALUE_LENGTH and is_safe(value) is not None
+    return lambda value: (
+        len(value) <= _MAX_VALUE_LENGTH
+        and is_safe(value) is not None
+        and matches(value) is not None
+    )
+
+
 def _is_safe_arn(arn: str) -> bool:
     return len(arn) <= _MAX_ARN_LENGTH and _SAFE.fullmatch(arn) is not None
 
@@ -756,18 +800,19 @@ def _may_hold_ids(key: str) -> bool:
     return key not in _NOT_AN_ID and not key.endswith(("name", "names"))
 
 
-def _leaves(value: Any, depth: int) -> Iterator[str]:
-    if depth > _MAX_DEPTH:
-        return
+def _add_leaves(value: Any, depth: int, found: list[str]) -> None:
     if isinstance(value, str):
-        yield value
+        if len(value) <= _MAX_VALUE_LENGTH:
+            found.append(value)
+    elif depth >= _MAX_DEPTH:
+        return
     elif isinstance(value, list):
         for item in value[: _MAX_VALUES + 1]:
-            yield from _leaves(item, depth + 1)
+            _add_leaves(item, depth + 1, found)
     elif isinstance(value, dict):
         for key, member in value.items():
             if isinstance(key, str) and _may_hold_ids(key.lower()):
-                yield from _leaves(member, depth + 1)
+                _add_leaves(member, depth + 1, found)
 
 
 def spellings(paths: Iterable[str]) -> tuple[str, ...]:

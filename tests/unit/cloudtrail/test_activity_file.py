@@ -267,3 +267,29 @@ def test_fields_of_a_later_version_do_not_hinder_reading() -> None:
 def test_lines_can_be_read_one_by_one() -> None:
     content = as_bytes(everything(), compress=True)
     assert sum(1 for _ in read_lines(io.BytesIO(content))) == len(lines(everything()))
+
+
+def test_one_principal_of_a_file_is_what_it_is_in_the_whole() -> None:
+    content = as_bytes(everything())
+    whole = parse(content)
+    names = {each.principal for each in whole.principals}
+    assert len(names) > 1
+    for name in [*names, "arn:aws:iam::111122223333:role/nobody"]:
+        activity = read_activity(io.BytesIO(content), principal=name)
+        expected = parse(content)
+        expected.principals = {
+            each: theirs for each, theirs in expected.principals.items() if each.principal == name
+        }
+        assert as_bytes(activity) == as_bytes(expected)
+        assert activity.totals.records == whole.totals.records
+
+
+def test_one_principal_of_a_cut_file_is_not_taken_for_all_of_it() -> None:
+    text = as_bytes(everything(), compress=False).splitlines(keepends=True)
+    rows = [json.loads(line) for line in text]
+    for kind in ("use", "principal", "unmapped"):
+        number = next(n for n, row in enumerate(rows) if row["line"] == kind)
+        cut = b"".join(text[:number] + text[number + 1 :])
+        others = {row["principal"] for row in rows[1:]} - {rows[number]["principal"]}
+        with pytest.raises(ActivityFileError, match=r"cut or changed|before the first"):
+            read_activity(io.BytesIO(cut), principal=others.pop())

@@ -611,3 +611,21 @@ def test_a_record_without_an_operation_is_counted_not_dropped() -> None:
         activity = digest([odd])
         assert fates(activity) == (0, 0, 0, 0, 1)
         assert "log.json" in activity.problem_files or activity.totals.unreadable_records
+
+
+@pytest.mark.parametrize("arn", [None, f"arn:aws:iam::{ACCOUNT}:root"])
+def test_services_are_told_apart_by_their_names(arn: str | None) -> None:
+    """Also where a record has an ARN too, which none is known to have."""
+    services = ["config.amazonaws.com", "cloudtrail.amazonaws.com", None]
+    activity = digest(
+        [
+            record(number, userIdentity={"type": "AWSService", "invokedBy": service, "arn": arn})
+            for number, service in enumerate([*services, *services])
+        ]
+    )
+    assert [(line["principal"], line["kind"]) for line in principals(activity)] == [
+        ("cloudtrail.amazonaws.com", "AWSService"),
+        ("config.amazonaws.com", "AWSService"),
+        ("unknown", "AWSService"),
+    ]
+    assert [line["count"] for line in uses(activity)] == [2, 2, 2]
