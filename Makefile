@@ -38,6 +38,7 @@ data: setup ## compile the data tables of pare/data from their pinned sources
 	@$(PYTHON) -m tools.compile_catalogue
 	@$(PYTHON) -m tools.compile_resources types
 	@$(PYTHON) -m tools.compile_operations
+	@$(PYTHON) -m tools.compile_observability
 	@$(PYTHON) -m tools.compile_resources
 
 bench: setup ## measure the reading of logs (BENCH=--full: on 1 GB)

@@ -435,13 +435,14 @@ def read_with_few_events_remembered(folder: Path) -> None:
     """Do what ``pare activity --jobs 1`` does, but for the set of events, which is kept small."""
     from pare.cloudtrail.activity_file import write_activity
     from pare.cloudtrail.deduplicate import Seen
-    from pare.cloudtrail.parallel import DigestOptions, digest_files
+    from pare.cloudtrail.digest import Digest
+    from pare.cloudtrail.parallel import digest_files
 
     files = sorted(folder.glob("AWSLogs/**/*.json.gz"))
     activity = digest_files(
         [str(file) for file in files],
         [file.stat().st_size for file in files],
-        DigestOptions(),
+        Digest,
         jobs=1,
         seen=Seen(SMALL_SEEN),
     )

@@ -18,12 +18,14 @@ MEMBER_CALLERS = (
     "GetGeneratedPolicy",
     "GetLastAccessed",
     "CollectPrincipals",
+    "ListPrincipals",
 )
 
 
 # The steps that list and read the trail's bucket. Their roles have fixed names for the same reason:
 # the bucket's and the key's policy in the log archive account must spell them.
-TRAIL_READERS = ("ListLogs", "DigestLogs")
+TRAIL_LISTERS = ("ListLogs", "ChooseRoute")
+TRAIL_READERS = (*TRAIL_LISTERS, "DigestLogs")
 
 
 def caller_role_name(step: str) -> str:

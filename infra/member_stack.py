@@ -42,6 +42,7 @@ PLURALS = {"role": "Roles", "user": "Users", "group": "Groups", "policy": "Polic
 WITHOUT_RESOURCE = [
     "access-analyzer:CancelPolicyGeneration",
     "access-analyzer:GetGeneratedPolicy",
+    "access-analyzer:ListPolicyGenerations",
     "access-analyzer:StartPolicyGeneration",
     "iam:GetAccountAuthorizationDetails",
     "iam:GetServiceLastAccessedDetails",

@@ -11,6 +11,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 
+from infra.account_workflow import AccountWorkflow
 from infra.activity_workflow import ActivityWorkflow
 from infra.event_sources import EventSources
 from infra.finding_workflow import FindingWorkflow
@@ -41,21 +42,29 @@ STEPS: Mapping[str, tuple[str, ...]] = {
     "findings": ("normalize_finding", "enrich_finding", "record_finding", "notify_finding"),
     "policies": (
         "resolve_principal",
+        "choose_route",
         "start_policy_generation",
         "get_generated_policy",
+        "release_lease",
+        "get_activity",
         "get_last_accessed",
         "build_policy",
         "check_policy",
         "record_proposal",
         "notify_proposal",
     ),
+    "accounts": ("list_principals", "start_proposals"),
     "inventory": ("list_accounts", "collect_principals", "build_snapshot", "notify_inventory"),
     "activity": ("list_logs", "digest_logs", "merge_activity", "count_activity"),
     "runs": ("record_run",),
 }
 TIMEOUT_SECONDS = {
     "resolve_principal": 180,  # a call or two for each attached policy
+    "choose_route": 180,  # lists up to 100,000 log files
+    "get_activity": 300,  # reads a digest a day
     "get_last_accessed": 300,  # generates and polls in one invocation (facts §3)
+    "list_principals": 900,
+    "start_proposals": 120,
     "collect_principals": 900,
     "build_snapshot": 900,
     "list_logs": 900,  # each comes back for what did not fit
@@ -67,8 +76,10 @@ TIMEOUT_SECONDS = {
 # faster. docs/decisions has what it takes.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 MEMORY_MB = {
+    "list_principals": 1024,
     "collect_principals": 1024,
     "build_snapshot": 2048,
+    "get_activity": 1024,
     "build_policy": 1024,
     "list_logs": 1769,
     "digest_logs": 1769,
@@ -76,7 +87,11 @@ MEMORY_MB = {
     "count_activity": 1024,
 }
 # The steps that import the compiled wheels: their code is the other asset (infra/lambda_code.py).
-COMPILED_STEPS = frozenset({"digest_logs", "merge_activity"})
+COMPILED_STEPS = frozenset({"digest_logs", "merge_activity", "get_activity", "build_policy"})
+# A lease of Access Analyzer's turn outlives the longest wait for its job by this: for retries.
+LEASE_MARGIN_MINUTES = 15
+# The partition key of the ledger's items in the runs table (pare.aws.quota_ledger).
+LEDGER = "policy-generation"
 
 
 class PipelineStack(cdk.Stack):
@@ -183,30 +198,63 @@ class PipelineStack(cdk.Stack):
             "MACHINES_TOPIC_ARN": self.topics.machines.topic_arn,
         }
         trail_bucket = {"TRAIL_BUCKET_NAME": settings.trail.bucket}
+        trail = {
+            **trail_bucket,
+            "TRAIL_LOG_ROOTS": ",".join(settings.trail.log_roots(settings.organization_id)),
+        }
+        window = {"WINDOW_DAYS": str(settings.window_days)}
+        control_tower = {
+            "TRAIL_MADE_BY_CONTROL_TOWER": str(settings.trail.made_by_control_tower).lower()
+        }
         generation = settings.policy_generation
-        max_polls = -(-generation.max_wait_minutes * 60 // generation.poll_seconds)
+        polls = {"POLL_SECONDS": str(generation.poll_seconds)}
+        # The first poll comes after three intervals (start_policy_generation).
+        max_polls = max(1, -(-generation.max_wait_minutes * 60 // generation.poll_seconds) - 2)
+        lease = {"LEASE_MINUTES": str(generation.max_wait_minutes + LEASE_MARGIN_MINUTES)}
         return {
             "normalize_finding": {},
             "enrich_finding": {**member, **owners, **default_owner},
             "record_finding": {"FINDINGS_TABLE_NAME": storage.findings_table.table_name},
             "notify_finding": tell,
             "resolve_principal": {**member, **evidence, **owners, **default_owner, **break_glass},
+            "choose_route": {
+                **evidence,
+                **runs,
+                **trail,
+                **control_tower,
+                **window,
+                **lease,
+                "EVIDENCE": settings.evidence,
+            },
             "start_policy_generation": {
                 **member,
+                **runs,
+                **control_tower,
+                **window,
+                **lease,
+                **polls,
                 "ACCESS_ROLE_ARN_TEMPLATE": access_role_arn_template(settings),
                 "TRAIL_ARN": settings.trail.arn,
-                "TRAIL_MADE_BY_CONTROL_TOWER": str(settings.trail.made_by_control_tower).lower(),
-                "WINDOW_DAYS": str(settings.window_days),
             },
-            "get_generated_policy": {**member, **evidence, "MAX_POLLS": str(max_polls)},
+            "get_generated_policy": {
+                **member,
+                **evidence,
+                **runs,
+                **polls,
+                "MAX_POLLS": str(max_polls),
+            },
+            "release_lease": runs,
+            "get_activity": {**evidence, **window},
             "get_last_accessed": {**member, **evidence},
-            "build_policy": {**evidence, **break_glass},
+            "build_policy": evidence,
             "check_policy": evidence,
             "record_proposal": {
                 **evidence,
                 "PROPOSALS_TABLE_NAME": storage.proposals_table.table_name,
             },
             "notify_proposal": {**tell, **evidence},
+            "list_principals": {**member, **evidence, **break_glass},
+            "start_proposals": evidence,  # and the workflow it starts, in _workflows
             "list_accounts": {
                 **runs,
                 **evidence,
@@ -223,8 +271,7 @@ class PipelineStack(cdk.Stack):
             "notify_inventory": {**tell, **evidence},
             "list_logs": {
                 **evidence,
-                **trail_bucket,
-                "TRAIL_LOG_ROOTS": ",".join(settings.trail.log_roots(settings.organization_id)),
+                **trail,
                 "TRAIL_REGION": settings.trail.region,
             },
             "digest_logs": {**evidence, **trail_bucket},
@@ -282,17 +329,24 @@ class PipelineStack(cdk.Stack):
         self._use_table(each["list_accounts"], storage.runs_table, ["dynamodb:UpdateItem"])
         for step in ("notify_finding", "notify_proposal", "notify_inventory", "record_run"):
             self._may_tell(each[step])
+        for step in (
+            "choose_route", "start_policy_generation", "get_generated_policy", "release_lease",
+        ):  # fmt: skip
+            self._may_use_ledger(each[step])
         self._use_table(each["build_snapshot"], storage.runs_table, ["dynamodb:UpdateItem"])
         self._use_table(each["record_run"], storage.runs_table, ["dynamodb:PutItem"])
         self._use_table(each["record_run"], storage.findings_table, ["dynamodb:UpdateItem"])
         for step, reads, writes in (
             ("resolve_principal", (), ("proposals",)),
             ("get_generated_policy", (), ("proposals",)),
+            ("get_activity", ("activity",), ("proposals",)),
             ("get_last_accessed", (), ("proposals",)),
             ("build_policy", ("proposals",), ("proposals",)),
             ("check_policy", ("proposals",), ("proposals",)),
             ("record_proposal", ("proposals",), ()),
             ("notify_proposal", ("proposals",), ()),
+            ("list_principals", (), ("runs",)),
+            ("start_proposals", ("runs",), ()),
             ("list_accounts", (), ("inventory",)),
             ("collect_principals", (), ("inventory",)),
             ("build_snapshot", ("inventory",), ("inventory",)),
@@ -307,9 +361,10 @@ class PipelineStack(cdk.Stack):
         # An account whose step failed left no object, and a day not read yet no digest. S3 says so
         # (404) only to who may list the bucket; to others it says 403, and that would fail the run.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-        for step in ("build_snapshot", *STEPS["activity"]):
+        for step in ("choose_route", "get_activity", "build_snapshot", *STEPS["activity"]):
             each[step].allow("SeeWhatIsMissing", ["s3:ListBucket"], [self._evidence_arn])
-        self._may_list_trail(each["list_logs"])
+        for step in ("choose_route", "list_logs"):
+            self._may_list_trail(each[step])
         self._may_read_trail(each["digest_logs"])
 
     def _may_list_trail(self, function: StepFunction) -> None:
@@ -378,6 +433,16 @@ class PipelineStack(cdk.Stack):
         self, function: StepFunction, table: dynamodb.TableV2, actions: list[str]
     ) -> None:
         function.allow(f"Use{table.node.id}", actions, [table.table_arn])
+        self._use_key_of_tables(function)
+
+    def _may_use_ledger(self, function: StepFunction) -> None:
+        """Let the function keep Access Analyzer's quotas: of the runs table those items alone."""
+        function.allow(
+            "KeepQuotas",
+            ["dynamodb:GetItem", "dynamodb:UpdateItem"],
+            [self.storage.runs_table.table_arn],
+            **{"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [LEDGER]}},
+        )
         self._use_key_of_tables(function)
 
     def _may_tell(self, function: StepFunction) -> None:
@@ -457,9 +522,19 @@ class PipelineStack(cdk.Stack):
             "PolicyWorkflow",
             **{step: each[step] for step in STEPS["policies"]},
             record_run_function=each["record_run"],
-            poll_interval=cdk.Duration.seconds(self.settings.policy_generation.poll_seconds),
+            terms=self.settings.terms(),
             log_group=log_group,
         )
+        account = AccountWorkflow(
+            self,
+            "AccountWorkflow",
+            **{step: each[step] for step in STEPS["accounts"]},
+            record_run_function=each["record_run"],
+            log_group=log_group,
+        )
+        policy_arn = policy.workflow.state_machine.state_machine_arn
+        each["start_proposals"].allow("StartPolicy", ["states:StartExecution"], [policy_arn])
+        each["start_proposals"].add_environment("POLICY_WORKFLOW_ARN", policy_arn)
         finding = FindingWorkflow(
             self,
             "FindingWorkflow",
@@ -487,6 +562,7 @@ class PipelineStack(cdk.Stack):
         workflows = {
             "Finding": finding.workflow.state_machine,
             "Policy": policy.workflow.state_machine,
+            "Account": account.workflow.state_machine,
             "Inventory": inventory.workflow.state_machine,
             "Activity": activity.workflow.state_machine,
         }

@@ -11,7 +11,7 @@ import json
 import re
 import zoneinfo
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -121,6 +121,19 @@ class Analyzers:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposals:
+    """What a proposal must rest on to be ready, and how it is written."""
+
+    min_window_days: int
+    max_days_without_records: int
+    max_unreadable_records: int
+    max_unreadable_files: int
+    complete_data_events: tuple[str, ...]
+    fold_after: int
+    packing: Literal["auto", "always", "never"]
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyGeneration:
     """How long to wait for a policy generation."""
 
@@ -171,6 +184,8 @@ class Settings:
     owner_tag_keys: tuple[str, ...]
     break_glass_tag: str
     window_days: int
+    evidence: Literal["auto", "activity", "access-analyzer", "both"]
+    proposals: Proposals
     policy_generation: PolicyGeneration
     notifications: Notifications
     schedule: Schedule
@@ -180,12 +195,28 @@ class Settings:
     member_external_id: str
     names: Names = field(default_factory=Names)
 
+    def terms(self) -> dict[str, Any]:
+        """Return what proposals are made by, as ``Build policy`` takes it."""
+        thresholds = asdict(self.proposals)
+        fold_after, packing = thresholds.pop("fold_after"), thresholds.pop("packing")
+        return {
+            "break_glass_tag": self.break_glass_tag,
+            "exemptions": [
+                {**asdict(each), "expires": each.expires.isoformat()} for each in self.exemptions
+            ],
+            "thresholds": {
+                **thresholds,
+                "complete_data_events": list(self.proposals.complete_data_events),
+            },
+            "fold_after": fold_after,
+            "packing": packing,
+        }
+
     def not_read_yet(self) -> list[str]:
         """Return the keys that are set and that this version does not act on."""
         is_set = {
             "analyzers.paid_unused_access": self.analyzers.paid_unused_access,
             "analyzers.unused_access_arn": self.analyzers.unused_access_arn is not None,
-            "exemptions": bool(self.exemptions),
             "notifications.language": self.notifications.language != "en",
         }
         return [key for key, value in is_set.items() if value]
@@ -630,6 +661,13 @@ def _settings(value: dict[str, Any]) -> Settings:
         owner_tag_keys=tuple(value["owner_tag_keys"]),
         break_glass_tag=value["break_glass_tag"],
         window_days=value["window_days"],
+        evidence=value["evidence"],
+        proposals=Proposals(
+            **{
+                **value["proposals"],
+                "complete_data_events": tuple(value["proposals"]["complete_data_events"]),
+            }
+        ),
         policy_generation=PolicyGeneration(**value["policy_generation"]),
         notifications=Notifications(
             people_emails=tuple(notifications["people_emails"]),

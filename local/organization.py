@@ -727,7 +727,9 @@ def pare_reads_the_trail(organization: Organization) -> list[JsonObject]:
             "Resource": bucket_arn,
             "Condition": {
                 "StringLike": {"s3:prefix": "AWSLogs/*"},
-                "ArnEquals": {"aws:PrincipalArn": f"{hub}:role/PareListLogs"},
+                "ArnEquals": {
+                    "aws:PrincipalArn": [f"{hub}:role/PareListLogs", f"{hub}:role/PareChooseRoute"]
+                },
             },
         },
         {

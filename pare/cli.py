@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pare.cli_activity import activity, backfill
+from pare.cli_activity import activity, backfill, printable
+from pare.cli_policy import policy
+from pare.cli_policy_start import start
 from pare.errors import PareError
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except PareError as error:
             sentence = str(error) if str(error).endswith((".", "?")) else f"{error}."
-            click.echo(f"pare: {sentence} {error.what_to_do}", err=True)
+            # What the error names may come from a log file.
+            shown = " ".join(printable(line) for line in sentence.splitlines())
+            click.echo(f"pare: {shown} {error.what_to_do}", err=True)
             ctx.exit(FAILED)
 
 
@@ -47,6 +51,8 @@ def main() -> None:
 
 main.add_command(activity)
 main.add_command(backfill)
+main.add_command(policy)
+policy.add_command(start)
 
 
 @main.group(cls=_Group)

@@ -9,6 +9,7 @@ import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -28,8 +29,8 @@ from pare.cloudtrail.activity_file import (
     write_activity,
 )
 from pare.cloudtrail.deduplicate import Seen
-from pare.cloudtrail.digest import OTHER_ACCOUNT, OTHER_PRINCIPAL
-from pare.cloudtrail.parallel import DigestOptions, digest_files
+from pare.cloudtrail.digest import OTHER_ACCOUNT, OTHER_PRINCIPAL, Digest
+from pare.cloudtrail.parallel import digest_files
 from pare.cloudtrail.sources import DELIVERED_BEFORE, files_under, log_key
 from pare.errors import ActivityFileError, LogSourceError, OutputFileError
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pare.cloudtrail.activity import Group
-    from pare.cloudtrail.digest import Digest
     from pare.cloudtrail.principals import Principal
 
 FOUND_PROBLEMS = 1
@@ -216,13 +216,21 @@ def check_output(output: str) -> None:
         raise OutputFileError(f"There is no folder {path.parent}, or it may not be written.")
 
 
-def collect(paths: tuple[str, ...], asked: Asked, *, jobs: int) -> Activity:
-    """Return the activity of all that was named; raises LogSourceError where there is nothing."""
-    wanted = Wanted(asked.principals, asked.accounts)
-    options = DigestOptions(
+def collect(
+    paths: tuple[str, ...], asked: Asked, *, jobs: int, by_session: frozenset[str] = frozenset()
+) -> Activity:
+    """Return the activity of all that was named; raises LogSourceError where there is nothing.
+
+    ``by_session``: roles whose sessions are told apart (see ``Digest``).
+    """
+    is_some = asked.principals or asked.accounts
+    wanted = Wanted(asked.principals, asked.accounts) if is_some else None
+    new_digest = partial(
+        Digest,
         since=asked.since or None,
         until=asked.until or None,
-        wanted=wanted if asked.principals or asked.accounts else None,
+        wanted=wanted,
+        by_session=by_session,
     )
     result = Activity()
     result.asked.add(asked)
@@ -247,11 +255,11 @@ def collect(paths: tuple[str, ...], asked: Asked, *, jobs: int) -> Activity:
         local_files_only = len(local) == len(paths)
         result.absorb(
             digest_files(
-                files, sizes, options, jobs=jobs, seen=seen, progress=progress,
+                files, sizes, new_digest, jobs=jobs, seen=seen, progress=progress,
                 is_all=local_files_only,
             )
         )  # fmt: skip
-    others = options.digest(seen)
+    others = new_digest(seen=seen)
     if STANDARD_INPUT in paths:
         others.add_stream("standard input", sys.stdin.buffer)
     for address in (path for path in paths if path.startswith("s3://")):
@@ -260,11 +268,11 @@ def collect(paths: tuple[str, ...], asked: Asked, *, jobs: int) -> Activity:
     result.totals.forgotten_event_ids += seen.forgotten
     for file in activity_files:
         added = _read_activity_file(file)
-        if options.wanted is not None:
+        if wanted is not None:
             added.principals = {
                 principal: theirs
                 for principal, theirs in added.principals.items()
-                if options.wanted(principal) is None
+                if wanted(principal) is None
             }
         result.absorb(added)
     if not result.totals.files and not activity_files:

@@ -10,6 +10,7 @@ message to people carry it. Every class says what a person should do next in ``w
   - PrincipalNotFoundError
   - MemberAccountError
   - AccessAnalyzerQuotaError
+  - AccessAnalyzerBusyError
   - PolicyGenerationConflictError
   - PolicyGenerationTimeoutError
   - ThrottledError
@@ -26,6 +27,7 @@ message to people carry it. Every class says what a person should do next in ``w
   - PolicySizeError
   - ActivityError
   - ActivityConflictError
+  - ActivityMissingError
   - TrailReadError
   - NotDeployedError
   - ActivityFileError
@@ -33,6 +35,9 @@ message to people carry it. Every class says what a person should do next in ``w
   - WorkerError
   - OutputFileError
   - LogSourceError
+  - PolicyInputError
+  - AuthorizationDetailsError
+  - LimitsError
 """
 
 from __future__ import annotations
@@ -93,6 +98,15 @@ class AccessAnalyzerQuotaError(PareError):
     what_to_do = (
         "Start the policy workflow again tomorrow: AWS allows one policy generation at a time and "
         "50 a day (5 in some Regions) per account, and no increase."
+    )
+
+
+class AccessAnalyzerBusyError(PareError):
+    """Access Analyzer could not be asked at once, and this proposal does not wait for its turn."""
+
+    what_to_do = (
+        "Nothing: the proposal rests on Pare's own reading of CloudTrail. To have both, start the "
+        "policy workflow again later, or set evidence: both in config/pare.yaml, which waits."
     )
 
 
@@ -183,6 +197,12 @@ class LogSourceError(PareError):
     what_to_do = "Check the path or the s3:// address, and that you may read it."
 
 
+class PolicyInputError(PareError):
+    """Something that was given to `pare policy` is not there, or is not what it should be."""
+
+    what_to_do = "Check what was named; `pare policy COMMAND --help` says what each option takes."
+
+
 class ArnParseError(PareError):
     """A text is not an ARN of the kind that was asked for."""
 
@@ -242,6 +262,15 @@ class ActivityConflictError(PareError):
     what_to_do = "Nothing: the step begins again with what the other run wrote."
 
 
+class ActivityMissingError(PareError):
+    """There is not one nightly digest of the account in the window of a proposal."""
+
+    what_to_do = (
+        "Let Pare read the trail's past days: `pare backfill --days 90`. Then start the policy "
+        "workflow again."
+    )
+
+
 class TrailReadError(PareError):
     """The log files of the trail may not be listed or read."""
 
@@ -257,4 +286,22 @@ class NotDeployedError(PareError):
     what_to_do = (
         "Use credentials of the hub account and its home Region (AWS_PROFILE, AWS_REGION), or "
         "deploy Pare first (README.md)."
+    )
+
+
+class AuthorizationDetailsError(PareError):
+    """A file is not what ``aws iam get-account-authorization-details`` prints."""
+
+    what_to_do = (
+        "Make it anew, without --filter and --query, with credentials of the principal's account: "
+        "`aws iam get-account-authorization-details > current.json`."
+    )
+
+
+class LimitsError(PareError):
+    """A file of service or resource control policies is not one, or cannot be meant so."""
+
+    what_to_do = (
+        "Give for each level, from the root to the account, all its policies with FullAWSAccess: "
+        "docs/policies.md shows the shapes."
     )

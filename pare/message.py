@@ -28,9 +28,12 @@ class Message:
 
 def plain(text: object, limit: int = 300) -> str:
     """Return outside text as one line without control or formatting characters, bounded."""
+    text = str(text)
+    if len(text) <= limit and text.isprintable() and "  " not in text and text == text.strip():
+        return text  # as nearly always
     kept = "".join(
         " " if character in "\n\r\t" else character
-        for character in str(text)
+        for character in text
         if character in "\n\r\t" or unicodedata.category(character)[0] != "C"
     )
     kept = " ".join(kept.split())

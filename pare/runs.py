@@ -26,7 +26,7 @@ REJECTIONS = frozenset(
 
 
 # Where the steps that count, or know of something unknown, leave their results.
-_TELLING_STEPS = ("finding", "built", "recorded", "counted")
+_TELLING_STEPS = ("finding", "built", "recorded", "counted", "listed", "started")
 
 
 class RunJson(TypedDict):
@@ -136,7 +136,7 @@ def _is_failure(value: object) -> TypeGuard[FailureJson]:
 def _subject_of(state: Mapping[str, Any]) -> str:
     """Return what the run was about: a finding, a principal, a period."""
     for keys in (("finding", "finding_id"), ("principal_arn",), ("listed", "period"),
-                 ("scheduled_at",), ("id",)):  # fmt: skip
+                 ("scheduled_at",), ("account_id",), ("id",)):  # fmt: skip
         value: Any = state
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None

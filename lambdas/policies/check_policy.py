@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from lambdas.runtime import client, logger, read_environment
@@ -11,6 +12,7 @@ from pare.aws.access_analyzer import AccessAnalyzer
 from pare.aws.evidence_store import EvidenceStore
 from pare.errors import AwsCallError
 from pare.policy.current import documents, merged
+from pare.policy.outputs import FORMS, WHOLE_PROPOSAL, files_of
 from pare.policy.proposal import is_checked, with_checks
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from lambdas.policies.resolve_principal import Principal
     from pare.object_ref import ObjectRef
+    from pare.policy.current import CurrentAccessJson
     from pare.policy.proposal import ProposalJson
 
 
@@ -43,18 +46,28 @@ def environment() -> Environment:
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
-    """Return where the checked proposal lies; a retried step does not check it again.
+    """Return where the checked proposal lies, its other forms beside it.
 
-    One CheckNoNewAccess per proposal, all of its documents as one, because AWS charges each call.
-    A check AWS refuses is unknown, a reason to review; throttling and AWS's failures are raised.
+    A retried step does not check it again, and a proposal without documents has nothing to check.
+    One CheckNoNewAccess per proposal, all of its documents as one, because AWS charges each call. A
+    check AWS refuses is unknown, a reason to review; throttling and AWS's failures are raised.
     """
     principal = event["principal"]
     logger.append_keys(principal_arn=principal["principal_arn"])
     store = EvidenceStore(client("s3"), environment().evidence_bucket_name)
     proposal: ProposalJson = store.get_json(event["proposal"])
-    if is_checked(proposal):
-        return {"proposal": event["proposal"], "verdict": proposal["verdict"]}
-    current = store.get_json(principal["current"])
+    ref = event["proposal"]
+    if proposal["documents"] and not is_checked(proposal):
+        proposal = _checked(proposal, store.get_json(principal["current"]))
+        ref = store.put_json(ref["key"], proposal)
+    for name, text in files_of(proposal, FORMS).items():
+        if name != WHOLE_PROPOSAL:
+            store.put_text(f"{principal['prefix']}/{name}", text, _content_type(name))
+    return {"proposal": ref, "verdict": proposal["verdict"]}
+
+
+def _checked(proposal: ProposalJson, current: CurrentAccessJson) -> ProposalJson:
+    """Return the proposal with what AWS says of it."""
     analyzer = AccessAnalyzer(client("accessanalyzer"))
     validation: list[dict[str, Any]] | None = None
     no_new_access: dict[str, Any] | None = None
@@ -79,7 +92,10 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         findings=len(validation or ()),
         refusals=refusals,
     )
-    return {
-        "proposal": store.put_json(event["proposal"]["key"], checked),
-        "verdict": checked["verdict"],
-    }
+    return checked
+
+
+def _content_type(name: str) -> str:
+    """Return what a browser takes a file for; text where AWS has no better word for it."""
+    kinds = {".json": "application/json", ".md": "text/markdown", ".yaml": "application/yaml"}
+    return kinds.get(PurePosixPath(name).suffix, "text/plain") + "; charset=utf-8"

@@ -1,4 +1,7 @@
-"""Notify proposal: tell people once, and machines, what is proposed or why nothing is."""
+"""Notify proposal: tell people once, and machines, what is proposed or why nothing is.
+
+Of the many proposals of a whole account, machines alone: a thousand mails are read by nobody.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,11 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         location=f"s3://{ref['bucket']}/{principal['prefix']}/",
         finding_id=principal["finding_id"],
     )
-    told = Topics(client("sns"), settings.people_topic_arn, settings.machines_topic_arn).tell_once(
+    topics = Topics(client("sns"), settings.people_topic_arn, settings.machines_topic_arn)
+    if principal["batch"]:
+        topics.tell_machines(message)
+        return {"told": False}
+    told = topics.tell_once(
         message,
         key=f"proposal#{principal['principal_arn']}#{principal['created_at']}",
         runs=RunsTable(client("dynamodb"), settings.runs_table_name),

@@ -50,7 +50,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     principal = event["principal"]
     store = EvidenceStore(client("s3"), settings.evidence_bucket_name)
     proposal: ProposalJson = store.get_json(event["proposal"])
-    after = proposal["after"]
+    before, after = proposal["before"], proposal["after"]
     count("Proposals", verdict=proposal["verdict"])
     ProposalsTable(client("dynamodb"), settings.proposals_table_name).put(
         {
@@ -63,8 +63,8 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
             "execution": event["execution"],
             "verdict": proposal["verdict"],
             "reasons": [dict(reason) for reason in proposal["reasons"]],
-            "before_action_count": proposal["before"]["action_count"],
-            "before_service_count": proposal["before"]["service_count"],
+            "before_action_count": before["action_count"] if before else None,
+            "before_service_count": before["service_count"] if before else None,
             "after_action_count": after["action_count"] if after else None,
             "after_service_count": after["service_count"] if after else None,
             "removed_service_count": len(proposal["removed_services"]),
@@ -79,18 +79,25 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     )
     return {
         "counts": {
-            "before_action_count": proposal["before"]["action_count"],
+            **({"before_action_count": before["action_count"]} if before else {}),
             **({"after_action_count": after["action_count"]} if after else {}),
             "policy_count": len(proposal["documents"]),
         },
-        "unknown": sorted(
-            name for name, value in proposal["coverage"].items() if _is_unknown(value)
-        ),
+        "unknown": _unknown(proposal["coverage"]),
     }
 
 
-def _is_unknown(covered: Any) -> bool:
-    """Return whether a part of the coverage is unknown, or evidence that ended without a result."""
-    if isinstance(covered, dict) and "outcome" in covered:
-        return covered["outcome"] not in {"SUCCEEDED", "COMPLETED"}
-    return covered is None or covered == "unknown"
+def _unknown(coverage: dict[str, Any]) -> list[str]:
+    """Return the sources of evidence that gave nothing; Access Analyzer's only if it was asked."""
+    return [
+        source
+        for source in ("activity", "last_accessed", "policy_generation")
+        if (
+            coverage[source] is None
+            and (source != "policy_generation" or coverage["activity"] is None)
+        )
+        or (
+            coverage[source] is not None
+            and coverage[source].get("outcome", "COMPLETED") not in {"SUCCEEDED", "COMPLETED"}
+        )
+    ]

@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
 
 class Start(TypedDict):
-    """The input of the policy workflow."""
+    """The input of the policy workflow.
+
+    ``batch``: the execution that starts it for many. Machines are told of each proposal, people are
+    not.
+    """
 
     principal_arn: str
     finding_id: NotRequired[str]
+    batch: NotRequired[str]
 
 
 class Input(TypedDict):
@@ -43,6 +48,7 @@ class Principal(TypedDict):
     created_at: str
     prefix: str
     finding_id: str | None
+    batch: str | None
     current: ObjectRef
 
 
@@ -90,5 +96,6 @@ def lambda_handler(event: Input, context: LambdaContext) -> Principal:
         "created_at": created_at,
         "prefix": prefix,
         "finding_id": event["input"].get("finding_id"),
+        "batch": event["input"].get("batch"),
         "current": store.put_json(f"{prefix}/current.json", current),
     }

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pare.policy.catalogue import load_catalogue, wildcard_regex
+from pare.policy.catalogue import load_catalogue
+from pare.policy.patterns import wildcard_regex
 
 
 @cache

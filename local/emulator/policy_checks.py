@@ -15,7 +15,8 @@ from typing import Any
 
 from local.emulator.paging import invalid
 from local.emulator.positions import PositionError, Positions
-from pare.policy.catalogue import has_wildcard, load_catalogue, wildcard_regex
+from pare.policy.catalogue import load_catalogue
+from pare.policy.patterns import has_wildcard, wildcard_regex
 
 _REFERENCE = (
     "https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-reference-policy-checks.html"

@@ -92,6 +92,16 @@ class AccessAnalyzer:
             } if trail else None,
         }  # fmt: skip
 
+    def has_running_policy_generation(self) -> bool:
+        """Return whether any policy generation of the account and Region is under way."""
+        with translated("access-analyzer:ListPolicyGenerations", account_id=self.account_id):
+            pages = self.client.get_paginator("list_policy_generations").paginate()
+            return any(
+                job["status"] == "IN_PROGRESS"
+                for page in pages
+                for job in page["policyGenerations"]
+            )
+
     def cancel_policy_generation(self, job_id: str) -> None:
         """Cancel a policy generation; it still counts to the day's quota (facts §1)."""
         with translated("access-analyzer:CancelPolicyGeneration", account_id=self.account_id):

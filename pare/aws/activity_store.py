@@ -15,13 +15,15 @@ import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pare.aws.calls import translated
 from pare.errors import ActivityConflictError, EvidenceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     from mypy_boto3_s3 import S3Client
 
@@ -95,6 +97,34 @@ class ActivityStore:
                 Metadata={_SEEN: seen}, **condition,
             )  # fmt: skip
 
+    def dates_with_digests(self) -> set[str]:
+        """Return the days of which any account has a digest."""
+        prefix = "activity/date="
+        with translated(f"s3:ListBucket on {self.bucket}, {prefix}"):
+            pages = self.s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix, Delimiter="/"
+            )
+            found = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", [])]
+        return {folder[len(prefix) :].rstrip("/") for folder in found}
+
+    def has_digest(self, account_id: str, dates: Iterable[str]) -> bool:
+        """Return whether an account has a digest of any of these days."""
+        for day in sorted(self.dates_with_digests() & set(dates), reverse=True):
+            key = digest_key(day, account_id)
+            with translated(f"s3:ListBucket on {self.bucket}, {key}"):
+                answer = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
+            if answer.get("Contents"):
+                return True
+        return False
+
+    def digests(self, account_id: str, dates: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Yield the days that have a digest of an account, with it, oldest first; a few at once."""
+        days = sorted(self.dates_with_digests() & set(dates))
+        for start in range(0, len(days), _AT_ONCE):
+            some = days[start : start + _AT_ONCE]
+            bodies = self.get_all(digest_key(day, account_id) for day in some)
+            yield from ((day, body) for day, body in zip(some, bodies, strict=True) if body)
+
     # --- what was seen ---
 
     def put_seen(self, date: str, account_id: str, numbers: bytes) -> str:
@@ -123,6 +153,22 @@ class ActivityStore:
         """Write the list of what could not be fetched; empty once all was."""
         text = json.dumps(objects, indent=2, sort_keys=True) + "\n"
         self.put(unread_key(date, account_id), text.encode())
+
+    def count_unread(self, account_id: str, dates: Iterable[str]) -> int:
+        """Return how many log files of an account and these days could not be fetched."""
+        wanted = set(dates)
+        prefix, ending = "activity/unread/date=", f"/account={account_id}.json"
+        with translated(f"s3:ListBucket on {self.bucket}, {prefix}"):
+            pages = self.s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=prefix
+            )
+            days = [
+                each["Key"][len(prefix) : -len(ending)]
+                for page in pages
+                for each in page.get("Contents", [])
+                if each["Key"].endswith(ending)
+            ]
+        return sum(len(self.unread(day, account_id)) for day in days if day in wanted)
 
     # --- days ---
 
@@ -189,3 +235,12 @@ def seen_key(date: str, account_id: str, name: str) -> str:
 def unread_key(date: str, account_id: str) -> str:
     """Return where the list of what could not be fetched lies."""
     return f"activity/unread/date={date}/account={account_id}.json"
+
+
+def dates_before(moment: datetime, days: int) -> list[str]:
+    """Return so many days before that of a moment, ``YYYY-MM-DD`` in UTC, oldest first.
+
+    The day itself is not among them: its log files are read in the night after it.
+    """
+    today = moment.astimezone(UTC).date()
+    return [f"{today - timedelta(days=n)}" for n in range(days, 0, -1)]

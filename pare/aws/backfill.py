@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from pare.aws.calls import CLIENT_CONFIG, translated
-from pare.errors import ActivityError, NotDeployedError
+from pare.aws.executions import STACK_NAME, workflow_arn
+from pare.errors import ActivityError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_stepfunctions import SFNClient
 
-STACK_NAME = "ParePipeline"
-_OUTPUT = "ActivityWorkflowArn"
 _NAME = "backfill-"
 # Digests are kept for 430 days (infra/storage_stack.py).
 MAX_DAYS = 430
@@ -52,7 +50,7 @@ def start_backfill(
     if not 1 <= days <= MAX_DAYS:
         raise ActivityError(f"{days} days cannot be read: 1 to {MAX_DAYS} can")
     states: SFNClient = session.client("stepfunctions", config=CLIENT_CONFIG)
-    machine_arn = workflow_arn(session, stack_name)
+    machine_arn = workflow_arn(session, "Activity", stack_name)
     running = _running(states, machine_arn)
     if running is not None:
         return running
@@ -68,20 +66,6 @@ def start_backfill(
     return Backfill(started["executionArn"], f"{first}", f"{last}", is_new=True)
 
 
-def workflow_arn(session: boto3.Session, stack_name: str = STACK_NAME) -> str:
-    """Return the ARN of the deployed activity workflow, by the outputs of its stack."""
-    where = f"{session.region_name or 'no Region'}"
-    missing = f"there is no stack {stack_name} with an activity workflow in {where}"
-    cloudformation = session.client("cloudformation", config=CLIENT_CONFIG)
-    with translated(f"{missing}: cloudformation:DescribeStacks",
-                    codes={"ValidationError": NotDeployedError}):  # fmt: skip
-        stacks = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
-    for output in stacks[0].get("Outputs", []):
-        if output.get("OutputKey") == _OUTPUT:
-            return output["OutputValue"]
-    raise NotDeployedError(missing)
-
-
 def _running(states: SFNClient, machine_arn: str) -> Backfill | None:
     with translated("states:ListExecutions"):
         pages = states.get_paginator("list_executions").paginate(
@@ -93,14 +77,3 @@ def _running(states: SFNClient, machine_arn: str) -> Backfill | None:
                     days = each["name"].removeprefix(_NAME)
                     return Backfill(each["executionArn"], days[:10], days[11:21], is_new=False)
     return None
-
-
-def ended(session: boto3.Session, execution_arn: str, *, poll_seconds: float = 10) -> str:
-    """Return how an execution ended (``SUCCEEDED``, ``FAILED``, …), once it has."""
-    states: SFNClient = session.client("stepfunctions", config=CLIENT_CONFIG)
-    while True:
-        with translated("states:DescribeExecution"):
-            status = states.describe_execution(executionArn=execution_arn)["status"]
-        if status != "RUNNING":
-            return status
-        time.sleep(poll_seconds)

@@ -60,6 +60,10 @@ class EvidenceStore:
                 f"s3://{ref['bucket']}/{ref['key']} is not gzip NDJSON: {error}"
             ) from error
 
+    def get_bytes(self, ref: ObjectRef) -> bytes:
+        """Return an object as it is; raises EvidenceError where there is none."""
+        return self._get(ref)
+
     def _put(self, key: str, body: bytes, content_type: str) -> ObjectRef:
         with translated(f"s3:PutObject s3://{self.bucket}/{key}"):
             self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)

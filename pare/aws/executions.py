@@ -1,13 +1,39 @@
-"""Executions of state machines, read."""
+"""Executions of state machines."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+import json
+import time
+from typing import TYPE_CHECKING, Any
 
-from pare.aws.calls import translated
+from pare.aws.calls import CLIENT_CONFIG, translated
+from pare.errors import ConditionFailedError, NotDeployedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import boto3
     from mypy_boto3_stepfunctions import SFNClient
+
+STACK_NAME = "ParePipeline"
+_STARTED = {"ExecutionAlreadyExists": ConditionFailedError}
+
+
+def start_once(states: SFNClient, machine_arn: str, start: Mapping[str, Any]) -> str:
+    """Start an execution under a name made of its input, and return its ARN.
+
+    A second start with the same input within 90 days does nothing.
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+    """
+    text = json.dumps(start, sort_keys=True)
+    name = hashlib.sha256(text.encode()).hexdigest()
+    try:
+        with translated("states:StartExecution", codes=_STARTED):
+            started = states.start_execution(stateMachineArn=machine_arn, name=name, input=text)
+        return started["executionArn"]
+    except ConditionFailedError:
+        return f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
 
 
 def count_transitions(states: SFNClient, execution_arn: str) -> int:
@@ -22,3 +48,31 @@ def count_transitions(states: SFNClient, execution_arn: str) -> int:
             names = [event["type"] for event in page["events"]]
             count += sum(1 for name in names if name.endswith("StateEntered"))
     return count
+
+
+def workflow_arn(session: boto3.Session, workflow: str, stack_name: str = STACK_NAME) -> str:
+    """Return the ARN of a deployed workflow (``Activity``, …), by the outputs of its stack.
+
+    Raises NotDeployedError where there is no such stack, or it does not have the workflow.
+    """
+    where = f"{session.region_name or 'no Region'}"
+    missing = f"there is no stack {stack_name} with the {workflow.lower()} workflow in {where}"
+    cloudformation = session.client("cloudformation", config=CLIENT_CONFIG)
+    with translated(f"{missing}: cloudformation:DescribeStacks",
+                    codes={"ValidationError": NotDeployedError}):  # fmt: skip
+        stacks = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
+    for output in stacks[0].get("Outputs", []):
+        if output.get("OutputKey") == f"{workflow}WorkflowArn":
+            return output["OutputValue"]
+    raise NotDeployedError(missing)
+
+
+def ended(session: boto3.Session, execution_arn: str, *, poll_seconds: float = 10) -> str:
+    """Return how an execution ended (``SUCCEEDED``, ``FAILED``, …), once it has."""
+    states: SFNClient = session.client("stepfunctions", config=CLIENT_CONFIG)
+    while True:
+        with translated("states:DescribeExecution"):
+            status = states.describe_execution(executionArn=execution_arn)["status"]
+        if status != "RUNNING":
+            return status
+        time.sleep(poll_seconds)

@@ -44,6 +44,14 @@ class LogObject(NamedTuple):
     size: int
 
 
+class Found(NamedTuple):
+    """An object of a listing: a log file and its day, or ``reason`` why it is passed over."""
+
+    date: str
+    object: LogObject
+    reason: str
+
+
 @dataclass(slots=True)
 class Listing:
     """The log files of one account by day of delivery, ``YYYY-MM-DD``; and what was passed over."""
@@ -83,12 +91,31 @@ class TrailBucket:
         Region begins at the first and ends after the last.
         """
         listing = Listing({}, {})
-        for folder in folders:
-            for region in self._folders(f"{folder}CloudTrail/"):
-                self._list_region(region, first, last, listing)
+        for day, each, reason in self.walk(folders, first, last):
+            if reason:
+                listing.skipped[reason] = listing.skipped.get(reason, 0) + 1
+            else:
+                listing.days.setdefault(day, []).append(each)
         for objects in listing.days.values():
             objects.sort()
         return listing
+
+    def folders_of(self, account_id: str) -> list[str]:
+        """Return the folders an account's log files may lie in, without listing all accounts.
+
+        Where the account has no log files, nothing lies in them.
+        """
+        folders: list[str] = []
+        for root in self.roots:
+            organizations = [child for child in self._folders(root) if _last(child, _ORGANIZATION)]
+            folders += [f"{parent}{account_id}/" for parent in (root, *organizations)]
+        return sorted(folders)
+
+    def walk(self, folders: Iterable[str], first: str, last: str) -> Iterator[Found]:
+        """Yield what was delivered from one day through another, Region after Region."""
+        for folder in folders:
+            for region in self._folders(f"{folder}CloudTrail/"):
+                yield from self._walk_region(region, first, last)
 
     def region(self, otherwise: str) -> str:
         """Return the Region the bucket lies in, or ``otherwise`` where S3 does not say."""
@@ -97,24 +124,30 @@ class TrailBucket:
         headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
         return headers.get("x-amz-bucket-region") or otherwise
 
-    def _list_region(self, folder: str, first: str, last: str, listing: Listing) -> None:
+    def _walk_region(self, folder: str, first: str, last: str) -> Iterator[Found]:
         # A day's folder is longer than this text, and so comes after it.
         start, end = folder + first.replace("-", "/"), last.replace("-", "/")
-        with translated(f"s3:ListBucket on {self.name}, {folder}", codes=_DENIED):
-            pages = self.s3.get_paginator("list_objects_v2").paginate(
+        pages = iter(
+            self.s3.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=folder, StartAfter=start
             )
-            for page in pages:
-                for each in page.get("Contents", []):
-                    key = each["Key"]
-                    if key[len(folder) : len(folder) + len(end)] > end:
-                        return
-                    reason = classify(key)
-                    if reason is not None:
-                        listing.skipped[reason] = listing.skipped.get(reason, 0) + 1
-                    elif (found := log_key(key)) is not None and first <= found.date <= last:
-                        objects = listing.days.setdefault(found.date, [])
-                        objects.append(LogObject(key, each["Size"]))
+        )
+        while True:
+            # Only the call is AWS's; what the caller does with a page is not.
+            with translated(f"s3:ListBucket on {self.name}, {folder}", codes=_DENIED):
+                page = next(pages, None)
+            if page is None:
+                return
+            for each in page.get("Contents", []):
+                key = each["Key"]
+                if key[len(folder) : len(folder) + len(end)] > end:
+                    return
+                item = LogObject(key, each["Size"])
+                reason = classify(key)
+                if reason is not None:
+                    yield Found("", item, reason)
+                elif (found := log_key(key)) is not None and first <= found.date <= last:
+                    yield Found(found.date, item, "")
 
     def _folders(self, prefix: str) -> list[str]:
         """Return the folders right under a prefix."""

@@ -23,6 +23,7 @@ from pare.cloudtrail.principals import UNKNOWN as UNKNOWN_PRINCIPAL
 from pare.cloudtrail.principals import Principal, principal_of, session_name
 from pare.cloudtrail.reader import Reading, read_records
 from pare.cloudtrail.resources import ANY, UNKNOWN
+from pare.cloudtrail.session_pattern import session_pattern
 from pare.policy.catalogue import load_catalogue
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class Digest:
     used.
     ``wanted``: only principals for which it returns None; otherwise the rule by which they are left
     out.
+    ``by_session``: ARNs of roles whose sessions are counted one by one, as principals with the ARN
+    of the role and the id ``AROAEXAMPLE:session``; alike names are one (``session_pattern``).
     ``seen``: events that count as counted already, in which the new ones are remembered.
     """
 
@@ -110,10 +113,12 @@ class Digest:
         since: str | None = None,
         until: str | None = None,
         wanted: Callable[[Principal], str | None] | None = None,
+        by_session: frozenset[str] = frozenset(),
         seen: Seen | None = None,
     ) -> None:
         self.since, self.until = since or "", until or ""
         self.wanted = wanted
+        self.by_session = by_session
         self.seen = Seen() if seen is None else seen
         self._activity = Activity()
         self._name = ""  # of the file being read
@@ -169,6 +174,8 @@ class Digest:
 
     def _add(self, records: list[Record], file: str) -> None:
         self._check_times(records)
+        if self.by_session:
+            self._tell_sessions_apart(records)
         ids = [r.eventID for r in records]
         if None in ids:
             # Records without an id cannot be told apart from others: each counts.
@@ -183,6 +190,28 @@ class Digest:
             # They count nothing, but the file they lie in may be the one to name (``Use.file``).
             self._tally(twice, file, 0)
         self._tally(records, file, 1)
+
+    def _tell_sessions_apart(self, records: list[Record]) -> None:
+        """Give the role of every record asked for the session as part of its id.
+
+        The id is part of what callers are told apart by, everywhere: all else stays as it is.
+        """
+        for record in records:
+            identity = record.userIdentity
+            context = None if identity is None else identity.sessionContext
+            issuer = None if context is None else context.sessionIssuer
+            if (
+                identity is None
+                or issuer is None
+                or issuer.arn not in self.by_session
+                or identity.type != "AssumedRole"
+            ):
+                continue
+            name = session_name(identity)
+            role_id = issuer.principalId or (identity.principalId or "").partition(":")[0]
+            if name is not None and ":" not in role_id:
+                name = session_pattern(name[:_MAX_SESSION_NAME])
+                issuer.principalId = f"{role_id}:{name}"
 
     def _check_times(self, records: list[Record]) -> None:
         """Make every ``eventTime`` a valid one or an empty text, and note the hours."""

@@ -12,6 +12,7 @@ import io
 import multiprocessing
 import sys
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +20,15 @@ from pare.cloudtrail.activity import Activity
 from pare.cloudtrail.activity_file import read_activity, write_activity
 from pare.cloudtrail.calls import load_tables
 from pare.cloudtrail.deduplicate import event_keys, split_keys
-from pare.cloudtrail.digest import Digest
 from pare.cloudtrail.sources import log_key
 from pare.errors import WorkerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from multiprocessing.connection import Connection
 
     from pare.cloudtrail.deduplicate import Seen
-    from pare.cloudtrail.principals import Principal
+    from pare.cloudtrail.digest import Digest
 
 # Handed to a worker at once: fewer questions for small files.
 _FILES_AT_ONCE = 16
@@ -38,29 +38,14 @@ _BYTES_WORTH_A_PROCESS = 2_000_000
 _EVEN = 1.25
 # Files, and their size together.
 Batch = tuple["Sequence[str]", int]
-
-
-class DigestOptions:
-    """How to sum up: the arguments of ``Digest``."""
-
-    def __init__(
-        self,
-        *,
-        since: str | None = None,
-        until: str | None = None,
-        wanted: Callable[[Principal], str | None] | None = None,
-    ) -> None:
-        self.since, self.until, self.wanted = since, until, wanted
-
-    def digest(self, seen: Any) -> Digest:
-        """Return a new digest with these options."""
-        return Digest(since=self.since, until=self.until, wanted=self.wanted, seen=seen)
+# ``Digest`` with all its arguments but ``seen``: ``functools.partial(Digest, since=...)``.
+NewDigest = Callable[..., "Digest"]
 
 
 def digest_files(
     files: Sequence[str],
     sizes: Sequence[int],
-    options: DigestOptions,
+    new_digest: NewDigest,
     *,
     jobs: int,
     seen: Seen,
@@ -74,9 +59,9 @@ def digest_files(
     jobs = max(1, min(jobs, len(files), sum(sizes) // _BYTES_WORTH_A_PROCESS))
     if jobs > 1:
         return _in_processes(
-            files, sizes, options, seen, jobs=jobs, progress=progress, is_all=is_all
+            files, sizes, new_digest, seen, jobs=jobs, progress=progress, is_all=is_all
         )
-    digest = options.digest(seen)
+    digest = new_digest(seen=seen)
     for file, size in zip(files, sizes, strict=True):
         add_local_file(digest, file)
         progress(size)
@@ -106,10 +91,10 @@ class _RemoteSeen:
         return answer
 
 
-def _work(connection: Connection, options: DigestOptions) -> None:
+def _work(connection: Connection, new_digest: NewDigest) -> None:
     """A worker: asks for files until there are none, then sends its activity."""
     try:
-        digest = options.digest(_RemoteSeen(connection))
+        digest = new_digest(seen=_RemoteSeen(connection))
         while True:
             connection.send(None)
             files = connection.recv()
@@ -133,7 +118,7 @@ def _work(connection: Connection, options: DigestOptions) -> None:
 def _in_processes(
     files: Sequence[str],
     sizes: Sequence[int],
-    options: DigestOptions,
+    new_digest: NewDigest,
     seen: Seen,
     *,
     jobs: int,
@@ -150,7 +135,7 @@ def _in_processes(
     try:
         for batches in _shares(files, sizes, jobs):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, options), daemon=True)
+            process = context.Process(target=_work, args=(theirs, new_digest), daemon=True)
             process.start()
             theirs.close()
             workers[ours], work[ours] = process, batches

@@ -6,11 +6,11 @@ its small interpreter. Nothing is read at import: the first ``load_catalogue()``
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING, TypedDict
 
 from pare.data_tables import read_table
+from pare.policy.patterns import has_wildcard, wildcard_regex
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,20 +149,3 @@ def load_catalogue() -> Catalogue:
     """Return the catalogue shipped with Pare; the file is read once per process."""
     table: CatalogueTable = read_table("iam_actions.json.gz", schema_version=SCHEMA_VERSION)
     return Catalogue(table)
-
-
-def has_wildcard(pattern: str) -> bool:
-    """Return whether IAM would match the pattern by wildcard."""
-    return "*" in pattern or "?" in pattern
-
-
-@cache
-def wildcard_regex(pattern: str) -> re.Pattern[str]:
-    """Return an IAM wildcard pattern as a regular expression: only ``*`` and ``?`` are special."""
-    return re.compile(
-        "".join(
-            {"*": ".*", "?": "."}.get(part, re.escape(part))
-            for part in re.split(r"([*?])", pattern)
-        ),
-        re.DOTALL,
-    )

@@ -71,6 +71,19 @@ def kind_of(principal: PrincipalArn) -> Kind:
     return "role"
 
 
+def kind_without_path(principal: PrincipalArn) -> Kind:
+    """Return the kind of a role whose path is not known, from the names that AWS gives.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_create-service-linked-role.html
+    https://docs.aws.amazon.com/singlesignon/latest/userguide/referencingpermissionsets.html
+    """
+    if principal.name.startswith("AWSServiceRoleFor"):
+        return "service-linked role"
+    if principal.name.startswith("AWSReservedSSO_"):
+        return "Identity Center role"
+    return kind_of(principal)
+
+
 def may_be_narrowed(kind: Kind, tags: dict[str, str], *, break_glass_tag: str) -> Narrowing:
     """Return whether a policy may be proposed for a principal of this kind with these tags."""
     if kind == "service-linked role":

@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pare.errors import PolicyParseError, PolicySizeError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
 JsonObject: TypeAlias = "dict[str, JsonValue]"
@@ -24,6 +21,8 @@ VERSIONS = (VERSION, "2008-10-17")
 # Characters in one managed policy, white space not counted.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 MANAGED_POLICY_LIMIT = 6144
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 DOCUMENT_ELEMENTS = frozenset({"Version", "Id", "Statement"})
 STATEMENT_ELEMENTS = frozenset(
@@ -189,67 +188,145 @@ def split(
 ) -> tuple[PolicyDocument, ...]:
     """Return documents of at most ``limit`` characters that together say the same.
 
-    Statements keep their order. A statement too long for a document of its own is cut along its
-    actions or resources, each part keeping the Sid, no two parts in one document (a Sid is unique
-    within a document only). Raises PolicySizeError if a statement cannot be cut far enough: a list
-    under NotAction or NotResource has no parts that mean the same.
+    Each statement, in its order, goes into the first document with room for it: the documents are
+    few, and within each the statements keep their order. A statement too long for a document of
+    its own is cut along its actions or resources, or both, into as few parts as can be; it begins
+    in what room the last document has left. Each part keeps the Sid, and no two parts share a
+    document (a Sid is unique within a document only). Raises PolicySizeError if a statement cannot
+    be cut far enough: a list under NotAction or NotResource has no parts that mean the same.
     """
     if size_in_characters(document) <= limit:
         return (document,)
-    empty_size = size_in_characters(replace(document, statements=()))
+    frame = size_in_characters(replace(document, statements=()))
     groups: list[list[Statement]] = []
-    group_size = limit
+    rooms: list[int] = []  # what each group has left, its next comma taken off
     for statement in document.statements:
-        parts = _parts(statement, limit - empty_size)
-        for part in parts:
-            part_size = _size(part) + 1  # and a comma
-            if groups and len(parts) == 1 and group_size + part_size <= limit:
-                groups[-1].append(part)
-                group_size += part_size
+        first_of_own = 0  # the parts of a statement go into different groups
+        for part in _parts(statement, limit - frame, rooms[-1] if rooms else 0):
+            size = _size(part)
+            for at in range(first_of_own, len(groups)):
+                if size <= rooms[at]:
+                    groups[at].append(part)
+                    rooms[at] -= size + 1
+                    break
             else:
+                at = len(groups)
                 groups.append([part])
-                group_size = empty_size + part_size - 1
+                rooms.append(limit - frame - size - 1)
+            first_of_own = at + 1
     return tuple(replace(document, statements=tuple(group)) for group in groups)
 
 
-def _parts(statement: Statement, room: int) -> list[Statement]:
-    """Return the statement cut into parts of at most ``room`` characters each."""
+def _parts(statement: Statement, room: int, first_room: int) -> list[Statement]:
+    """Return the statement in parts of at most ``room`` characters each, as few as can be.
+
+    Where only one list is cut, the first part is made for ``first_room``, if a value fits there.
+    """
     if _size(statement) <= room:
         return [statement]
-    actions, resources = (
-        sorted(set(statement.actions or ())),
-        sorted(set(statement.resources or ())),
+    actions = _Values(statement.actions)
+    resources = _Values(statement.resources)
+    frame = _size(
+        replace(
+            statement,
+            actions=None if statement.actions is None else (),
+            resources=None if statement.resources is None else (),
+        )
     )
-    cuts_actions = len(actions) > 1 and (
-        _length(actions) >= _length(resources) or len(resources) < 2
-    )
-    if not cuts_actions and len(resources) < 2:
+    least = frame + actions.longest + resources.longest
+    if least > room:
         raise PolicySizeError(
-            f"The statement {statement.sid or '(without a Sid)'} needs {_size(statement)} "
+            f"The statement {statement.sid or '(without a Sid)'} needs {least} "
             f"characters where {room} are left, and cannot be cut into parts that mean the same."
         )
+    cuts = _fewest(actions, resources, room - frame)
+    if len(cuts.actions) == 1:
+        left = room - frame - actions.length
+        cut = resources.cut(left, first=first_room - frame - actions.length)
+        return [replace(statement, resources=values) for values in cut]
+    if len(cuts.resources) == 1:
+        left = room - frame - resources.length
+        cut = actions.cut(left, first=first_room - frame - resources.length)
+        return [replace(statement, actions=values) for values in cut]
+    return [
+        replace(statement, actions=some_actions, resources=some_resources)
+        for some_actions in cuts.actions
+        for some_resources in cuts.resources
+    ]
 
-    def with_values(values: list[str]) -> Statement:
-        if cuts_actions:
-            return replace(statement, actions=tuple(values))
-        return replace(statement, resources=tuple(values))
 
-    parts: list[Statement] = []
-    chunk: list[str] = []
-    for value in actions if cuts_actions else resources:
-        if chunk and _size(with_values([*chunk, value])) > room:
-            parts.extend(_parts(with_values(chunk), room))
-            chunk = []
-        chunk.append(value)
-    return [*parts, *_parts(with_values(chunk), room)]
+@dataclass(frozen=True, slots=True)
+class _Cuts:
+    """How both lists of a statement are cut: every pair of a cut is a part."""
+
+    actions: list[tuple[str, ...]]
+    resources: list[tuple[str, ...]]
+
+
+class _Values:
+    """The values of an Action or Resource list, sorted, and their lengths as written.
+
+    A value's length is with its quotes and comma; the list's is without the last comma.
+    """
+
+    __slots__ = ("lengths", "values")
+
+    def __init__(self, values: tuple[str, ...] | None) -> None:
+        self.values = sorted(set(values or ()))
+        self.lengths = [len(_ENCODER.encode(value)) + 1 for value in self.values]
+
+    @property
+    def length(self) -> int:
+        return max(0, sum(self.lengths) - 1)
+
+    @property
+    def longest(self) -> int:
+        return max(self.lengths, default=1) - 1
+
+    def cut(self, room: int, *, first: int = 0) -> list[tuple[str, ...]]:
+        """Return the values in lists of at most ``room`` characters, the first of ``first``."""
+        if not self.values:
+            return [()]
+        cuts: list[tuple[str, ...]] = []
+        begin, left = 0, first if self.lengths[0] - 1 <= first else room
+        for at, length in enumerate(self.lengths):
+            if length - 1 > left:
+                cuts.append(tuple(self.values[begin:at]))
+                begin, left = at, room
+            left -= length
+        return [*cuts, tuple(self.values[begin:])]
+
+
+def _fewest(actions: _Values, resources: _Values, room: int) -> _Cuts:
+    """Return the cuts of both lists that make the fewest parts of at most ``room`` characters."""
+    best: _Cuts | None = None
+    tried = 0
+    fewest_resource_lists = max(1, -(-resources.length // room))
+    # The more lists the actions are cut into, the more room the resources of a part have.
+    for number in range(1, len(actions.values) + 2):
+        share = max(actions.longest, -(-actions.length // number))
+        left = room - share
+        if share == tried or left < resources.longest:
+            if share == actions.longest:
+                break
+            continue
+        tried = share
+        cuts = _Cuts(actions.cut(share), resources.cut(left))
+        if best is None or _count(cuts) < _count(best):
+            best = cuts
+        if (number + 1) * fewest_resource_lists >= _count(best):
+            break
+    if best is None:
+        raise AssertionError("both longest values were found to fit")
+    return best
+
+
+def _count(cuts: _Cuts) -> int:
+    return len(cuts.actions) * len(cuts.resources)
 
 
 def _size(statement: Statement) -> int:
     return len(_dumps(statement.to_json_object()))
-
-
-def _length(values: Iterable[str]) -> int:
-    return sum(len(value) for value in values)
 
 
 def _dumps(value: JsonObject, *, indent: int | None = None) -> str:

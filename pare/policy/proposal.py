@@ -2,105 +2,87 @@
 
 The rule behind all of it: **no evidence, no proposal**, and what cannot be observed is kept.
 
-- An action the trail shows is granted, if it is granted today. Access Analyzer's generated policies
-  include denied calls (facts §2), so an action that is not granted today is listed as asked for and
-  refused, never added.
-- An action that CloudTrail management events cannot show (the data plane, services that AWS does
-  not track) is kept as it is granted today wherever last accessed information says that the
-  service was used: *kept: not observable*.
-- An action that last accessed information saw and the generated policy did not (an older or a
-  seasonal use, or a denied call) is kept too: *kept: last accessed*.
-- ``iam:PassRole`` is recorded by nobody, and kept as it is granted today.
+- A call that the trail shows as allowed is granted, on the resource it was made on, if it is
+  granted today. A refused call is no need: it is listed as asked for and refused.
+- An action that nothing in the evidence could have shown (the data plane where its events are not
+  recorded, permissions without an operation of their own) is kept as it is granted today wherever
+  last accessed information says that the service was used: *kept: not observable*.
+- An action that only last accessed information saw (an older or a seasonal use) is kept too: *kept:
+  last accessed*.
 - A service that IAM did not report on is unknown, not unused: it is kept where the grant names it
   or the trail shows it, and named where only a wildcard over services granted it.
-- Deny statements are kept as they are.
+- Deny statements are kept as they are, and nothing is added that is not granted today.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
-from pare.errors import (
-    AccessAnalyzerQuotaError,
-    AwsCallError,
-    AwsServiceError,
-    MemberAccountError,
-    PolicyGenerationConflictError,
-    PolicyGenerationTimeoutError,
-    ThrottledError,
-    TrailNotSupportedError,
-)
-from pare.policy.catalogue import has_wildcard, load_catalogue, wildcard_regex
-from pare.policy.current import may_be_narrowed
-from pare.policy.document import (
-    PolicyDocument,
-    Statement,
-    in_current_version,
-    parse,
-    size_in_characters,
-    split,
-)
-from pare.policy.grants import granted_actions
-from pare.runs import what_to_do
+from pare.policy.access import Access, access_today
+from pare.policy.catalogue import load_catalogue
+from pare.policy.difference import difference
+from pare.policy.document import PolicyDocument
+from pare.policy.grants import counts
+from pare.policy.keep import Kept, what_to_keep
+from pare.policy.lint import lint
+from pare.policy.no_new_access import compare
+from pare.policy.observed import Calls, generated_calls, observed_calls
+from pare.policy.packing import pack, quotas_of
+from pare.policy.patterns import has_wildcard
+from pare.policy.reasons import Facts, no_activity, reasons_of, refusal
+from pare.policy.replay import Replay, replay
+from pare.policy.statements import Basic, as_pattern, named, observed_statements
+from pare.policy.verdict import counted, in_order, reason, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from pare.policy.catalogue import Catalogue
-    from pare.policy.current import CurrentAccessJson
-    from pare.policy.evidence import GenerationOutcomeJson, LastAccessedOutcomeJson
+    from pare.policy.difference import DifferenceJson
+    from pare.policy.evidence import Evidence, GenerationOutcomeJson, Terms
+    from pare.policy.grants import CountsJson
+    from pare.policy.lint import LintFindingJson
+    from pare.policy.no_new_access import NoNewAccessJson
+    from pare.policy.observed import Observed
+    from pare.policy.packing import PackingJson
+    from pare.policy.replay import ReplayJson
+    from pare.policy.statements import StatementEvidenceJson
+    from pare.policy.verdict import Reason, Verdict
 
-SCHEMA_VERSION = 1
-PASS_ROLE = "iam:PassRole"
+SCHEMA_VERSION = 2
 
-# Managed policies that may be attached to a role and to a user; a higher quota is granted on
-# request. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
-ROLE_POLICY_LIMIT = 20
-USER_POLICY_LIMIT = 10
-
-Verdict = Literal["ready", "review", "refused"]
-Basis = Literal["observed", "kept: not observable", "kept: last accessed", "kept: deny"]
-
-# Anybody may call these without a permission, and generated policies name them (facts §2).
-# https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
-_FREE_ACTIONS = frozenset({"sts:GetCallerIdentity"})
-
-# `${TableName}` in a generated policy is for a person to fill; it is not a policy variable.
-_PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
+# Refused calls that are listed; all are counted.
+MAX_REFUSED_LISTED = 100
 
 
-class Reason(TypedDict):
-    """Why a proposal has its verdict: a stable code, a sentence, and what to do."""
+class RefusedCallJson(TypedDict):
+    """A call that was refused and never allowed. ``granted_by_proposal``: it should be False."""
 
-    code: str
-    text: str
-    what_to_do: str
-
-
-class StatementEvidenceJson(TypedDict):
-    """What one statement rests on, by its Sid. ``last_accessed_at``: action or service -> time."""
-
-    sid: str
-    basis: Basis
-    actions: list[str]
-    widened: list[str]
-    last_accessed_at: dict[str, str]
+    action: str
+    resource: str | None
+    count: int
+    last: str
+    file: str
+    errors: dict[str, int]
+    granted_by_proposal: bool
 
 
-class CountsJson(TypedDict):
-    """How much is granted: actions and services of the catalogue."""
+class ComparisonJson(TypedDict):
+    """How the two kinds of evidence agree, action by action."""
 
-    action_count: int
-    service_count: int
-    services: list[str]
+    both: int
+    only_access_analyzer: list[str]
+    only_activity: list[str]
+    refused_in_activity: list[str]
 
 
 class ProposalJson(TypedDict):
     """A proposal, as stored. ``documents`` is empty where the verdict is refused.
 
-    The last four keys say where it belongs; the step that stores it knows them.
+    ``not_granted_today``: actions that the evidence shows and today's identity-based policies do
+    not grant; no proposal adds them. ``before``, ``difference`` and ``no_new_access`` are null
+    where today's policies are not known; ``replay`` where there is no activity to replay. The
+    last four keys say where it belongs; the step that stores it knows them.
     """
 
     schema_version: int
@@ -111,12 +93,18 @@ class ProposalJson(TypedDict):
     reasons: list[Reason]
     documents: list[dict[str, Any]]
     evidence: list[StatementEvidenceJson]
-    before: CountsJson
+    before: CountsJson | None
     after: CountsJson | None
     removed_services: list[str]
     removed_action_count: int
-    before_by_policy: list[dict[str, Any]]
-    asked_for_and_not_granted: list[str]
+    difference: DifferenceJson | None
+    no_new_access: NoNewAccessJson | None
+    replay: ReplayJson | None
+    not_granted_today: list[str]
+    refused_calls: list[RefusedCallJson]
+    more_refused_calls: int
+    packing: PackingJson | None
+    lint: list[LintFindingJson]
     coverage: dict[str, Any]
     created_at: NotRequired[str]
     owner: NotRequired[str | None]
@@ -124,236 +112,101 @@ class ProposalJson(TypedDict):
     execution: NotRequired[str]
 
 
-# What to tell a person about each way policy generation can end without a policy. The first four
-# are AWS's job error codes (facts §1), then the job states, then our own errors in their own words.
-NO_GENERATION: Mapping[str, str] = {
-    "AUTHORIZATION_ERROR": "Let the AccessAnalyzerMonitorServiceRole_Pare role of the account read "
-    "the trail bucket and decrypt with its key, then start the policy workflow again.",
-    "RESOURCE_NOT_FOUND_ERROR": "Check the trail ARN and bucket in config/pare.yaml, then deploy "
-    "and start the policy workflow again.",
-    "SERVICE_QUOTA_EXCEEDED_ERROR": "Use a shorter window_days: AWS reads at most 100,000 log "
-    "files and 25 GB for one policy.",
-    "SERVICE_ERROR": "Access Analyzer failed by itself: start the policy workflow again.",
-    "FAILED": "Start the policy workflow again; if it fails again, open a case with AWS.",
-    "CANCELED": "Somebody cancelled the job: start the policy workflow again when it suits.",
-    **{
-        error.__name__: error.what_to_do
-        for error in (
-            AccessAnalyzerQuotaError, PolicyGenerationConflictError, PolicyGenerationTimeoutError,
-            TrailNotSupportedError, MemberAccountError, ThrottledError, AwsServiceError,
-            AwsCallError,
-        )
-    },
-}  # fmt: skip
+def build_proposal(evidence: Evidence, terms: Terms) -> ProposalJson:
+    """Return the proposal for a principal; raises PolicyParseError for policies IAM would not have.
 
-
-@dataclass(frozen=True, slots=True)
-class _Basis:
-    basis: Basis
-    statement: Statement
-    widened: tuple[str, ...] = ()
-
-
-def build_proposal(
-    current: CurrentAccessJson,
-    generation: GenerationOutcomeJson | None,
-    last_accessed: LastAccessedOutcomeJson | None,
-    *,
-    account_id: str,
-    break_glass_tag: str,
-) -> ProposalJson:
-    """Return the proposal for a principal from what is granted, generated and last accessed.
-
-    ``None`` for the evidence: it was not asked for, because the principal must not be narrowed.
+    The same evidence and terms give the same proposal, to the byte.
     """
-    attached = [
-        (policy, in_current_version(parse(policy["document"]))) for policy in current["policies"]
-    ]
-    boundary = parse(current["boundary"]["document"]) if current["boundary"] else None
-    granted = granted_actions([document for _, document in attached], boundary=boundary)
-    proposal: ProposalJson = {
+    today = access_today(evidence.current, limits=evidence.limits) if evidence.current else None
+    proposal = _empty(evidence, today)
+    if refused := refusal(evidence, terms):
+        proposal["reasons"] = [refused]
+        return proposal
+    calls = observed_calls(evidence.activity) if evidence.activity is not None else _NO_CALLS
+    generated = _generated(evidence.generation)
+    allowed, comparison = _united(calls, generated, evidence)
+    proposal["coverage"]["comparison"] = comparison
+    granted, elsewhere = _granted_today(allowed, today, evidence)
+    proposal["not_granted_today"] = sorted({row.action for row in elsewhere})
+    observed = {row.action for row in granted}
+    refused_only = {row.action for row in calls.refused} - {row.action for row in calls.allowed}
+    kept = _kept(today, observed, refused_only, evidence)
+    never_allowed = calls.never_allowed
+    proposal["refused_calls"] = _refused_calls(never_allowed, None, evidence)
+    if not granted and not _is_in_use(kept, evidence):
+        proposal["reasons"] = [no_activity(calls, proposal["not_granted_today"])]
+        return proposal
+    basics = observed_statements(
+        granted,
+        account_id=evidence.account_id,
+        partition=evidence.principal_arn.split(":", 2)[1],
+        today=today,
+        refused=never_allowed,
+        rules=terms.rules,
+    )
+    if today is not None:
+        basics += _kept_statements(today, kept)
+    last_accessed = evidence.last_accessed
+    statements, proposal["evidence"] = named(
+        basics, _last_accessed_at(last_accessed["services"] if last_accessed else ())
+    )
+    packed = pack(
+        PolicyDocument(statements=tuple(statements)),
+        load_catalogue(),
+        quotas=quotas_of(evidence.kind),
+        mode=terms.packing,
+    )
+    proposed = Access(
+        packed.documents, boundary=today.boundary if today else None, limits=evidence.limits
+    )
+    _describe(proposal, packed.documents, packed.packing, today, proposed, evidence)
+    proposal["refused_calls"] = _refused_calls(never_allowed, proposed, evidence)
+    if evidence.activity is not None:
+        proposal["replay"] = replay(
+            calls.allowed,
+            principal_arn=evidence.principal_arn,
+            account_id=evidence.account_id,
+            access=proposed,
+            today=today,
+        )
+    return _judged(proposal, Facts(calls, observed, kept, today, evidence, terms))
+
+
+_NO_CALLS = Calls((), (), {})
+_ANY_ARN = "arn:*:*:*:*:*"
+
+
+def _empty(evidence: Evidence, today: Access | None) -> ProposalJson:
+    return {
         "schema_version": SCHEMA_VERSION,
-        "principal_arn": current["principal_arn"],
-        "account_id": account_id,
-        "kind": current["kind"],
+        "principal_arn": evidence.principal_arn,
+        "account_id": evidence.account_id,
+        "kind": evidence.kind,
         "verdict": "refused",
         "reasons": [],
         "documents": [],
         "evidence": [],
-        "before": counts(granted.actions),
+        "before": counts(today.grants.actions) if today else None,
         "after": None,
         "removed_services": [],
         "removed_action_count": 0,
-        "before_by_policy": [
-            {
-                "source": policy["source"],
-                "name": policy["name"],
-                "arn": policy["arn"],
-                "group": policy["group"],
-                "action_count": len(granted_actions([document]).actions),
-            }
-            for policy, document in attached
-        ],
-        "asked_for_and_not_granted": [],
-        "coverage": _coverage(generation, last_accessed),
+        "difference": None,
+        "no_new_access": None,
+        "replay": None,
+        "not_granted_today": [],
+        "refused_calls": [],
+        "more_refused_calls": 0,
+        "packing": None,
+        "lint": [],
+        "coverage": _coverage(evidence),
     }
-    refusal = _refusal(current, generation, last_accessed, break_glass_tag)
-    if refusal or generation is None or last_accessed is None:
-        proposal["reasons"] = [refusal] if refusal else []
-        return proposal
-
-    catalogue = load_catalogue()
-    seen = _seen(generation["policies"])
-    documents = [document for _, document in attached]
-    unlisted = _granted_unlisted(seen, documents, boundary)
-    observed = {action for action in seen if action in granted.actions}
-    proposal["asked_for_and_not_granted"] = sorted(set(seen) - observed - unlisted - _FREE_ACTIONS)
-    used, unobservable = _kept(last_accessed["services"], granted.actions, observed)
-    if not observed and not unlisted and not used and not unobservable:
-        proposal["reasons"] = [_reason(
-            "NO_ACTIVITY",
-            "No use of this principal was recorded in the window, by CloudTrail or by IAM.",
-            "Ask its owner whether it is needed at all: remove it rather than narrow it.",
-        )]  # fmt: skip
-        return proposal
-    unreported, not_reported = _unreported(
-        last_accessed["services"], granted.actions, {*observed, *unlisted}, documents
-    )
-    unobservable |= unreported - observed
-    if PASS_ROLE in granted.actions:
-        # Nothing records which roles a principal passes: no source may narrow it.
-        observed.discard(PASS_ROLE)
-        used.discard(PASS_ROLE)
-        unobservable.add(PASS_ROLE)
-    bases = _observed_statements(seen, observed - granted.conditional)
-    bases += _from_current(documents, observed & granted.conditional | unlisted, "observed")
-    bases += _from_current(documents, used, "kept: last accessed")
-    bases += _from_current(documents, unobservable, "kept: not observable")
-    bases += [
-        _Basis("kept: deny", statement)
-        for document in documents
-        for statement in document.statements
-        if statement.effect == "Deny"
-    ]
-    whole, evidence = _named(bases, last_accessed["services"])
-    after = granted_actions([whole], boundary=boundary).actions
-    parts = split(whole)
-    remaining = counts(after)
-    proposal["documents"] = [dict(part.to_json_object()) for part in parts]
-    proposal["evidence"] = evidence
-    proposal["after"] = remaining
-    proposal["removed_services"] = sorted(
-        set(proposal["before"]["services"]) - set(remaining["services"])
-    )
-    proposal["removed_action_count"] = len(granted.actions - after)
-    proposal["coverage"]["catalogue_version"] = catalogue.version
-    proposal["coverage"]["unknown_patterns"] = _unknown_patterns(documents)
-    proposal["coverage"]["size_in_characters"] = [size_in_characters(part) for part in parts]
-    proposal["verdict"] = "review"
-    passes_every_role = PASS_ROLE in granted.actions and all(
-        _is_on_everything(each, PASS_ROLE)
-        for each in ([documents, [boundary]] if boundary else [documents])
-    )
-    proposal["reasons"] = _review_reasons(
-        proposal,
-        generation,
-        observed | unlisted,
-        used,
-        unobservable,
-        catalogue,
-        passes_every_role=passes_every_role,
-        not_reported=not_reported,
-    )
-    return proposal
 
 
-def counts(actions: Iterable[str]) -> CountsJson:
-    """Return how many actions and services a set of actions has."""
-    actions = list(actions)
-    services = sorted({action.partition(":")[0] for action in actions})
+def _coverage(evidence: Evidence) -> dict[str, Any]:
+    generation, last_accessed = evidence.generation, evidence.last_accessed
     return {
-        "action_count": len(actions),
-        "service_count": len(services),
-        "services": services,
-    }
-
-
-def with_checks(
-    proposal: ProposalJson,
-    validation: Sequence[Mapping[str, Any]] | None,
-    no_new_access: Mapping[str, Any] | None,
-    *,
-    refusals: Sequence[str] = (),
-) -> ProposalJson:
-    """Return the proposal with what ValidatePolicy and CheckNoNewAccess said about it.
-
-    An ERROR of validation makes it refused, without its documents: IAM would not take the policy. A
-    FAIL of the check is a reason to review; AWS answers FAIL also where it cannot decide (facts
-    §1). ``None`` is a check that could not be made: it is unknown, and ``refusals`` say why.
-    """
-    checked = proposal.copy()
-    reasons = checked["reasons"] = list(proposal["reasons"])
-    errors = [finding for finding in validation or () if finding["type"] == "ERROR"]
-    warnings = [finding for finding in validation or () if finding["type"] == "SECURITY_WARNING"]
-    if errors:
-        checked |= {
-            "verdict": "refused",
-            "documents": [],
-            "evidence": [],
-            "after": None,
-            "removed_services": [],
-            "removed_action_count": 0,
-        }
-        reasons.append(_reason(
-            "INVALID_POLICY",
-            f"ValidatePolicy found an error: {errors[0]['code']}: {errors[0]['details']}",
-            "Report this to the maintainers with the stored evidence; do not apply the policy.",
-        ))  # fmt: skip
-    elif warnings:
-        reasons.append(_reason(
-            "SECURITY_WARNING",
-            f"ValidatePolicy gave {len(warnings)} security warning"
-            f"{'' if len(warnings) == 1 else 's'}, the first of them {warnings[0]['code']}.",
-            "Read the warnings (coverage.validate_policy of the proposal) before you apply it.",
-        ))  # fmt: skip
-    if no_new_access is not None and no_new_access["result"] != "PASS":
-        reasons.append(_reason(
-            "NEW_ACCESS",
-            "CheckNoNewAccess did not pass: "
-            + (no_new_access["message"] or "AWS gave no explanation"),
-            "Compare the named statement with the attached policies before you apply it.",
-        ))  # fmt: skip
-    if validation is None or no_new_access is None:
-        reasons.append(_reason(
-            "CHECK_UNKNOWN",
-            "AWS did not check the proposal as it should: "
-            + ("; ".join(refusals) or "AWS gave no explanation"),
-            "Mend what the message names and start the policy workflow again, or check the policy "
-            "by hand before you apply it.",
-        ))  # fmt: skip
-    checked["coverage"] = {
-        **proposal["coverage"],
-        "validate_policy": "unknown"
-        if validation is None
-        else [dict(finding) for finding in validation],
-        "check_no_new_access": "unknown" if no_new_access is None else dict(no_new_access),
-    }
-    return checked
-
-
-def is_checked(proposal: ProposalJson) -> bool:
-    """Return whether ``with_checks`` was here before."""
-    return "validate_policy" in proposal["coverage"]
-
-
-def _reason(code: str, text: str, what_to_do: str) -> Reason:
-    return {"code": code, "text": text, "what_to_do": what_to_do}
-
-
-def _coverage(
-    generation: GenerationOutcomeJson | None, last_accessed: LastAccessedOutcomeJson | None
-) -> dict[str, Any]:
-    return {
+        "route": dict(evidence.route) if evidence.route else None,
+        "activity": evidence.coverage,
         "policy_generation": None
         if generation is None
         else {
@@ -373,259 +226,109 @@ def _coverage(
                 1 for service in last_accessed["services"] if service["last_accessed_at"]
             ),
         },
-        # Access Analyzer says nothing of them; unknown is a value.
-        "data_events": "unknown",
-        "denied_calls": "unknown",
+        "comparison": None,
+        "catalogue_version": load_catalogue().version,
     }
 
 
-def _refusal(
-    current: CurrentAccessJson,
-    generation: GenerationOutcomeJson | None,
-    last_accessed: LastAccessedOutcomeJson | None,
-    break_glass_tag: str,
-) -> Reason | None:
-    narrowing = may_be_narrowed(current["kind"], current["tags"], break_glass_tag=break_glass_tag)
-    if not narrowing.allowed:
-        return _reason(
-            "NOT_NARROWED",
-            f"Pare proposes no policy for it: {narrowing.reason}.",
-            "Archive the finding if this access is intended.",
-        )
+def _generated(generation: GenerationOutcomeJson | None) -> tuple[Observed, ...]:
     if generation is None or generation["outcome"] != "SUCCEEDED":
-        outcome = generation["outcome"] if generation else "SERVICE_ERROR"
-        message = generation["message"] if generation else ""
-        return _reason(
-            outcome,
-            "There is no policy from recorded activity, so there is no proposal"
-            + (f": {message}" if message else "."),
-            NO_GENERATION.get(outcome) or what_to_do(outcome),
-        )
-    if last_accessed is None or last_accessed["outcome"] != "COMPLETED":
-        message = last_accessed["message"] if last_accessed else ""
-        return _reason(
-            "LAST_ACCESSED_UNKNOWN",
-            "Last accessed information is unknown, and without it a service that CloudTrail does "
-            "not show could be cut" + (f": {message}" if message else "."),
-            "Start the policy workflow again.",
-        )
-    return None
+        return ()
+    return generated_calls(generation["policies"])
 
 
-def _seen(policies: Iterable[Mapping[str, Any]]) -> dict[str, set[str]]:
-    """Return action -> resources of the generated policies, actions spelled as AWS does."""
-    catalogue = load_catalogue()
-    seen: dict[str, set[str]] = {}
-    for policy in policies:
-        for statement in parse(dict(policy)).statements:
-            for action in statement.actions or ():
-                name = catalogue.canonical(action) if catalogue.exists(action) else action
-                seen.setdefault(name, set()).update(statement.resources or ("*",))
-    return seen
+def _united(
+    calls: Calls, generated: tuple[Observed, ...], evidence: Evidence
+) -> tuple[tuple[Observed, ...], ComparisonJson | None]:
+    """Return the allowed calls of both kinds of evidence, and how they agree.
 
-
-def _observed_statements(seen: Mapping[str, set[str]], actions: set[str]) -> list[_Basis]:
-    """Return one statement per resource; placeholders are widened to ``*`` and named.
-
-    An action that Access Analyzer names with several types of resource works on more than one, and
-    its templates need not be all of them (RunInstances without key pairs): it stays on ``*``.
+    Where the activity has an action, its ARNs stand in place of Access Analyzer's templates. What
+    the activity knows as refused only is no need, though Access Analyzer names it.
     """
-    groups: dict[str, list[str]] = {}
-    for action in sorted(actions):
-        resource = next(iter(seen[action])) if len(seen[action]) == 1 else "*"
-        groups.setdefault(resource, []).append(action)
-    return [
-        _Basis(
-            "observed",
-            Statement(
-                effect="Allow",
-                actions=tuple(names),
-                resources=(_PLACEHOLDER.sub("*", resource),),
-            ),
-            widened=tuple(sorted(set(_PLACEHOLDER.findall(resource)))),
+    if evidence.generation is None or evidence.activity is None:
+        return calls.allowed or generated, None
+    theirs = {row.action for row in generated}
+    ours = {row.action for row in calls.allowed}
+    refused = {row.action for row in calls.refused} - ours
+    added = tuple(row for row in generated if row.action not in ours | refused)
+    if evidence.generation["outcome"] != "SUCCEEDED":
+        return calls.allowed, None
+    return calls.allowed + added, {
+        "both": len(ours & theirs),
+        "only_access_analyzer": sorted(theirs - ours - refused),
+        "only_activity": sorted(ours - theirs),
+        "refused_in_activity": sorted(theirs & refused),
+    }
+
+
+def _granted_today(
+    rows: tuple[Observed, ...], today: Access | None, evidence: Evidence
+) -> tuple[list[Observed], list[Observed]]:
+    """Return the rows that today's policies grant, or may, and those that they do not."""
+    if today is None:
+        return list(rows), []
+    asked = Replay(evidence.principal_arn, evidence.account_id, today, today)
+    granted, elsewhere = [], []
+    for row in rows:
+        if _is_granted(row, today, asked):
+            granted.append(row)
+        else:
+            elsewhere.append(row)
+    return granted, elsewhere
+
+
+def _is_granted(row: Observed, today: Access, asked: Replay) -> bool:
+    if row.resource is None or row.source == "access-analyzer":
+        # By its name: a template need not be all of the resources that were used.
+        if load_catalogue().exists(row.action) and row.action not in today.grants.actions:
+            return False
+        return bool(today.allows_of(row.action)) and any(
+            asked.answer(replace(row, resource=anything))[0] not in {"not allowed", "denied"}
+            for anything in (_ANY_ARN, "*")
         )
-        for resource, names in sorted(groups.items())
-    ]
-
-
-def _speaks_of(statement: Statement, action: str) -> bool:
-    """Return whether a statement's Action or NotAction covers an action, by its name alone."""
-    patterns = statement.actions if statement.not_actions is None else statement.not_actions
-    matches = any(
-        wildcard_regex(pattern.lower()).fullmatch(action.lower()) for pattern in patterns or ()
-    )
-    return matches is (statement.not_actions is None)
-
-
-def _grants_unlisted(documents: Iterable[PolicyDocument], action: str) -> bool:
-    """Return whether documents allow an action somewhere and do not deny it everywhere."""
-    spoken = [
-        statement
-        for document in documents
-        for statement in document.statements
-        if _speaks_of(statement, action)
-    ]
-    return any(each.effect == "Allow" for each in spoken) and not any(
-        each.effect == "Deny" and not each.conditions and "*" in (each.resources or ())
-        for each in spoken
-    )
-
-
-def _granted_unlisted(
-    seen: Iterable[str], documents: Sequence[PolicyDocument], boundary: PolicyDocument | None
-) -> set[str]:
-    """Return the seen actions that the catalogue does not know and today's patterns grant."""
-    catalogue = load_catalogue()
-    return {
-        action
-        for action in seen
-        if not catalogue.exists(action)
-        and not has_wildcard(action)
-        and _grants_unlisted(documents, action)
-        and (boundary is None or _grants_unlisted([boundary], action))
-    }
-
-
-def _is_on_everything(documents: Iterable[PolicyDocument], action: str) -> bool:
-    """Return whether an action is allowed on ``*`` and denied on no resource by name."""
-    spoken = [
-        statement
-        for document in documents
-        for statement in document.statements
-        if _speaks_of(statement, action)
-    ]
-    return any(
-        each.effect == "Allow" and "*" in (each.resources or ()) for each in spoken
-    ) and not any(each.effect == "Deny" and "*" not in (each.resources or ()) for each in spoken)
-
-
-def _unreported(
-    services: Iterable[Mapping[str, Any]],
-    granted: frozenset[str],
-    observed: set[str],
-    documents: Iterable[PolicyDocument],
-) -> tuple[set[str], list[str]]:
-    """Return what to keep of services IAM did not report on, and the services of the rest.
-
-    Whether they were used is unknown. Kept are services the trail shows, and grants that name
-    their service; a grant by a wildcard over services says nothing of any one of them.
-    """
-    catalogue = load_catalogue()
-    reported = {service["service"].lower() for service in services}
-    unreported = {action for action in granted if action.partition(":")[0] not in reported}
-    shown = {action.partition(":")[0] for action in observed}
-    explicit = {
-        action
-        for document in documents
-        for statement in document.statements
-        if statement.effect == "Allow"
-        for pattern in statement.actions or ()
-        if not has_wildcard(pattern.partition(":")[0])
-        for action in catalogue.expand(pattern)
-    }
-    kept = {
-        action for action in unreported if action in explicit or action.partition(":")[0] in shown
-    }
-    rest = unreported - kept - {PASS_ROLE}
-    return kept, sorted({action.partition(":")[0] for action in rest})
-
-
-def _unknown_patterns(documents: Iterable[PolicyDocument]) -> list[str]:
-    """Return what Allow statements name and no action of the catalogue matches."""
-    catalogue = load_catalogue()
-    return sorted({
-        pattern
-        for document in documents
-        for statement in document.statements
-        if statement.effect == "Allow"
-        for pattern in statement.actions or ()
-        if not catalogue.expand(pattern)
-    })  # fmt: skip
-
-
-def _from_current(
-    documents: Iterable[PolicyDocument], actions: set[str], basis: Basis
-) -> list[_Basis]:
-    """Return today's Allow statements cut down to the actions; resources and conditions stay."""
-    catalogue = load_catalogue()
-    unlisted = {action for action in actions if not catalogue.exists(action)}
-    listed = actions - unlisted
-    found: dict[Statement, set[str]] = {}
-    for document in documents:
-        for statement in document.statements:
-            if statement.effect != "Allow":
-                continue
-            patterns = statement.actions if statement.not_actions is None else statement.not_actions
-            matched = {action for each in patterns or () for action in catalogue.expand(each)}
-            kept = listed & matched if statement.not_actions is None else listed - matched
-            kept |= {action for action in unlisted if _speaks_of(statement, action)}
-            if kept:
-                frame = replace(statement, sid=None, actions=None, not_actions=None)
-                found.setdefault(frame, set()).update(kept)
-    return [
-        _Basis(basis, replace(frame, actions=tuple(sorted(kept)))) for frame, kept in found.items()
-    ]
+    answer, _ = asked.answer(row)
+    if answer == "not allowed" and has_wildcard(row.resource):
+        return bool(today.within(row.action, as_pattern(row.resource)))
+    return answer not in {"not allowed", "denied"}
 
 
 def _kept(
-    services: Iterable[Mapping[str, Any]], granted: frozenset[str], observed: set[str]
-) -> tuple[set[str], set[str]]:
-    """Return what last accessed information keeps: actions it saw, and actions nothing can show.
+    today: Access | None, observed: set[str], refused_only: set[str], evidence: Evidence
+) -> Kept:
+    if today is None:
+        return Kept()
+    known, covered = evidence.last_accessed, evidence.coverage
+    return what_to_keep(
+        today,
+        observed,
+        refused_only,
+        known if known is not None and known["outcome"] == "COMPLETED" else None,
+        data_event_sources=covered["data_events"] if covered else None,
+        services_left_out=(covered["services_left_out"] if covered else None) or (),
+    )
 
-    Both only in services that were used. A service without tracked actions is not observable as a
-    whole (facts §3: no permissions decision from the absence of tracking information).
+
+def _is_in_use(kept: Kept, evidence: Evidence) -> bool:
+    """Return whether IAM saw a use of what is granted, though no call of it was observed.
+
+    What is kept because nobody reports on it is no sign of use.
     """
-    catalogue = load_catalogue()
-    used: set[str] = set()
-    unobservable: set[str] = set()
-    for service in services:
-        if not service["last_accessed_at"]:
-            continue
-        in_service = catalogue.actions(service["service"]) & granted
-        tracked = service["actions"] or {}
-        names = {f"{service['service']}:{name}".lower(): at for name, at in tracked.items()}
-        for action in in_service - observed:
-            if action.lower() not in names:
-                unobservable.add(action)
-            elif names[action.lower()]:
-                used.add(action)
-    return used, unobservable
+    if kept.last_accessed:
+        return True
+    services = evidence.last_accessed["services"] if evidence.last_accessed else []
+    used = {each["service"].lower() for each in services if each["last_accessed_at"]}
+    return any(action.partition(":")[0] in used for action in kept.not_observable)
 
 
-def _named(
-    bases: Iterable[_Basis], services: Iterable[Mapping[str, Any]]
-) -> tuple[PolicyDocument, list[StatementEvidenceJson]]:
-    """Return the document with a Sid on each statement, and the evidence under the same Sids."""
-    prefixes = {
-        "observed": "Observed",
-        "kept: not observable": "KeptNotObservable",
-        "kept: last accessed": "KeptLastAccessed",
-        "kept: deny": "KeptDeny",
-    }
-    at = _last_accessed(services)
-    numbers: dict[str, int] = {}
-    statements: list[Statement] = []
-    evidence: list[StatementEvidenceJson] = []
-    for each in bases:
-        number = numbers[each.basis] = numbers.get(each.basis, 0) + 1
-        sid = f"{prefixes[each.basis]}{number}"
-        statements.append(replace(each.statement, sid=sid))
-        actions = sorted(each.statement.actions or ())
-        evidence.append({
-            "sid": sid,
-            "basis": each.basis,
-            "actions": actions,
-            "widened": list(each.widened),
-            "last_accessed_at": {
-                name: at[name.lower()]
-                for name in sorted({*actions, *(action.partition(":")[0] for action in actions)})
-                if name.lower() in at
-            },
-        })  # fmt: skip
-    return PolicyDocument(statements=tuple(statements)), evidence
+def _kept_statements(today: Access, kept: Kept) -> list[Basic]:
+    return [
+        *(Basic("kept: last accessed", each) for each in today.kept(kept.last_accessed)),
+        *(Basic("kept: not observable", each) for each in today.kept(kept.not_observable)),
+        *(Basic("kept: deny", each) for each in today.denies()),
+    ]
 
 
-def _last_accessed(services: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def _last_accessed_at(services: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return service and action, in lower case, -> when last accessed, for those that were."""
     found: dict[str, str] = {}
     for service in services:
@@ -636,118 +339,156 @@ def _last_accessed(services: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return found
 
 
-def _review_reasons(
-    proposal: ProposalJson,
-    generation: GenerationOutcomeJson,
-    observed: set[str],
-    used: set[str],
-    unobservable: set[str],
-    catalogue: Catalogue,
-    *,
-    passes_every_role: bool,
-    not_reported: Sequence[str],
-) -> list[Reason]:
-    changing = sorted(
-        action
-        for action in observed
-        if not catalogue.exists(action) or catalogue.access_level(action) not in {"List", "Read"}
+def _refused_calls(
+    rows: Sequence[Observed], proposed: Access | None, evidence: Evidence
+) -> list[RefusedCallJson]:
+    """Return refused calls that were never allowed, those that the proposal grants first."""
+    asked = (
+        Replay(evidence.principal_arn, evidence.account_id, proposed, None) if proposed else None
     )
-    reasons = [_reason(
-        "NOT_REPLAYED",
-        "Access Analyzer counts refused calls as calls, so any observed action may never have been "
-        "allowed, and this version does not yet replay the recorded calls against the proposal.",
-        "Read the statements with the owner before applying them"
-        + (f", first the actions that change something: {_listed(changing)}." if changing else "."),
-    )]  # fmt: skip
-    if generation["is_complete"] is False:
-        reasons.append(_reason(
-            "NOT_COMPLETE",
-            "Access Analyzer could not name every action it saw used (isComplete is false).",
-            "Compare the services of the proposal with what the principal is for.",
-        ))  # fmt: skip
-    if passes_every_role:
-        reasons.append(_reason(
-            "PASS_ROLE_KEPT",
-            "iam:PassRole is granted today for every role; nothing records which roles it passes, "
-            "so it is kept.",
-            "Name the roles it really passes.",
-        ))  # fmt: skip
-    limit = USER_POLICY_LIMIT if proposal["kind"] == "user" else ROLE_POLICY_LIMIT
-    if len(proposal["documents"]) > limit:
-        reasons.append(_reason(
-            "TOO_MANY_POLICIES",
-            f"{len(proposal['documents'])} policies are more than the {limit} that can be "
-            "attached.",
-            "Ask for the quota, or split the workload over two roles.",
-        ))  # fmt: skip
-    if not_reported:
-        reasons.append(_reason(
-            "SERVICES_NOT_REPORTED",
-            f"IAM did not report on {_listed(not_reported)}: whether they were used is unknown. "
-            "What a wildcard over services grants of them today is not in the proposal.",
-            "Ask the owner whether the workload needs any of them, and add it by name.",
-        ))  # fmt: skip
-    widened = sorted({name for row in proposal["evidence"] for name in row["widened"]})
-    if widened:
-        reasons.append(_reason(
-            "RESOURCES_WIDENED",
-            f"Resource names are not in Access Analyzer's evidence; {', '.join(widened)} became *. "
-            "The resource is the type Access Analyzer names for the action; if the action works on "
-            "other types too, add them.",
-            "Put the names of the real resources in place of * where you know them.",
-        ))  # fmt: skip
-    seen = {action.lower() for action in observed}
-    unknown_patterns = [
-        pattern
-        for pattern in proposal["coverage"]["unknown_patterns"]
-        if pattern.lower() not in seen
+    found: list[RefusedCallJson] = [
+        {
+            "action": row.action,
+            "resource": row.resource,
+            "count": row.count,
+            "last": row.last,
+            "file": row.file,
+            "errors": dict(sorted(row.errors.items())),
+            "granted_by_proposal": proposed is not None
+            and asked is not None
+            and _grants(proposed, row, asked),
+        }
+        for row in rows
     ]
-    if unknown_patterns:
-        reasons.append(_reason(
-            "UNKNOWN_ACTIONS",
-            f"Today's policies allow what the catalogue {catalogue.version} does not know: "
-            + _listed(unknown_patterns)
-            + ". Whether it was used is unknown, and what the trail does not show of it is not in "
-            "the proposal.",
-            "Add what is needed by hand; look for a spelling mistake in the rest.",
-        ))  # fmt: skip
-    unobservable = unobservable - ({PASS_ROLE} if passes_every_role else set())
-    if unobservable:
-        services = sorted({action.partition(":")[0] for action in unobservable})
-        reasons.append(_reason(
-            "KEPT_NOT_OBSERVABLE",
-            f"{_counted(unobservable)} of {', '.join(services)} kept as granted today: nothing "
-            "that Pare reads tells whether they were used.",
-            "Switch on data events for these services to learn which of them are needed.",
-        ))  # fmt: skip
-    if used:
-        reasons.append(_reason(
-            "KEPT_LAST_ACCESSED",
-            f"{_counted(used)} kept because IAM saw an attempt that the trail did not show: "
-            + _listed(sorted(used)),
-            "Ask the owner: it may be seasonal use, or a call that was denied.",
-        ))  # fmt: skip
-    if proposal["asked_for_and_not_granted"]:
-        reasons.append(_reason(
-            "ASKED_FOR_AND_NOT_GRANTED",
-            "The trail has calls that today's policies do not grant: "
-            + _listed(proposal["asked_for_and_not_granted"])
-            + ".",
-            "Find out whether that is a real need, a mistake or an attacker.",
-        ))  # fmt: skip
-    if proposal["removed_action_count"] == 0:
-        reasons.append(_reason(
-            "NOTHING_TO_REMOVE",
-            "Every action granted today was used or cannot be observed.",
-            "Nothing: the attached policies are as small as the evidence allows.",
-        ))  # fmt: skip
-    return reasons
+    return sorted(
+        found,
+        key=lambda each: (
+            not each["granted_by_proposal"], -each["count"], each["action"], each["resource"] or "",
+        ),
+    )  # fmt: skip
 
 
-def _counted(actions: set[str]) -> str:
-    return "1 action" if len(actions) == 1 else f"{len(actions)} actions"
+def _grants(access: Access, row: Observed, asked: Replay) -> bool:
+    """Return whether a set of policies may grant a refused call; what is not known may be."""
+    if row.resource is None:
+        # Exact ARNs are those of calls that were allowed.
+        return any(
+            statement.not_resources is not None
+            or any(map(has_wildcard, statement.resources or "*"))
+            for statement in access.allows_of(row.action)
+        )
+    return asked.answer(row)[0] in {"allowed", "undecided"}
 
 
-def _listed(names: Sequence[str], limit: int = 10) -> str:
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+def _describe(
+    proposal: ProposalJson,
+    documents: Sequence[PolicyDocument],
+    packing: PackingJson,
+    today: Access | None,
+    proposed: Access,
+    evidence: Evidence,
+) -> None:
+    """Fill in the documents and all that follows from them."""
+    after = proposed.grants.actions
+    proposal["documents"] = [dict(document.to_json_object()) for document in documents]
+    proposal["packing"] = packing
+    proposal["after"] = counts(after)
+    proposal["lint"] = [finding for document in documents for finding in lint(document)]
+    before = proposal["before"]
+    if today is None or evidence.current is None or before is None:
+        return
+    proposal["removed_services"] = sorted(
+        set(before["services"]) - {action.partition(":")[0] for action in after}
+    )
+    proposal["removed_action_count"] = len(today.grants.actions - after)
+    proposal["difference"] = difference(evidence.current, documents, limits=evidence.limits)
+    proposal["no_new_access"] = compare(today.documents, documents, boundary=today.boundary)
+    proposal["coverage"]["unknown_patterns"] = today.unknown_patterns()
+
+
+def _judged(proposal: ProposalJson, facts: Facts) -> ProposalJson:
+    reasons = in_order(reasons_of(proposal, facts))
+    proposal["more_refused_calls"] = max(0, len(proposal["refused_calls"]) - MAX_REFUSED_LISTED)
+    proposal["refused_calls"] = proposal["refused_calls"][:MAX_REFUSED_LISTED]
+    proposal["reasons"] = reasons
+    proposal["verdict"] = verdict_of(reasons)
+    return _without_policy(proposal) if proposal["verdict"] == "refused" else proposal
+
+
+def _without_policy(proposal: ProposalJson) -> ProposalJson:
+    """Return a refused proposal, with nothing in it that somebody could apply."""
+    return {
+        **proposal,
+        "verdict": "refused",
+        "documents": [],
+        "evidence": [],
+        "after": None,
+        "removed_services": [],
+        "removed_action_count": 0,
+        "difference": None,
+        "no_new_access": None,
+        "packing": None,
+    }
+
+
+def with_checks(
+    proposal: ProposalJson,
+    validation: Sequence[Mapping[str, Any]] | None,
+    no_new_access: Mapping[str, Any] | None,
+    *,
+    refusals: Sequence[str] = (),
+) -> ProposalJson:
+    """Return the proposal with what ValidatePolicy and CheckNoNewAccess said about it.
+
+    An ERROR of validation makes it refused, without its documents: IAM would not take the policy. A
+    FAIL of the check is a reason to review; AWS answers FAIL also where it cannot decide (facts
+    §1). ``None`` is a check that could not be made: it is unknown, and ``refusals`` say why.
+    """
+    checked = proposal.copy()
+    reasons = list(proposal["reasons"])
+    errors = [finding for finding in validation or () if finding["type"] == "ERROR"]
+    warnings = [finding for finding in validation or () if finding["type"] == "SECURITY_WARNING"]
+    if errors:
+        reasons.append(reason(
+            "INVALID_POLICY",
+            f"ValidatePolicy found an error: {errors[0]['code']}: {errors[0]['details']}",
+            "Report this to the maintainers with the stored evidence; do not apply the policy.",
+        ))  # fmt: skip
+        checked = _without_policy(checked)
+    elif warnings:
+        reasons.append(reason(
+            "SECURITY_WARNING",
+            f"ValidatePolicy gave {counted(len(warnings), 'security warning')}, the first of them "
+            f"{warnings[0]['code']}.",
+            "Read the warnings (coverage.validate_policy of the proposal) before you apply it.",
+        ))  # fmt: skip
+    if no_new_access is not None and no_new_access["result"] != "PASS":
+        reasons.append(reason(
+            "NEW_ACCESS",
+            "CheckNoNewAccess did not pass: "
+            + (no_new_access["message"] or "AWS gave no explanation"),
+            "Compare the named statement with the attached policies before you apply it.",
+        ))  # fmt: skip
+    if validation is None or no_new_access is None:
+        reasons.append(reason(
+            "CHECK_UNKNOWN",
+            "AWS did not check the proposal as it should: "
+            + ("; ".join(refusals) or "AWS gave no explanation"),
+            "Mend what the message names and start the policy workflow again, or check the policy "
+            "by hand before you apply it.",
+        ))  # fmt: skip
+    checked["reasons"] = in_order(reasons)
+    checked["verdict"] = verdict_of(reasons)
+    checked["coverage"] = {
+        **proposal["coverage"],
+        "validate_policy": "unknown"
+        if validation is None
+        else [dict(finding) for finding in validation],
+        "check_no_new_access": "unknown" if no_new_access is None else dict(no_new_access),
+    }
+    return checked
+
+
+def is_checked(proposal: ProposalJson) -> bool:
+    """Return whether ``with_checks`` was here before."""
+    return "validate_policy" in proposal["coverage"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from pare.policy.evidence import Evidence, TermsJson, terms_of
+from pare.policy.proposal import ProposalJson, build_proposal
 from tests.handlers.fake_aws import BUCKET, HUB, MEMBER, REGION
 
 if TYPE_CHECKING:
@@ -16,6 +18,15 @@ CREATED_AT = "2026-11-21T09:00:00.123Z"
 PREFIX = f"proposals/{MEMBER}/role/app/Shop/{CREATED_AT}"
 EXECUTION = f"arn:aws:states:{REGION}:{HUB}:execution:Policy:finding-0a1b"
 USED_AT = "2026-11-20T09:00:00Z"
+# Of a principal without digests.
+ROUTE = {"route": "access-analyzer", "reason": "no digests", "waits": True}
+TERMS: TermsJson = {
+    "break_glass_tag": "pare:break-glass",
+    "exemptions": [],
+    "thresholds": {"min_window_days": 80, "complete_data_events": []},
+    "fold_after": 20,
+    "packing": "auto",
+}
 
 
 def principal(**changes: Any) -> Principal:
@@ -29,6 +40,7 @@ def principal(**changes: Any) -> Principal:
         "created_at": CREATED_AT,
         "prefix": PREFIX,
         "finding_id": "b8ae0460",
+        "batch": None,
         "current": {"bucket": BUCKET, "key": f"{PREFIX}/current.json"},
     }
     return cast("Principal", {**fields, **changes})
@@ -87,3 +99,51 @@ def accessed(*services: str, **changes: Any) -> LastAccessedOutcomeJson:
         ],
     }
     return cast("LastAccessedOutcomeJson", {**fields, **changes})
+
+
+def proposal(
+    access: CurrentAccessJson,
+    generation: GenerationOutcomeJson,
+    last_accessed: LastAccessedOutcomeJson,
+    **terms: Any,
+) -> ProposalJson:
+    """Return the proposal for the role from Access Analyzer's evidence."""
+    evidence = Evidence(
+        principal_arn=ARN,
+        account_id=MEMBER,
+        kind=access["kind"],
+        current=access,
+        generation=generation,
+        last_accessed=last_accessed,
+        route=ROUTE,
+    )
+    return build_proposal(
+        evidence, terms_of(cast("TermsJson", {**TERMS, **terms}), today=CREATED_AT[:10])
+    )
+
+
+def call(event_id: str, day: str, *, arn: str = ARN, unique_id: str = "AROAEXAMPLE",
+         name: str = "ListQueues") -> dict[str, Any]:  # fmt: skip
+    """Return the record of a role's call."""
+    role = arn.rpartition("/")[2]
+    issuer = {"type": "Role", "arn": arn, "principalId": unique_id, "accountId": MEMBER,
+              "userName": role}  # fmt: skip
+    return {
+        "eventVersion": "1.11",
+        "userIdentity": {
+            "type": "AssumedRole",
+            "principalId": f"{unique_id}:session",
+            "arn": f"arn:aws:sts::{MEMBER}:assumed-role/{role}/session",
+            "accountId": MEMBER,
+            "sessionContext": {"sessionIssuer": issuer},
+        },
+        "eventTime": f"{day}T10:00:00Z",
+        "eventSource": "sqs.amazonaws.com",
+        "eventName": name,
+        "awsRegion": "eu-west-1",
+        "eventID": event_id,
+        "eventType": "AwsApiCall",
+        "eventCategory": "Management",
+        "managementEvent": True,
+        "recipientAccountId": MEMBER,
+    }

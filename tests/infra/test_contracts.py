@@ -131,6 +131,7 @@ def test_every_function_has_the_same_powertools_variables(pipeline: Template) ->
         ("EVIDENCE_BUCKET_NAME", "PareStorage.EvidenceBucket"),
         ("PEOPLE_TOPIC_ARN", "TopicsPeople"),
         ("MACHINES_TOPIC_ARN", "TopicsMachines"),
+        ("POLICY_WORKFLOW_ARN", "PolicyWorkflowPolicyStateMachine"),
     ],
 )
 def test_who_is_told_of_a_resource_may_use_it_and_nobody_else(
@@ -161,18 +162,22 @@ def test_settings_arrive_in_the_environment(synthesis: Synthesis) -> None:
     given = {name: value for name, (value, *rest) in values.items() if not rest}
     assert given.keys() == values.keys()  # one value each, in whichever function
     arn = "arn:<AWS::Partition>:iam::{account_id}:role"
-    polls = (
-        settings.policy_generation.max_wait_minutes * 60 / (settings.policy_generation.poll_seconds)
-    )
-    assert {name: given[name] for name in given if not re.search("TABLE|BUCKET|TOPIC", name)} == {
+    generation = settings.policy_generation
+    # The first poll comes after three intervals.
+    polls = generation.max_wait_minutes * 60 / generation.poll_seconds - 2
+    resources = "TABLE|BUCKET|TOPIC|WORKFLOW"
+    assert {name: given[name] for name in given if not re.search(resources, name)} == {
         "ACCESS_ROLE_ARN_TEMPLATE": f"{arn}/service-role/AccessAnalyzerMonitorServiceRole_Pare",
         "ACCOUNT_EXCLUSIONS": ",".join(settings.account_exclusions),
         "BREAK_GLASS_TAG": settings.break_glass_tag,
         "DEFAULT_OWNER": settings.notifications.default_owner,
+        "EVIDENCE": "auto",
+        "LEASE_MINUTES": str(generation.max_wait_minutes + 15),
         "MAX_POLLS": f"{polls:.0f}",
         "MEMBER_EXTERNAL_ID": settings.member_external_id,
         "MEMBER_ROLE_ARN_TEMPLATE": f"{arn}/PareMember",
         "OWNER_TAG_KEYS": ",".join(settings.owner_tag_keys),
+        "POLL_SECONDS": str(generation.poll_seconds),
         "TIME_ZONE": settings.schedule.time_zone,
         "TRAIL_ARN": settings.trail.arn,
         "TRAIL_LOG_ROOTS": "AWSLogs/",
@@ -190,10 +195,11 @@ def test_the_steps_that_read_the_trail_know_its_bucket_and_the_folders_above_the
         pascal(step) for _, step in ALL_STEPS if "TRAIL_BUCKET_NAME" in variables(pipeline, step)
     }
     assert told == set(TRAIL_READERS)
-    listing = variables(pipeline, "list_logs")
-    assert listing["TRAIL_BUCKET_NAME"] == settings.trail.bucket
     prefix = settings.trail.prefix
-    assert listing["TRAIL_LOG_ROOTS"] == (f"{prefix}/AWSLogs/" if prefix else "AWSLogs/")
+    for step in ("list_logs", "choose_route"):
+        listing = variables(pipeline, step)
+        assert listing["TRAIL_BUCKET_NAME"] == settings.trail.bucket
+        assert listing["TRAIL_LOG_ROOTS"] == (f"{prefix}/AWSLogs/" if prefix else "AWSLogs/")
 
 
 def test_every_function_is_traced_logs_json_and_has_a_role_of_its_own(pipeline: Template) -> None:

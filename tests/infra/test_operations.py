@@ -28,7 +28,7 @@ def test_every_end_but_success_of_every_workflow_has_an_alarm(pipeline: Template
         pipeline.readable({"Ref": machine})
         for machine in pipeline.resources("AWS::StepFunctions::StateMachine")
     }
-    assert len(machines) == 4
+    assert len(machines) == 5
     wanted = {(ending, machine) for ending in ENDINGS for machine in machines}
     assert wanted <= alarms(pipeline)
 

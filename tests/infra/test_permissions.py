@@ -64,7 +64,8 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
     ("*", {"access-analyzer:CheckNoNewAccess", "access-analyzer:ValidatePolicy"},
      "Policy checks take no resource."),
     ("*", {"access-analyzer:CancelPolicyGeneration", "access-analyzer:GetGeneratedPolicy",
-           "access-analyzer:StartPolicyGeneration"}, "Policy generation takes no resource."),
+           "access-analyzer:ListPolicyGenerations", "access-analyzer:StartPolicyGeneration"},
+     "Policy generation takes no resource."),
     ("*", {"iam:GetAccountAuthorizationDetails", "iam:GetServiceLastAccessedDetails"},
      "They take no resource."),
     ("*", {"cloudtrail:GetTrail", "iam:GenerateServiceLastAccessedDetails"},
@@ -77,10 +78,10 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
     (f"{EVIDENCE}/inventory/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
     (f"{EVIDENCE}/activity/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
     (f"{TRAIL}/AWSLogs/*/CloudTrail/*", {"s3:GetObject"}, "Log files have made-up names."),
-    (f"{EVIDENCE}/runs/*", {"s3:PutObject"}, "Named at run time."),
+    (f"{EVIDENCE}/runs/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
     *((f"{EXECUTIONS}<{each}Workflow{each}StateMachine.Name>:*", {"states:GetExecutionHistory"},
        "Executions of our own state machines; named at run time.")
-      for each in ("Finding", "Policy", "Inventory", "Activity")),
+      for each in ("Finding", "Policy", "Account", "Inventory", "Activity")),
     *((f"{map_of(each)}:*", {"states:DescribeExecution", "states:StopExecution"},
        "The map's own runs.") for each in MAPS),
     *((f"{map_of(each)}/{label}:*", {"states:RedriveExecution"}, "The map's own children.")
@@ -193,7 +194,7 @@ def test_who_reads_objects_that_may_be_missing_may_know_it(pipeline: Template) -
     }
     assert may_list == {
         "BuildSnapshotRole", "ListLogsRole", "DigestLogsRole", "MergeActivityRole",
-        "CountActivityRole",
+        "CountActivityRole", "ChooseRouteRole", "GetActivityRole",
     }  # fmt: skip
 
 
@@ -212,8 +213,10 @@ def test_only_the_steps_for_it_list_and_read_the_trail_and_nothing_but_its_log_f
         ]
         for role in pipeline.resources("AWS::IAM::Role")
     }
+    listing = [(["s3:ListBucket"], trail, {"StringLike": {"s3:prefix": [f"{root}*"]}})]
     assert {role: found for role, found in of_role.items() if found} == {
-        "ListLogsRole": [(["s3:ListBucket"], trail, {"StringLike": {"s3:prefix": [f"{root}*"]}})],
+        "ListLogsRole": listing,
+        "ChooseRouteRole": listing,
         "DigestLogsRole": [(["s3:GetObject"], f"{trail}/{root}*/CloudTrail/*", None)],
     }
 
@@ -250,7 +253,7 @@ def test_a_function_role_trusts_lambda_alone(pipeline: Template) -> None:
 # --- State machines, rules and the schedule -------------------------------------------------------
 
 
-@pytest.mark.parametrize("workflow", ["Finding", "Policy", "Inventory", "Activity"])
+@pytest.mark.parametrize("workflow", ["Finding", "Policy", "Account", "Inventory", "Activity"])
 def test_a_workflow_may_do_exactly_what_its_states_do(pipeline: Template, workflow: str) -> None:
     definition = pipeline.state_machines()[workflow]
     needed = {(action, "*") for action in LOG_DELIVERY | TRACING}
@@ -280,7 +283,7 @@ def test_a_workflow_may_do_exactly_what_its_states_do(pipeline: Template, workfl
 
 
 def test_a_workflow_role_trusts_step_functions_of_this_account_alone(synthesis: Synthesis) -> None:
-    for workflow in ("Finding", "Policy", "Inventory", "Activity"):
+    for workflow in ("Finding", "Policy", "Account", "Inventory", "Activity"):
         role = role_of(synthesis.pipeline, workflow)
         properties = synthesis.pipeline.properties("AWS::IAM::Role")[role]
         account = {"aws:SourceAccount": synthesis.settings.hub_account_id}

@@ -242,6 +242,10 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_file(faults: Any) -> No
     ("text", "expected"),
     [
         ("log_retention_days: 91", "91 is not a retention CloudWatch Logs allows"),
+        ("evidence: all", "'all' is not auto, activity, access-analyzer or both"),
+        ("proposals: {packing: often}", "packing: 'often' is not auto, always or never"),
+        ("proposals: {fold_after: 0}", "fold_after: 0 is not a whole number from 1 to 500"),
+        ("proposals: {complete_data_events: [S3]}", "'S3' is not a service prefix"),
         ("window_days: 0", "0 is not a whole number from 1 to 90"),
         ("window_days: 1.5", "'1.5' is not a whole number"),
         ("window_days: yes", "'yes' is not a whole number"),

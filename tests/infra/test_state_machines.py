@@ -22,11 +22,13 @@ import pytest
 import pare.errors
 from infra.lambda_function import PASSING_ERRORS, pascal
 from infra.pipeline_stack import STEPS
+from lambdas.accounts import start_proposals
 from lambdas.activity import list_logs
 from lambdas.inventory import list_accounts
-from lambdas.policies import resolve_principal
+from lambdas.policies import build_policy, resolve_principal
 from pare.aws.organization import AccountJson
 from pare.errors import PareError
+from pare.policy.evidence import Terms, TermsJson, terms_of
 from tests.infra.synthesis import states, tasks
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from tests.infra.synthesis import Json, Synthesis, Template
 
-WORKFLOWS = ("Finding", "Policy", "Inventory", "Activity")
+WORKFLOWS = ("Finding", "Policy", "Account", "Inventory", "Activity")
 FOLDERS = {pascal(step): folder for folder, steps in STEPS.items() for step in steps}
 MODULES = {pascal(step): step for steps in STEPS.values() for step in steps}
 # These have nobody to pass a failure to: Record run is where all the others pass theirs, and
@@ -52,7 +54,7 @@ def definition(request: pytest.FixtureRequest, pipeline: Template) -> Json:
 # --- Each state machine ---------------------------------------------------------------------------
 
 
-def test_there_are_four_workflows(pipeline: Template) -> None:
+def test_there_are_five_workflows(pipeline: Template) -> None:
     assert sorted(pipeline.state_machines()) == sorted(WORKFLOWS)
 
 
@@ -188,7 +190,7 @@ def test_a_path_is_marked_as_one_and_nothing_else_is(definition: Json) -> None:
 def test_the_policy_workflow_is_started_with_the_input_it_reads(pipeline: Template) -> None:
     start = tasks(pipeline.state_machines()["Finding"])["Start policy workflow"]
     given = {key.removesuffix(".$") for key in start["Parameters"]["Input"]}
-    assert given == fields_of(resolve_principal.Start).keys()
+    assert given == fields_of(resolve_principal.Start).keys() - {"batch"}
 
 
 def test_the_inventory_workflow_is_started_with_the_input_it_reads(pipeline: Template) -> None:
@@ -278,10 +280,157 @@ def test_one_account_that_fails_does_not_stop_the_others(
     }
 
 
-def test_the_wait_between_two_polls_is_the_settings(synthesis: Synthesis) -> None:
-    policy = dict(states(synthesis.pipeline.state_machines()["Policy"]))
-    wait = policy["Wait for policy generation"]["Seconds"]
-    assert wait == synthesis.settings.policy_generation.poll_seconds
+def test_access_analyzers_job_is_asked_after_when_the_step_before_says(
+    pipeline: Template,
+) -> None:
+    policy = dict(states(pipeline.state_machines()["Policy"]))
+    wait = policy["Wait for policy generation"]
+    assert (wait["SecondsPath"], wait["Next"]) == ("$.job.wait_seconds", "Get generated policy")
+
+
+def test_proposals_are_made_by_the_settings(synthesis: Synthesis) -> None:
+    build = tasks(synthesis.pipeline.state_machines()["Policy"])["Build policy"]
+    terms = build["Parameters"]["terms"]
+    assert terms == synthesis.settings.terms()
+    assert fields_of(TermsJson).keys() == terms.keys()
+    # Nothing is lost on the way, and without settings the defaults are those of the command line.
+    assert terms_of(terms, today="2026-11-22") == Terms(today="2026-11-22")
+
+
+# --- Transitions ----------------------------------------------------------------------------------
+
+# What AWS charges: every state entered, those of branches too. What a principal costs at most, and
+# what is aimed at (design.md, section 11).
+MOST, AIM = 25, 15
+
+
+def transitions(definition: Json, choices: dict[str, str | list[str]], start: str = "") -> int:
+    """Return how many states an execution enters that goes well.
+
+    ``choices``: Choice -> the state it leads to, several where it is met several times.
+    """
+    count, name = 0, start or definition["StartAt"]
+    while True:
+        count += 1
+        state = definition["States"][name]
+        for branch in state.get("Branches", ()):
+            count += transitions(branch, choices)
+        if state["Type"] == "Choice":
+            chosen = choices[name]
+            following = chosen.pop(0) if isinstance(chosen, list) else chosen
+            possible = {each["Next"] for each in state["Choices"]} | {state["Default"]}
+            assert following in possible, name
+        elif state.get("End") or state["Type"] in {"Succeed", "Fail"}:
+            return count
+        else:
+            following = state["Next"]
+        name = following
+
+
+@pytest.mark.parametrize(
+    ("choices", "count"),
+    [
+        ({"May be narrowed?": "Choose route",
+          "Access Analyzer asked?": "Policy generation not asked"}, 15),
+        # A job of up to three intervals; each more costs three.
+        ({"May be narrowed?": "Choose route",
+          "Access Analyzer asked?": "Start policy generation",
+          "Policy generation ended?": ["Policy generation known"]}, 19),
+        ({"May be narrowed?": "Choose route",
+          "Access Analyzer asked?": "Start policy generation",
+          "Policy generation ended?": [*["Wait for policy generation"] * 2,
+                                       "Policy generation known"]}, 25),
+        ({"May be narrowed?": "No evidence needed"}, 10),
+    ],
+)  # fmt: skip
+def test_a_principal_costs_few_transitions(
+    pipeline: Template, choices: dict[str, str | list[str]], count: int
+) -> None:
+    ended = {"Run outcome?": "Run recorded"}
+    policy = pipeline.state_machines()["Policy"]
+    assert transitions(policy, {**choices, **ended}) == count <= MOST
+    if "Start policy generation" not in choices.values():
+        assert count <= AIM
+
+
+def test_starting_a_whole_account_costs_little_more(pipeline: Template) -> None:
+    account = pipeline.state_machines()["Account"]
+    steps = -(-1_000 // start_proposals.AT_ONCE)
+    count = transitions(
+        account,
+        {"More to start?": [*["Pause"] * (steps - 1), "Record run"],
+         "Run outcome?": "Run recorded"},
+    )  # fmt: skip
+    assert count == 3 * steps + 3
+    assert count / 1_000 < 0.5
+
+
+# --- The policy workflow's ends -------------------------------------------------------------------
+
+
+def test_whatever_ends_a_policy_generation_gives_the_accounts_turn_back(
+    pipeline: Template,
+) -> None:
+    policy = dict(states(pipeline.state_machines()["Policy"]))
+    for step in ("Start policy generation", "Get generated policy"):
+        assert [each["Next"] for each in policy[step]["Catch"]] == ["Release lease"]
+    release = policy["Release lease"]
+    assert release["Next"] == "Policy generation unknown"
+    # If that fails too, the lease ends by itself; the failure that is told is the first one.
+    assert [(each["Next"], each["ResultPath"]) for each in release["Catch"]] == [
+        ("Policy generation unknown", "$.released")
+    ]
+    # What goes well is released by "Get generated policy" itself (its handler test).
+    assert policy["Policy generation ended?"]["Default"] == "Policy generation known"
+
+
+def test_access_analyzers_turn_is_waited_for_and_nothing_else_is(pipeline: Template) -> None:
+    policy = tasks(pipeline.state_machines()["Policy"])
+    later = {
+        name: retrier
+        for name, task in policy.items()
+        for retrier in task["Retry"]
+        if retrier["ErrorEquals"] != PASSING_ERRORS
+    }
+    assert set(later) == {"Start policy generation"}
+    assert later["Start policy generation"]["ErrorEquals"] == [
+        "AccessAnalyzerQuotaError", "PolicyGenerationConflictError",
+    ]  # fmt: skip
+
+
+def test_each_source_of_evidence_has_its_name_and_one_that_failed_says_why(
+    pipeline: Template,
+) -> None:
+    definition = pipeline.state_machines()["Policy"]
+    gather = definition["States"]["Gather evidence"]
+    assert gather["ResultSelector"] == {
+        "route.$": "$[0].route",
+        "policy_generation.$": "$[0].policy_generation",
+        "activity.$": "$[1]",
+        "last_accessed.$": "$[2]",
+    }
+    assert {each.removesuffix(".$") for each in gather["ResultSelector"]} == set(
+        fields_of(build_policy.Gathered)
+    )
+    ends = [
+        {name: state["Parameters"] for name, state in branch["States"].items()
+         if state["Type"] == "Pass"}
+        for branch in gather["Branches"]
+    ]  # fmt: skip
+    assert ends == [
+        {
+            f"Policy generation {what}": {"route.$": "$.route", "policy_generation": answer}
+            for what, answer in (
+                ("unknown", {"failure.$": "$.failure"}),
+                ("known", {"outcome.$": "$.job.outcome"}),
+                ("not asked", {}),
+            )
+        },
+        {"Activity unknown": {"failure.$": "$.failure"}},
+        {"Last accessed unknown": {"failure.$": "$.failure"}},
+    ]
+    for step, branch in (("Get activity", 1), ("Get last accessed", 2)):
+        assert gather["Branches"][branch]["States"][step]["End"] is True
 
 
 # --- Reading definitions --------------------------------------------------------------------------
@@ -310,8 +459,9 @@ def parameters(state: Json) -> Iterator[tuple[str, Any]]:
         else:
             yield key, value
 
+    # A ResultSelector's paths lead into the result, not into the state.
     for source in (state, state.get("ItemReader", {})):
-        for kind in ("Parameters", "ItemSelector", "ResultSelector"):
+        for kind in ("Parameters", "ItemSelector"):
             yield from within(source.get(kind, {}), kind)
 
 
@@ -330,7 +480,7 @@ def results(definition: Json) -> dict[str, list[Any]]:
     for _, state in states(definition):
         if (path := state.get("ResultPath")) and path != "$":
             step = function_of(state)
-            kind: Any = list if state["Type"] in {"Parallel", "Pass"} else Any
+            kind: Any = Any
             if step:
                 kind = hints(inspect.unwrap(module_of(step).lambda_handler))["return"]
             written.setdefault(path.removeprefix("$."), []).append(kind)

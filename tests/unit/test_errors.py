@@ -7,7 +7,7 @@ import pytest
 
 import pare.errors
 from pare.errors import PareError
-from pare.policy.proposal import NO_GENERATION
+from pare.policy.reasons import NO_GENERATION
 from pare.runs import REJECTIONS, what_to_do
 
 CLASSES = [
@@ -71,7 +71,7 @@ def test_errors_that_reject_a_run_exist() -> None:
 
 
 def test_every_end_of_a_policy_generation_has_its_advice() -> None:
-    """Each code and status of AWS's model, and what starting and getting can raise."""
+    """Each code and status of AWS's model in its table; what Pare raises has its own advice."""
     model = botocore.session.get_session().get_service_model("accessanalyzer")
     codes = set(model.shape_for("JobErrorCode").enum)  # type: ignore[attr-defined]
     ends = set(model.shape_for("JobStatus").enum) - {"IN_PROGRESS", "SUCCEEDED"}  # type: ignore[attr-defined]
@@ -79,7 +79,9 @@ def test_every_end_of_a_policy_generation_has_its_advice() -> None:
             "PolicyGenerationTimeoutError", "TrailNotSupportedError", "ThrottledError",
             "AwsServiceError", "AwsCallError"}  # fmt: skip
 
-    assert set(NO_GENERATION) == codes | ends | ours
+    assert set(NO_GENERATION) == codes | ends
     assert ours <= {found.__name__ for found in CLASSES}
-    assert len(set(NO_GENERATION.values())) == len(NO_GENERATION)
-    assert all(advice.endswith(".") for advice in NO_GENERATION.values())
+    advice = [*NO_GENERATION.values(), *(what_to_do(name) for name in sorted(ours))]
+    assert PareError.what_to_do not in advice, "each its own"
+    assert len(set(advice)) == len(NO_GENERATION) + len(ours)
+    assert all(each.endswith(".") for each in advice)

@@ -45,6 +45,16 @@ def test_accounts_are_found_under_an_organization_and_beside_it(s3: Any) -> None
     }
 
 
+def test_the_folders_of_one_account_are_named_without_listing_the_others(s3: Any) -> None:
+    put(s3, key_of("2026/11/20", 1, account="444455556666"))
+
+    bucket = TrailBucket(s3, "trail", ("AWSLogs/", "o-x/AWSLogs/"))
+
+    assert bucket.folders_of(ACCOUNT) == [
+        f"AWSLogs/{ACCOUNT}/", f"AWSLogs/{ORG}/{ACCOUNT}/", f"o-x/AWSLogs/{ACCOUNT}/",
+    ]  # fmt: skip
+
+
 def test_log_files_are_listed_by_day_and_what_is_none_is_counted(s3: Any) -> None:
     folder = f"AWSLogs/{ORG}/{ACCOUNT}/"
     days = ["2026/10/31", "2026/11/01", "2026/11/02", "2026/11/03"]

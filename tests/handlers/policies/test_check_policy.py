@@ -7,9 +7,11 @@ import pytest
 
 from lambdas.policies.check_policy import Output, lambda_handler
 from pare.errors import AwsServiceError, EvidenceError, ThrottledError
-from pare.policy.proposal import ProposalJson, build_proposal, with_checks
-from tests.handlers.fake_aws import BUCKET, HUB, MEMBER
+from pare.policy.outputs import FORMS, files_of
+from pare.policy.proposal import ProposalJson, with_checks
+from tests.handlers.fake_aws import BUCKET, HUB
 from tests.handlers.policy_inputs import PREFIX, accessed, allow, current, generated, principal
+from tests.handlers.policy_inputs import proposal as proposed
 
 if TYPE_CHECKING:
     from pare.aws.evidence_store import EvidenceStore
@@ -31,19 +33,18 @@ def finding(kind: str) -> dict[str, Any]:
     }
 
 
-def store(evidence: EvidenceStore, *services: str) -> ProposalJson:
+def store(evidence: EvidenceStore, *services: str, **terms: Any) -> ProposalJson:
     """Store what BuildPolicy leaves, and return the proposal."""
     access = current(allow("s3:*", "ec2:*"))
     last_accessed = accessed("s3", "ec2")
     for service in last_accessed["services"]:
         if service["service"] not in services:
             service["last_accessed_at"] = None
-    proposal = build_proposal(
+    proposal = proposed(
         access,
         generated(allow("s3:GetObject")),
         last_accessed,
-        account_id=MEMBER,
-        break_glass_tag="pare:break-glass",
+        **terms,
     )
     evidence.put_json(f"{PREFIX}/current.json", access)
     evidence.put_json(REF["key"], proposal)
@@ -76,7 +77,7 @@ def test_each_document_is_validated_and_all_are_compared_at_once(
     aws: FakeAws, evidence: EvidenceStore, context: Any
 ) -> None:
     """Each CheckNoNewAccess costs."""
-    proposal = store(evidence, "ec2")
+    proposal = store(evidence, "ec2", packing="never")
     assert len(proposal["documents"]) > 1
     aws.answer(VALIDATE, {"findings": []})
     aws.answer(CHECK, {"result": "PASS"})
@@ -200,3 +201,37 @@ def test_a_check_that_aws_refuses_is_unknown_and_leaves_the_proposal(
 def test_a_proposal_that_is_gone_is_an_error(evidence: EvidenceStore, context: Any) -> None:
     with pytest.raises(EvidenceError, match=r"proposal\.json"):
         check(context)
+
+
+def test_the_proposal_lies_there_in_every_form(
+    aws: FakeAws, evidence: EvidenceStore, context: Any
+) -> None:
+    store(evidence)
+    aws.answer(VALIDATE, {"findings": []})
+    aws.answer(CHECK, {"result": "FAIL", "message": "New access in statement 0."})
+
+    check(context)
+
+    forms = files_of(evidence.get_json(REF), FORMS)
+    assert {"policy-1.json", "policy.tf", "policy.cloudformation.yaml", "proposal.md"} < {*forms}
+    for name, text in forms.items():
+        if name != "proposal.json":
+            found = evidence.get_bytes({"bucket": BUCKET, "key": f"{PREFIX}/{name}"})
+            assert found.decode() == text
+    assert "New access in statement 0." in forms["proposal.md"]
+
+
+def test_a_refusal_lies_there_as_a_page_without_a_policy(
+    aws: FakeAws, evidence: EvidenceStore, context: Any
+) -> None:
+    access = current(allow("*"), tags={"pare:break-glass": "true"})
+    evidence.put_json(f"{PREFIX}/current.json", access)
+    evidence.put_json(REF["key"], proposed(access, generated(), accessed()))
+
+    assert check(context) == {"proposal": REF, "verdict": "refused"}
+
+    page = evidence.get_bytes({"bucket": BUCKET, "key": f"{PREFIX}/proposal.md"}).decode()
+    assert "break-glass" in page
+    with pytest.raises(EvidenceError):
+        evidence.get_bytes({"bucket": BUCKET, "key": f"{PREFIX}/policy-1.json"})
+    assert aws.calls == []

@@ -8,9 +8,9 @@ import pytest
 from lambdas.policies.notify_proposal import Output, lambda_handler
 from pare.errors import AwsCallError, EvidenceError, MessageUnknownError
 from pare.policy.message import proposal_message
-from pare.policy.proposal import build_proposal
-from tests.handlers.fake_aws import BUCKET, MEMBER
+from tests.handlers.fake_aws import BUCKET
 from tests.handlers.policy_inputs import PREFIX, accessed, allow, current, generated, principal
+from tests.handlers.policy_inputs import proposal as proposed
 
 if TYPE_CHECKING:
     from pare.aws.evidence_store import EvidenceStore
@@ -18,12 +18,10 @@ if TYPE_CHECKING:
     from tests.handlers.fake_aws import FakeAws, Topic
 
 REF: ObjectRef = {"bucket": BUCKET, "key": f"{PREFIX}/proposal.json"}
-PROPOSAL = build_proposal(
+PROPOSAL = proposed(
     current(allow("s3:GetObject", "sqs:SendMessage")),
     generated(allow("s3:GetObject")),
     accessed(),
-    account_id=MEMBER,
-    break_glass_tag="pare:break-glass",
 )
 
 
@@ -48,6 +46,17 @@ def test_people_and_machines_are_told(
     (read,), (facts,) = people.messages(), machines.messages()
     assert (read["Subject"], read["Message"]) == (message.subject, message.text)
     assert json.loads(facts["Message"]) == message.facts
+
+
+def test_of_a_whole_accounts_proposals_machines_are_told_alone(
+    people: Topic, machines: Topic, tables: Any, evidence: EvidenceStore, context: Any
+) -> None:
+    evidence.put_json(REF["key"], PROPOSAL)
+
+    assert notify(context, batch="execution:account") == {"told": False}
+
+    assert len(machines.messages()) == 1
+    assert people.messages() == []
 
 
 def test_a_retried_step_tells_people_nothing_new(

@@ -7,7 +7,6 @@ import pytest
 from lambdas.policies.record_proposal import Output, lambda_handler
 from pare.aws.tables import from_item
 from pare.errors import AwsCallError, EvidenceError
-from pare.policy.proposal import ProposalJson, build_proposal
 from tests.handlers.fake_aws import BUCKET, MEMBER
 from tests.handlers.policy_inputs import (
     ARN,
@@ -20,22 +19,22 @@ from tests.handlers.policy_inputs import (
     generated,
     principal,
 )
+from tests.handlers.policy_inputs import proposal as proposed
 
 if TYPE_CHECKING:
     from pare.aws.evidence_store import EvidenceStore
     from pare.object_ref import ObjectRef
+    from pare.policy.proposal import ProposalJson
     from tests.handlers.fake_aws import FakeAws
 
 REF: ObjectRef = {"bucket": BUCKET, "key": f"{PREFIX}/proposal.json"}
 
 
 def store(evidence: EvidenceStore, generation: Any, last_accessed: Any) -> ProposalJson:
-    proposal = build_proposal(
+    proposal = proposed(
         current(allow("s3:GetObject", "sqs:SendMessage", "sqs:DeleteMessage")),
         generation,
         last_accessed,
-        account_id=MEMBER,
-        break_glass_tag="pare:break-glass",
     )
     evidence.put_json(REF["key"], proposal)
     return proposal
@@ -61,7 +60,7 @@ def test_a_proposal_is_recorded_as_a_list_of_proposals_shows_it(
 
     assert record(context) == {
         "counts": {"before_action_count": 3, "after_action_count": 1, "policy_count": 1},
-        "unknown": ["data_events", "denied_calls"],
+        "unknown": ["activity"],
     }
     assert items(tables) == [
         {
@@ -96,7 +95,7 @@ def test_a_refusal_is_recorded_with_what_is_unknown(
 
     assert record(context) == {
         "counts": {"before_action_count": 3, "policy_count": 0},
-        "unknown": ["data_events", "denied_calls", "last_accessed", "policy_generation"],
+        "unknown": ["activity", "last_accessed", "policy_generation"],
     }
     (item,) = items(tables)
     assert item["verdict"] == "refused"
@@ -109,9 +108,7 @@ def test_evidence_that_was_not_asked_for_is_unknown(
 ) -> None:
     store(evidence, None, None)
 
-    assert record(context)["unknown"] == [
-        "data_events", "denied_calls", "last_accessed", "policy_generation",
-    ]  # fmt: skip
+    assert record(context)["unknown"] == ["activity", "last_accessed", "policy_generation"]
 
 
 def test_a_retried_step_records_nothing_twice(

@@ -55,6 +55,7 @@ def test_a_role_is_resolved_and_its_policies_stored(evidence: EvidenceStore, con
         "created_at": CREATED_AT,
         "prefix": PREFIX,
         "finding_id": "b8ae0460",
+        "batch": None,
         "current": {"bucket": BUCKET, "key": f"{PREFIX}/current.json"},
     }
     stored = evidence.get_json(principal["current"])

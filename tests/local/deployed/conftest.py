@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from local import demo, process
+from pare.aws.quota_ledger import KIND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,27 @@ class Deployed:
     box: demo.Box
     queue_url: str
     seen: list[dict[str, Any]] = field(default_factory=list)
+
+    def forget_quotas(self) -> None:
+        """Let every account have its day and its turn of policy generation again."""
+        dynamodb, table = self.box.hub("dynamodb"), self.box.outputs["RunsTableName"]
+        found = dynamodb.query(
+            TableName=table,
+            KeyConditionExpression="workflow = :ledger",
+            ExpressionAttributeValues={":ledger": {"S": KIND}},
+        )
+        for item in found["Items"]:
+            key = {name: item[name] for name in ("workflow", "run_id")}
+            dynamodb.delete_item(TableName=table, Key=key)
+
+    def evidence_of(self, execution_arn: str) -> dict[str, Any]:
+        """Return what a policy execution gathered: the input of its step Build policy."""
+        for event in self.history(execution_arn):
+            details = event.get("stateEnteredEventDetails", {})
+            if details.get("name") == "Build policy":
+                evidence: dict[str, Any] = json.loads(details["input"])["evidence"]
+                return evidence
+        raise AssertionError(f"{execution_arn} built nothing: {self.history(execution_arn)[-4:]}")
 
     def event(
         self,
@@ -154,6 +176,7 @@ def emulator_put_back(deployed: Deployed) -> Iterator[None]:
     yield
     deployed.box.emulator.control("faults", method="DELETE")
     deployed.box.emulator.control("settings", QUICK)
+    deployed.forget_quotas()
 
 
 def ago(**time: float) -> datetime:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ import pytest
 
 from pare.cloudtrail import parallel
 from pare.cloudtrail.deduplicate import Seen
-from pare.cloudtrail.digest import DUPLICATE, OTHER_PRINCIPAL
-from pare.cloudtrail.parallel import DigestOptions, add_local_file, digest_files
+from pare.cloudtrail.digest import DUPLICATE, OTHER_PRINCIPAL, Digest
+from pare.cloudtrail.parallel import add_local_file, digest_files
 from pare.errors import WorkerError
 from tests.unit.cloudtrail.records import (
     ONE_OF_EACH,
@@ -31,7 +32,7 @@ from tests.unit.cloudtrail.records import (
 
 if TYPE_CHECKING:
     from pare.cloudtrail.activity import Activity
-    from pare.cloudtrail.digest import Digest
+    from pare.cloudtrail.parallel import NewDigest
     from pare.cloudtrail.principals import Principal
 
 
@@ -48,14 +49,14 @@ def write(folder: Path, contents: dict[str, bytes]) -> list[str]:
 
 
 def run(
-    files: list[str], jobs: int, options: DigestOptions | None = None, seen: Seen | None = None
+    files: list[str], jobs: int, new_digest: NewDigest = Digest, seen: Seen | None = None
 ) -> Activity:
     read: list[int] = []
     sizes = [os.path.getsize(file) if Path(file).is_file() else 0 for file in files]  # noqa: PTH202
     activity = digest_files(
         files,
         sizes,
-        options or DigestOptions(),
+        new_digest,
         jobs=jobs,
         seen=Seen() if seen is None else seen,
         progress=read.append,
@@ -122,13 +123,13 @@ def only_the_user(principal: Principal) -> str | None:
 
 def test_options_reach_every_process(tmp_path: Path) -> None:
     files = write(tmp_path, contents())
-    options = DigestOptions(
-        since="2026-11-03T00:00:00Z", until="2026-11-05T00:00:00Z", wanted=only_the_user
+    new_digest = partial(
+        Digest, since="2026-11-03T00:00:00Z", until="2026-11-05T00:00:00Z", wanted=only_the_user
     )
-    alone = run(files, 1, options)
+    alone = run(files, 1, new_digest)
     assert [line["principal"] for line in principals(alone)] == [USER_ARN]
     assert alone.totals.used == 2
-    assert as_bytes(run(files, 3, options)) == as_bytes(alone)
+    assert as_bytes(run(files, 3, new_digest)) == as_bytes(alone)
 
 
 def test_no_more_processes_than_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pare.cloudtrail.deduplicate import Seen
-from pare.cloudtrail.digest import DUPLICATE
-from pare.cloudtrail.parallel import DigestOptions, digest_files
+from pare.cloudtrail.digest import DUPLICATE, Digest
+from pare.cloudtrail.parallel import digest_files
 from pare.cloudtrail.sources import files_under
 from tests.unit.cloudtrail.records import (
     as_bytes,
@@ -128,8 +128,6 @@ def test_processes_read_real_records_the_same(
         files.append(str(tmp_path / name))
         (tmp_path / name).write_bytes(content)
     sizes = [Path(file).stat().st_size for file in files]
-    alone, several = (
-        digest_files(files, sizes, DigestOptions(), jobs=jobs, seen=Seen()) for jobs in (1, 2)
-    )
+    alone, several = (digest_files(files, sizes, Digest, jobs=jobs, seen=Seen()) for jobs in (1, 2))
     assert as_bytes(alone) == as_bytes(several)
     assert as_bytes(alone) == as_bytes(digest(contents(INVICTUS)))

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pare.errors import PareError, PolicyParseError, PolicySizeError
 from pare.policy.document import PolicyDocument, Statement, parse, size_in_characters, split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def allow(**elements: Any) -> dict[str, Any]:
@@ -219,20 +225,83 @@ def test_resources_and_actions_are_both_cut_where_needed() -> None:
     actions = tuple(f"s:A{number:03}" for number in range(100))
     resources = tuple(f"arn:x:{number:03}" for number in range(100))
     document = PolicyDocument((Statement("Allow", actions=actions, resources=resources),))
-    parts = split(document, limit=250)
-    assert all(size_in_characters(part) <= 250 for part in parts)
-    assert union(parts) == union((document,))
+    for limit in range(150, 400, 10):
+        parts = split(document, limit)
+        assert all(size_in_characters(part) <= limit for part in parts)
+        assert union(parts) == union((document,))
+        assert all(len(part.statements) == 1 for part in parts), "a Sid is there once"
 
 
-def test_what_follows_a_cut_statement_may_share_its_last_part() -> None:
+def test_a_cut_statement_fills_the_last_document_and_shares_its_own_last_part() -> None:
     long = long_document(250).statements[0]
     short = parse(policy(allow(Sid="Short"))).statements[0]
-    parts = split(PolicyDocument((short, long, short)))
+    parts = split(PolicyDocument((short, long, replace(short, sid="Next"))))
     assert [[s.sid for s in part.statements] for part in parts] == [
-        ["Short"],
-        ["Long"],
-        ["Long", "Short"],
+        ["Short", "Long"],
+        ["Long", "Next"],
     ]
+    assert size_in_characters(parts[0]) > 6144 - len('"service:SomeActionWithALongName0000",')
+    assert union(parts) == union((PolicyDocument((short, long)),))
+
+
+def test_a_statement_goes_into_the_first_document_with_room() -> None:
+    large = [long_document(n).statements[0] for n in (100, 120)]
+    short = parse(policy(allow(Sid="Short"))).statements[0]
+    statements = (replace(large[0], sid="A"), replace(large[1], sid="B"), short)
+    parts = split(PolicyDocument(statements))
+    assert [[s.sid for s in part.statements] for part in parts] == [["A", "Short"], ["B"]]
+
+
+def test_many_actions_on_many_resources_make_few_parts() -> None:
+    actions = tuple(f"service:Action{number:04}" for number in range(400))  # 8,800 characters
+    resources = tuple(f"arn:aws:service:::resource/{number:04}" for number in range(300))  # 10,200
+    document = PolicyDocument((Statement("Allow", actions=actions, resources=resources),))
+    parts = split(document)
+    assert union(parts) == union((document,))
+    assert all(size_in_characters(part) <= 6144 for part in parts)
+    assert len(parts) <= 12, "one part for every action would be 400"
+
+
+def test_every_part_is_full_but_the_last() -> None:
+    resources = tuple(f"arn:aws:s3:::bucket/{number:05}" for number in range(5000))
+    document = PolicyDocument((Statement("Allow", actions=("s3:A",), resources=resources),))
+    parts = split(document)
+    assert union(parts) == union((document,))
+    assert all(6144 - 30 < size_in_characters(part) <= 6144 for part in parts[:-1])
+
+
+values = st.lists(st.text('abcé:/*"', min_size=1, max_size=12), min_size=1, max_size=12)
+written = st.builds(
+    lambda effect, actions, resources: Statement(
+        effect, actions=tuple(actions), resources=tuple(resources)
+    ),
+    st.sampled_from(["Allow", "Deny"]),
+    values,
+    values,
+)
+
+
+@given(st.lists(written, min_size=1, max_size=8), st.integers(min_value=150, max_value=400))
+def test_parts_fit_and_together_say_the_same(statements: list[Statement], limit: int) -> None:
+    document = PolicyDocument(
+        tuple(replace(each, sid=f"S{number}") for number, each in enumerate(statements))
+    )
+    parts = split(document, limit)
+    for part in parts:
+        assert size_in_characters(part) <= limit
+        sids = [int(str(statement.sid)[1:]) for statement in part.statements]
+        assert sids == sorted(set(sids)), "in order, and no Sid twice"
+
+    def said(documents: Iterable[PolicyDocument]) -> set[tuple[str | None, str, str, str]]:
+        return {
+            (s.sid, s.effect, action, resource)
+            for each in documents
+            for s in each.statements
+            for action in s.actions or ()
+            for resource in s.resources or ()
+        }
+
+    assert said(parts) == said([document])
 
 
 def test_version_and_id_are_kept_and_counted() -> None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, cast
 
 import pytest
 
-from pare.policy.evidence import GeneratedPolicyJson, generation_outcome
+from pare.policy.evidence import GeneratedPolicyJson, Terms, TermsJson, generation_outcome, terms_of
+from pare.policy.statements import Rules
+from pare.policy.verdict import Exemption, Thresholds
 
 POLICY = {"Version": "2012-10-17", "Statement": []}
 TRAIL = {"trails": [], "start": "2026-08-23T09:00:00Z", "end": "2026-11-21T09:00:00Z"}
@@ -66,3 +69,68 @@ def test_an_error_code_of_a_job_that_did_not_fail_does_not_count() -> None:
     job = generated("SUCCEEDED", error_code="SERVICE_ERROR", policies=[POLICY])
 
     assert generation_outcome(job)["outcome"] == "SUCCEEDED"
+
+
+# --- Terms ---
+
+
+def stored_terms(**changes: Any) -> TermsJson:
+    """Return terms that differ from the usual ones in every part."""
+    found: dict[str, Any] = {
+        "break_glass_tag": "emergency",
+        "exemptions": [
+            {
+                "principal": "arn:aws:iam::*:role/ci/*",
+                "owner": "ci@example.com",
+                "reason": "it moves in May",
+                "expires": "2027-05-31",
+            }
+        ],
+        "thresholds": {
+            "min_window_days": 30,
+            "max_days_without_records": 1,
+            "max_unreadable_records": 2,
+            "max_unreadable_files": 4,
+            "complete_data_events": ["s3", "dynamodb"],
+        },
+        "fold_after": None,
+        "packing": "never",
+        **changes,
+    }
+    return cast("TermsJson", found)
+
+
+def test_the_terms_in_the_settings_are_all_read() -> None:
+    assert terms_of(stored_terms(), today="2026-11-22") == Terms(
+        break_glass_tag="emergency",
+        exemptions=(
+            Exemption(
+                "arn:aws:iam::*:role/ci/*", "ci@example.com", "it moves in May", "2027-05-31"
+            ),
+        ),
+        today="2026-11-22",
+        rules=Rules(fold_after=None),
+        packing="never",
+        thresholds=Thresholds(30, 1, 2, 4, ("s3", "dynamodb")),
+    )
+
+
+def test_terms_are_the_same_after_a_journey_through_json() -> None:
+    journey = json.loads(json.dumps(stored_terms()))
+
+    assert terms_of(journey, today="2026-11-22") == terms_of(stored_terms(), today="2026-11-22")
+    assert hash(terms_of(journey, today="2026-11-22")), "frozen to the bottom: no list inside"
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "error"),
+    [
+        ({"min_window_days": 30}, KeyError),  # complete_data_events is not there
+        ({"complete_data_events": [], "surprise": 1}, TypeError),
+    ],
+)
+def test_terms_of_another_shape_are_not_taken(
+    thresholds: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        terms_of(stored_terms(thresholds=thresholds), today="2026-11-22")

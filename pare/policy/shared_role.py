@@ -1,0 +1,362 @@
+"""A role that several sessions share: who used what, and whether groups deserve roles of their own.
+
+The rules are few and can be checked by hand:
+
+* Session names that differ only in an id, a number or a time are one (``session_pattern``):
+  ``api-7d9f8b6c5d-x7k2p`` is ``api-*``. Names with an ``@`` are people and stay.
+* Two sessions resemble each other by the share of the actions of either that both used (Jaccard);
+  two groups by the mean over all pairs of sessions, one of each. The two groups that resemble each
+  other most become one, again and again, while they do so by at least a half.
+* A group deserves a role of its own if it has at least 2 sessions or 100 calls, and would do
+  without at least 30 % of the actions that the role was used for. It takes two to split a role.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+from pare.cloudtrail.session_pattern import session_pattern
+from pare.message import bullet, headline, paragraph, plain
+from pare.policy.output_words import listed, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from pare.cloudtrail.activity import Activity
+
+# The mean resemblance from which groups are one.
+ALIKE_PERCENT = 50
+# What a group needs to deserve a role: one of the first two, and the last.
+MIN_SESSIONS = 2
+MIN_CALLS = 100
+MIN_SPARED_PERCENT = 30
+# Distinct sets of actions that are compared with each other; the rest joins the groups of these.
+MAX_COMPARED = 200
+MAX_LISTED = 200
+MAX_RESOURCES = 20
+_SHOWN = 10  # in the text
+
+# Resemblance in whole numbers: sums of it do not depend on their order.
+_WHOLE = 10**9
+
+
+class SessionJson(TypedDict):
+    """One session, or all whose names differ in an id only.
+
+    ``session_count`` is how many names there are at least. ``resources``: ARNs, at most 20.
+    """
+
+    name: str
+    session_count: int
+    call_count: int
+    actions: list[str]
+    only_here: list[str]  # actions that no other session used
+    resources: NotRequired[list[str]]
+    more_resources: NotRequired[int]
+
+
+class GroupJson(TypedDict):
+    """Sessions that did much the same.
+
+    ``spared_percent``: of the actions the role was used for, those the group did not use.
+    ``deserves_role``: by itself; a role is only worth splitting if two groups do.
+    """
+
+    sessions: list[str]
+    session_count: int
+    actions: list[str]
+    call_count: int
+    spared_percent: int
+    deserves_role: bool
+
+
+class SharedRoleJson(TypedDict):
+    """Who used what of a role, the sessions and groups with most calls first."""
+
+    sessions: list[SessionJson]
+    more_sessions: int  # not listed; counted in all else
+    groups: list[GroupJson]
+    more_groups: int
+    common_actions: list[str]  # that every session used
+    deserves_roles: bool
+    why: str
+
+
+@dataclass(slots=True)
+class _Session:
+    name: str
+    session_count: int
+    calls: dict[str, int]
+    resources: set[str]
+
+    @property
+    def call_count(self) -> int:
+        return sum(self.calls.values())
+
+
+@dataclass(slots=True)
+class _Group:
+    """Sessions with the same actions, or several such sets."""
+
+    sessions: list[_Session]
+    masks: list[tuple[int, int]]  # set of actions, and how many sessions have just these
+    size: int
+
+
+def shared_role(
+    sessions: Mapping[str, Mapping[str, int]],
+    resources: Mapping[str, Collection[tuple[str, str]]] | None = None,
+    session_counts: Mapping[str, int] | None = None,
+) -> SharedRoleJson:
+    """Return who used what of a role, and whether it deserves to be split.
+
+    ``sessions``: session name -> action -> calls. ``resources``: session name -> pairs of action
+    and ARN, only shown. ``session_counts``: how many sessions a name stands for, 1 where absent.
+    """
+    merged = _merged(sessions, resources or {}, session_counts or {})
+    users: dict[str, int] = {}
+    for session in merged:
+        for action in session.calls:
+            users[action] = users.get(action, 0) + 1
+    groups = sorted(
+        (_group_json(group, len(users)) for group in _grouped(merged, users)),
+        key=lambda group: (-group["call_count"], group["sessions"]),
+    )
+    deserving = [group for group in groups if group["deserves_role"]]
+    return SharedRoleJson(
+        sessions=[
+            _session_json(session, users, with_resources=resources is not None)
+            for session in merged[:MAX_LISTED]
+        ],
+        more_sessions=max(0, len(merged) - MAX_LISTED),
+        groups=groups[:MAX_LISTED],
+        more_groups=max(0, len(groups) - MAX_LISTED),
+        common_actions=sorted(action for action, count in users.items() if count == len(merged)),
+        deserves_roles=len(deserving) > 1,
+        why=_why(merged, groups, deserving, len(users)),
+    )
+
+
+def of_activity(activity: Activity, role_arn: str) -> SharedRoleJson:
+    """Return the same of an activity that was collected by session (``by_session`` of ``Digest``).
+
+    There, the ``principal_id`` of a principal is ``AROAEXAMPLE:session``. Only what was allowed
+    counts.
+    """
+    calls: dict[str, dict[str, int]] = {}
+    resources: dict[str, set[tuple[str, str]]] = {}
+    names: dict[str, set[str]] = {}
+    more: dict[str, bool] = {}  # whether there were names that are not kept
+    for principal, theirs in activity.principals.items():
+        _, colon, name = principal.principal_id.partition(":")
+        if principal.principal != role_arn or not colon:
+            continue
+        mine = calls.setdefault(name, {})
+        arns = resources.setdefault(name, set())
+        names.setdefault(name, set()).update(theirs.sessions.names)
+        more[name] = more.get(name, False) or theirs.sessions.more
+        for key, group in theirs.groups.items():
+            if key.outcome != "allowed":
+                continue
+            count = sum(use.count for use in group.uses.values())
+            mine[key.action] = mine.get(key.action, 0) + count
+            arns |= {(key.action, arn) for arn in group.uses if arn}
+    counts = {name: max(1, len(names[name]) + more[name]) for name in names}
+    return shared_role(calls, resources, counts)
+
+
+def text_of(shared: SharedRoleJson) -> str:
+    """Return the text for a terminal; names and actions come from outside and are made plain."""
+    lines = [headline(shared["why"])]
+    several = len(shared["groups"]) > 1
+    for number, group in enumerate(shared["groups"][:_SHOWN], 1):
+        own = ""
+        if group["deserves_role"] and shared["deserves_roles"]:
+            own = " (deserves a role of its own)"
+        lines += [
+            "",
+            headline(
+                f"Group {number}{own}: {plural(group['session_count'], 'session')}, "
+                f"{plural(group['call_count'], 'call')}, {plural(len(group['actions']), 'action')}"
+                + (f"; would do without {group['spared_percent']}%" if several else "")
+            ),
+            bullet(f"Sessions: {_names(group['sessions'])}"),
+            bullet(f"Actions: {_names(group['actions'])}"),
+        ]
+    more = len(shared["groups"]) + shared["more_groups"] - _SHOWN
+    if more > 0:
+        lines += ["", paragraph(f"And {plural(more, 'group')} with fewer calls.")]
+    if several and shared["common_actions"]:
+        lines += ["", paragraph(f"Used by every session: {_names(shared['common_actions'])}")]
+    alone = [session for session in shared["sessions"] if session["only_here"]]
+    if len(shared["sessions"]) > 1 and alone:
+        lines += ["", paragraph("Used by one session only:")]
+        lines += [
+            bullet(f"{plain(each['name'], 64)}: {_names(each['only_here'])}")
+            for each in alone[:_SHOWN]
+        ]
+        if len(alone) > _SHOWN:
+            lines.append(bullet(f"{plural(len(alone) - _SHOWN, 'more session')}"))
+    return "\n".join(lines) + "\n"
+
+
+def _merged(
+    sessions: Mapping[str, Mapping[str, int]],
+    resources: Mapping[str, Collection[tuple[str, str]]],
+    counts: Mapping[str, int],
+) -> list[_Session]:
+    """Return the sessions by pattern, those with most calls first; those without any left out."""
+    found: dict[str, _Session] = {}
+    for name, calls in sessions.items():
+        used = {action: count for action, count in calls.items() if count > 0}
+        if not used:
+            continue
+        pattern = session_pattern(name)
+        session = found.setdefault(pattern, _Session(pattern, 0, {}, set()))
+        session.session_count += counts.get(name, 1)
+        session.resources.update(arn for _, arn in resources.get(name, ()))
+        for action, count in used.items():
+            session.calls[action] = session.calls.get(action, 0) + count
+    return sorted(found.values(), key=lambda session: (-session.call_count, session.name))
+
+
+def _grouped(sessions: Sequence[_Session], actions: Iterable[str]) -> list[_Group]:
+    """Return the groups of sessions that did much the same."""
+    bits = {action: 1 << i for i, action in enumerate(sorted(actions))}
+    by_mask: dict[int, list[_Session]] = {}
+    for session in sessions:  # in their order: the sets of those with most calls come first
+        by_mask.setdefault(sum(bits[action] for action in session.calls), []).append(session)
+    alone = [_Group(theirs, [(mask, len(theirs))], len(theirs)) for mask, theirs in by_mask.items()]
+    groups = _joined(alone[:MAX_COMPARED])
+    joins: list[tuple[_Group, _Group]] = []
+    for rest in alone[MAX_COMPARED:]:
+        sums = [(_resemblance(rest, group), group) for group in groups]
+        total, best = max(sums, key=lambda each: each[0] / each[1].size)
+        if _is_alike(total, rest.size * best.size):
+            joins.append((best, rest))
+        else:
+            joins.append((rest, rest))
+    for best, rest in joins:
+        if best is rest:
+            groups.append(rest)
+        else:
+            best.sessions += rest.sessions
+    return groups
+
+
+def _joined(groups: list[_Group]) -> list[_Group]:
+    """Join the two groups that resemble each other most, until none do so by half.
+
+    Of pairs that resemble each other as much, the one whose sessions have more calls is first.
+    """
+    # Sums over all pairs of sessions: those of a joined group are the sums of its parts'.
+    sums = {
+        (i, j): _resemblance(groups[i], groups[j])
+        for i in range(len(groups))
+        for j in range(i + 1, len(groups))
+    }
+    left = dict(enumerate(groups))
+    while sums:
+        pair, total = min(
+            sums.items(),
+            key=lambda each: (-each[1] * _WHOLE // _pairs(left, each[0]), each[0]),
+        )
+        if not _is_alike(total, _pairs(left, pair)):
+            break
+        i, j = pair
+        other = left.pop(j)
+        left[i].sessions += other.sessions
+        left[i].masks += other.masks
+        left[i].size += other.size
+        del sums[pair]
+        for k in left:
+            if k != i:
+                key, gone = (min(i, k), max(i, k)), (min(j, k), max(j, k))
+                sums[key] += sums.pop(gone)
+    return list(left.values())
+
+
+def _pairs(groups: Mapping[int, _Group], pair: tuple[int, int]) -> int:
+    return groups[pair[0]].size * groups[pair[1]].size
+
+
+def _is_alike(total: int, pairs: int) -> bool:
+    """Return whether the mean is enough; every pair was rounded by less than one."""
+    return (total + pairs) * 100 >= ALIKE_PERCENT * _WHOLE * pairs
+
+
+def _resemblance(one: _Group, other: _Group) -> int:
+    """Return the sum of what every session of one has in common with every session of the other."""
+    return sum(
+        count
+        * times
+        * ((_WHOLE * (mask & theirs).bit_count() * 2 // (mask | theirs).bit_count() + 1) // 2)
+        for mask, count in one.masks
+        for theirs, times in other.masks
+    )
+
+
+def _session_json(
+    session: _Session, users: Mapping[str, int], *, with_resources: bool
+) -> SessionJson:
+    found = SessionJson(
+        name=session.name,
+        session_count=session.session_count,
+        call_count=session.call_count,
+        actions=sorted(session.calls),
+        only_here=sorted(action for action in session.calls if users[action] == 1),
+    )
+    if with_resources:
+        found["resources"] = sorted(session.resources)[:MAX_RESOURCES]
+        found["more_resources"] = max(0, len(session.resources) - MAX_RESOURCES)
+    return found
+
+
+def _group_json(group: _Group, action_count: int) -> GroupJson:
+    actions = sorted({action for session in group.sessions for action in session.calls})
+    session_count = sum(session.session_count for session in group.sessions)
+    call_count = sum(session.call_count for session in group.sessions)
+    spared = 100 * (action_count - len(actions)) // action_count
+    return GroupJson(
+        sessions=sorted(session.name for session in group.sessions),
+        session_count=session_count,
+        actions=actions,
+        call_count=call_count,
+        spared_percent=spared,
+        deserves_role=(session_count >= MIN_SESSIONS or call_count >= MIN_CALLS)
+        and spared >= MIN_SPARED_PERCENT,
+    )
+
+
+def _why(
+    sessions: Sequence[_Session],
+    groups: Sequence[GroupJson],
+    deserving: Sequence[GroupJson],
+    action_count: int,
+) -> str:
+    if not sessions:
+        return "No session of this role used anything in the window."
+    if len(sessions) == 1:
+        return "All use was in sessions of one name: there is nothing to tell apart."
+    used = f"the {plural(action_count, 'action')} used"
+    if len(groups) == 1:
+        return (
+            f"The {len(sessions):,} sessions did much the same: on average, two of them have at "
+            f"least half of their actions in common."
+        )
+    if len(deserving) > 1:
+        least = min(group["spared_percent"] for group in deserving)
+        return (
+            f"{len(deserving):,} of {plural(len(groups), 'group')} of sessions deserve roles of "
+            f"their own: each of them would do without at least {least}% of {used}."
+        )
+    return (
+        f"The sessions form {len(groups):,} groups, but it takes two with at least "
+        f"{MIN_SESSIONS} sessions or {MIN_CALLS} calls that would each do without at least "
+        f"{MIN_SPARED_PERCENT}% of {used}; {len(deserving):,} would."
+    )
+
+
+def _names(values: Sequence[str]) -> str:
+    return listed([plain(value, 64) for value in values], _SHOWN)
