@@ -12,7 +12,7 @@ from pare.aws.access_analyzer import AccessAnalyzer
 from pare.aws.evidence_store import EvidenceStore
 from pare.errors import AwsCallError
 from pare.policy.current import documents, merged
-from pare.policy.outputs import FORMS, WHOLE_PROPOSAL, files_of
+from pare.policy.outputs import WHOLE_PROPOSAL, Form, files_of
 from pare.policy.proposal import is_checked, with_checks
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pare.object_ref import ObjectRef
     from pare.policy.current import CurrentAccessJson
     from pare.policy.proposal import ProposalJson
+
+
+# What lies beside the proposal: all but the text of a terminal.
+STORED_FORMS: tuple[Form, ...] = ("json", "terraform", "cloudformation", "markdown")
 
 
 class Input(TypedDict):
@@ -60,7 +64,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     if proposal["documents"] and not is_checked(proposal):
         proposal = _checked(proposal, store.get_json(principal["current"]))
         ref = store.put_json(ref["key"], proposal)
-    for name, text in files_of(proposal, FORMS).items():
+    for name, text in files_of(proposal, STORED_FORMS).items():
         if name != WHOLE_PROPOSAL:
             store.put_text(f"{principal['prefix']}/{name}", text, _content_type(name))
     return {"proposal": ref, "verdict": proposal["verdict"]}

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lambdas.policies.check_policy import Output, lambda_handler
+from lambdas.policies.check_policy import STORED_FORMS, Output, lambda_handler
 from pare.errors import AwsServiceError, EvidenceError, ThrottledError
-from pare.policy.outputs import FORMS, files_of
+from pare.policy.outputs import files_of
 from pare.policy.proposal import ProposalJson, with_checks
 from tests.handlers.fake_aws import BUCKET, HUB
 from tests.handlers.policy_inputs import PREFIX, accessed, allow, current, generated, principal
@@ -212,7 +212,7 @@ def test_the_proposal_lies_there_in_every_form(
 
     check(context)
 
-    forms = files_of(evidence.get_json(REF), FORMS)
+    forms = files_of(evidence.get_json(REF), STORED_FORMS)
     assert {"policy-1.json", "policy.tf", "policy.cloudformation.yaml", "proposal.md"} < {*forms}
     for name, text in forms.items():
         if name != "proposal.json":

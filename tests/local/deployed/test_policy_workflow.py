@@ -61,7 +61,7 @@ def test_policies_and_evidence_lie_beside_the_proposal(deployed: Deployed) -> No
     names = {item["Key"].rpartition("/")[2] for item in listed["Contents"]}
     assert names == {
         "current.json", "policy_generation.json", "last_accessed.json", "proposal.json",
-        "policy-1.json",
+        "policy-1.json", "policy.tf", "policy.cloudformation.yaml", "proposal.md",
     }  # fmt: skip
     policy = demo.read_json(deployed.box, {**ref, "key": f"{folder}/policy-1.json"})
     assert policy == proposal["document"]["documents"][0]
