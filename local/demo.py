@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from local import deploy, process
@@ -177,6 +177,24 @@ def subscribe_queue(box: Box) -> str:
     return str(url)
 
 
+def read_logs(box: Box, *, days: int) -> None:
+    """Let Pare read the trail's past days, as ``pare backfill`` does, and wait for its end."""
+    states = box.hub("stepfunctions")
+    today = datetime.now(UTC).date()
+    window = {"first_date": today - timedelta(days=days), "last_date": today - timedelta(days=1)}
+    arn = states.start_execution(
+        stateMachineArn=box.outputs["ActivityWorkflowArn"],
+        input=json.dumps({name: f"{date}" for name, date in window.items()}),
+    )["executionArn"]
+    ended = wait_for(
+        lambda: (status := states.describe_execution(executionArn=arn)["status"]) != "RUNNING"
+        and status,
+        "The end of the activity workflow",
+    )
+    if ended != "SUCCEEDED":
+        raise DemoError(f"The activity workflow ended as {ended}.")
+
+
 def send(box: Box, finding: SeedFinding) -> None:
     """Put a finding's event on the hub bus, after the analyzer knows the finding."""
     plant_findings(box.emulator, box.created.organization, [finding])
@@ -254,6 +272,8 @@ def run(
     box = bring_up(state_dir, port=port, watch=watch, trail=trail)
     organization = box.created.organization
     queue_url = subscribe_queue(box)
+    with watch.step("read 90 days of CloudTrail"):
+        read_logs(box, days=90)
     with watch.step("finding to proposed policy"):
         finding = unused_access_finding(
             organization,

@@ -7,7 +7,8 @@ import gc
 import json
 import os
 import sys
-from datetime import UTC, datetime
+from dataclasses import fields
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from pare.arns import parse_principal_arn
 from pare.cli_activity import (
     FOUND_PROBLEMS,
     Moment,
+    Wanted,
     collect,
     printable,
     problem_lines,
@@ -31,6 +33,7 @@ from pare.cli_proposals import (
     summary,
 )
 from pare.cloudtrail.activity import Asked, PrincipalActivity
+from pare.cloudtrail.principals import Principal
 from pare.errors import PolicyInputError, PolicyParseError
 from pare.policy.access import Access
 from pare.policy.authorization_details import read_authorization_details
@@ -46,7 +49,7 @@ from pare.policy.replay_text import replay_text
 from pare.policy.shared_role import of_activity, text_of
 from pare.policy.statements import Rules
 from pare.policy.subjects import Subject, subjects_of
-from pare.policy.verdict import Thresholds
+from pare.policy.verdict import Exemption, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,6 +183,12 @@ def _logs_options(command: Any) -> Any:
     help="The trail records all data events of this service, such as s3. Repeatable.",
 )
 @click.option(
+    "--exemptions",
+    "exemptions_file",
+    metavar="FILE",
+    help="Principals to leave as they are: a JSON list of {principal, owner, reason, expires}.",
+)
+@click.option(
     "--break-glass-tag",
     default=Terms().break_glass_tag,
     show_default=True,
@@ -204,6 +213,7 @@ def propose(
     min_days: int,
     max_quiet_days: int,
     complete_data_events: tuple[str, ...],
+    exemptions_file: str | None,
     break_glass_tag: str,
 ) -> None:
     """Propose a policy from what was used, with evidence, a replay certificate and the difference.
@@ -225,6 +235,7 @@ def propose(
     details = _read_details(currents, wanted)
     terms = Terms(
         break_glass_tag=break_glass_tag,
+        exemptions=_exemptions(exemptions_file) if exemptions_file else (),
         today=datetime.now(UTC).date().isoformat(),
         rules=Rules(fold_after=None if no_fold else fold_after),
         packing=pack,
@@ -243,6 +254,7 @@ def propose(
     folder = made_folder(output_dir)
     activity = _collect(trails, activities, since, until, jobs)
     subjects = subjects_of(activity, _ids(details))
+    _check_asked(activity, wanted)
     chosen = _chosen(wanted, subjects, details) if wanted else list(subjects.by_arn.values())
     if folder is None and len(chosen) == 1:
         proposal = propose_one(chosen[0], Logs(activity), inputs)
@@ -319,6 +331,7 @@ def replay(
     )
     activity = _collect(trails, activities, since, until, jobs)
     subjects = subjects_of(activity, {})
+    _check_asked(activity, [arn])
     if arn.arn not in subjects.by_arn:
         raise PolicyInputError(_not_there(arn.arn, subjects))
     calls = observed_calls(subjects.by_arn[arn.arn].activity)
@@ -473,6 +486,28 @@ def _last_accessed(path: str) -> LastAccessedOutcomeJson:
         ) from error
 
 
+def _exemptions(path: str) -> tuple[Exemption, ...]:
+    found = _json(path)
+    names = {each.name for each in fields(Exemption)}
+    if not isinstance(found, list) or not all(
+        isinstance(each, dict)
+        and each.keys() == names
+        and all(isinstance(value, str) for value in each.values())
+        for each in found
+    ):
+        raise PolicyInputError(
+            f"{path} is no JSON list of objects with {', '.join(sorted(names))}, all of them texts"
+        )
+    for each in found:
+        try:
+            each["expires"] = date.fromisoformat(each["expires"]).isoformat()
+        except ValueError as error:
+            raise PolicyInputError(
+                f"{path}: expires of {each['principal']} is no date such as 2027-06-30"
+            ) from error
+    return tuple(Exemption(**each) for each in found)
+
+
 def _read_details(
     paths: tuple[str, ...], wanted: Sequence[PrincipalArn]
 ) -> AuthorizationDetails | None:
@@ -516,6 +551,18 @@ def _ids(details: AuthorizationDetails | None) -> dict[str, str]:
     if details is None:
         return {}
     return {arn: access["principal_id"] for arn, access in details.principals().items()}
+
+
+def _check_asked(activity: Activity, wanted: Sequence[PrincipalArn]) -> None:
+    """Refuse activity that was collected of other principals: these seem to have done nothing."""
+    for asked in sorted(activity.asked):
+        of_them = Wanted(asked.principals, asked.accounts)
+        for arn in wanted:
+            if of_them(Principal(arn.arn, "", "", arn.account_id)) is not None:
+                raise PolicyInputError(
+                    f"The activity was collected of "
+                    f"{', '.join((*asked.principals, *asked.accounts))} only, not of {arn.arn}"
+                )
 
 
 def _chosen(

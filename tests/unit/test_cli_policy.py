@@ -115,6 +115,52 @@ def test_neither_logs_nor_an_activity_file(logs: Path) -> None:
     )  # fmt: skip
 
 
+def test_activity_that_was_collected_of_somebody_else_says_nothing_of_a_principal(
+    logs: Path,
+) -> None:
+    made = CliRunner().invoke(
+        main, ["activity", "logs", "--principal", USER_ARN, "-o", "of-user.ndjson.gz"]
+    )
+    assert made.exit_code == 0
+    ask = ["--activity", "of-user.ndjson.gz", "--principal"]
+
+    told = refused("propose", *ask, ROLE_ARN, code=3)
+
+    assert f"collected of {USER_ARN} only, not of {ROLE_ARN}" in told
+    assert "only, not of" in refused(
+        "replay", *ask, ROLE_ARN, "--policy", str(write("p.json", policy(ALLOW_GET))), code=3
+    )
+    ok("propose", *ask, USER_ARN)
+
+
+def test_an_exempt_principal_is_left_as_it_is_until_its_day(logs: Path) -> None:
+    exemption = {"principal": "arn:aws:iam::*:role/*", "owner": "platform@example.com",
+                 "reason": "The release in March.", "expires": "2999-01-01"}  # fmt: skip
+    ask = ["--trail", "logs", "--principal", ROLE_ARN, "--exemptions"]
+
+    told = ok("propose", *ask, str(write("e.json", [exemption])), code=1).stdout
+    assert "The release in March. (platform@example.com)" in told.replace("\n  ", " ")
+
+    past = exemption | {"expires": "2020-01-01"}
+    ok("propose", *ask, str(write("e.json", [past])))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ({}, "is no JSON list"),
+        ([{"principal": "x"}], "is no JSON list"),
+        (
+            [{"principal": "x", "owner": "o", "reason": "r", "expires": "soon"}],
+            "expires of x is no date",
+        ),
+    ],
+)
+def test_exemptions_that_are_none(logs: Path, content: Any, why: str) -> None:
+    ask = ["--trail", "logs", "--all", "--exemptions", str(write("e.json", content))]
+    assert why in refused("propose", *ask, code=3)
+
+
 @pytest.mark.parametrize("whose", [(), ("--all", "--principal", ROLE_ARN)])
 def test_all_or_a_principal_and_not_both(logs: Path, whose: tuple[str, ...]) -> None:
     assert "either --principal ARN or --all" in refused(
