@@ -32,7 +32,7 @@ from pare.cloudtrail.deduplicate import Seen
 from pare.cloudtrail.digest import OTHER_ACCOUNT, OTHER_PRINCIPAL, Digest
 from pare.cloudtrail.parallel import digest_files
 from pare.cloudtrail.sources import DELIVERED_BEFORE, files_under, log_key
-from pare.errors import ActivityFileError, LogSourceError, OutputFileError
+from pare.errors import ActivityFileError, LogSourceError, LogWindowError, OutputFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,13 +72,13 @@ class Wanted:
             fnmatchcase(name, each)
             for name in names
             for pattern in self.principals
-            for each in _patterns(pattern)
+            for each in patterns_of(pattern)
         ):
             return OTHER_PRINCIPAL
         return None
 
 
-def _patterns(asked: str) -> tuple[str, ...]:
+def patterns_of(asked: str) -> tuple[str, ...]:
     """Return what a principal may be called: the ARN of a role session names its role, too."""
     parts = asked.split(":", 5)
     if len(parts) == 6 and parts[2] == "sts" and parts[5].startswith("assumed-role/"):
@@ -240,7 +240,7 @@ def collect(
             raise LogSourceError(f"There is no file or folder {path!r}.")
     files = files_under(local, result.totals.skipped_files)
     named = {os.path.abspath(path) for path in local}  # noqa: PTH100 as files_under
-    activity_files = [file for file in files if file in named and _is_activity_file(file)]
+    activity_files = [file for file in files if file in named and is_activity_file(file)]
     files = [file for file in files if file not in activity_files]
     if activity_files and (asked.since or asked.until):
         raise click.UsageError(
@@ -276,6 +276,11 @@ def collect(
             }
         result.absorb(added)
     if not result.totals.files and not activity_files:
+        before = result.totals.skipped_files.get(DELIVERED_BEFORE, 0)
+        if before:
+            raise LogWindowError(
+                f"{_several(before, 'log file')}, all delivered before {asked.since[:10]}."
+            )
         skipped = ", ".join(f"{n} {why}" for why, n in sorted(result.totals.skipped_files.items()))
         hint = " Name activity files one by one." if "activity file" in skipped else ""
         raise LogSourceError(
@@ -306,7 +311,8 @@ def _size(file: str) -> int:
         return 0  # it will be told when it is opened
 
 
-def _is_activity_file(file: str) -> bool:
+def is_activity_file(file: str) -> bool:
+    """Return whether a file is one that ``pare activity`` wrote."""
     if not Path(file).is_file():
         return False  # a pipe: what is looked at would be lost
     try:

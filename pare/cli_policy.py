@@ -9,6 +9,7 @@ import os
 import sys
 from dataclasses import fields
 from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +18,20 @@ import click
 from pare.arns import parse_principal_arn
 from pare.cli_activity import (
     FOUND_PROBLEMS,
+    STANDARD_INPUT,
     Moment,
     Wanted,
     collect,
+    is_activity_file,
+    patterns_of,
     printable,
     problem_lines,
 )
 from pare.cli_proposals import (
     Inputs,
     Logs,
+    folders_named_in,
+    idle_rows,
     made_folder,
     propose_all,
     propose_one,
@@ -34,14 +40,16 @@ from pare.cli_proposals import (
 )
 from pare.cloudtrail.activity import Asked, PrincipalActivity
 from pare.cloudtrail.principals import Principal
-from pare.errors import PolicyInputError, PolicyParseError
+from pare.errors import ArnParseError, LogWindowError, PolicyInputError, PolicyParseError
 from pare.policy.access import Access
-from pare.policy.authorization_details import read_authorization_details
+from pare.policy.authorization_details import LISTS, read_authorization_details
+from pare.policy.catalogue import load_catalogue
 from pare.policy.difference import as_markdown, as_text, difference_of_documents
 from pare.policy.document import parse
 from pare.policy.evidence import Terms
-from pare.policy.last_accessed import read_last_accessed
+from pare.policy.last_accessed import entities_of, read_last_accessed
 from pare.policy.limits import read_limits
+from pare.policy.observability import is_visible, visibility
 from pare.policy.observed import observed_calls
 from pare.policy.outputs import FORMS
 from pare.policy.replay import replay as replay_calls
@@ -49,10 +57,10 @@ from pare.policy.replay_text import replay_text
 from pare.policy.shared_role import of_activity, text_of
 from pare.policy.statements import Rules
 from pare.policy.subjects import Subject, subjects_of
-from pare.policy.verdict import Exemption, Thresholds
+from pare.policy.verdict import Exemption, Thresholds, counted, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pare.arns import PrincipalArn
     from pare.cloudtrail.activity import Activity
@@ -60,11 +68,14 @@ if TYPE_CHECKING:
     from pare.policy.difference import DifferenceJson
     from pare.policy.document import PolicyDocument
     from pare.policy.evidence import LastAccessedOutcomeJson
+    from pare.policy.observed import Calls
     from pare.policy.outputs import Form
     from pare.policy.packing import Mode
     from pare.policy.subjects import Subjects
 
-_SHOWN = 20
+# Names that are offered for one that is not there, and how much alike they must be (0 to 1).
+_OFFERED = 3
+_ALIKE = 0.7
 
 
 @click.group()
@@ -115,7 +126,7 @@ def _logs_options(command: Any) -> Any:
     "principals",
     multiple=True,
     metavar="ARN",
-    help="A policy for this user or role. Repeatable.",
+    help="A policy for this user or role ('*/NAME' where only one has it). Repeatable.",
 )
 @click.option("--all", "is_all", is_flag=True, help="A policy for every user and role in the logs.")
 @click.option(
@@ -145,7 +156,7 @@ def _logs_options(command: Any) -> Any:
     "forms",
     multiple=True,
     type=click.Choice(FORMS),
-    help="Which forms. Default: text on the terminal; json and markdown in a folder.",
+    help="Which forms. Default: text on the terminal; markdown in a folder, where json always is.",
 )
 @click.option(
     "--fold-after",
@@ -231,8 +242,16 @@ def propose(
         raise click.UsageError("Give either --principal ARN or --all.")
     if last_accessed_file and len(principals) != 1:
         raise click.UsageError("--last-accessed is of one principal: give it with one --principal.")
-    wanted = [parse_principal_arn(arn) for arn in dict.fromkeys(principals)]
-    details = _read_details(currents, wanted)
+    if forms and output_dir is None and (is_all or len(set(principals)) > 1):
+        raise click.UsageError("--output with --all (or several principals) needs -o DIR.")
+    services = _services(complete_data_events)
+    details = read_authorization_details(list(map(_json, currents))) if currents else None
+    last_accessed, last_entities = (
+        _last_accessed(last_accessed_file) if last_accessed_file else (None, frozenset[str]())
+    )
+    wanted = list(_arns(principals))
+    _check_current(wanted, details)
+    _check_last_accessed(wanted, last_entities)
     terms = Terms(
         break_glass_tag=break_glass_tag,
         exemptions=_exemptions(exemptions_file) if exemptions_file else (),
@@ -242,28 +261,43 @@ def propose(
         thresholds=Thresholds(
             min_window_days=min_days,
             max_days_without_records=max_quiet_days,
-            complete_data_events=complete_data_events,
+            complete_data_events=services,
         ),
     )
     inputs = Inputs(
         details,
         tuple(read_limits([_json(path) for path in limit_files])),
-        _last_accessed(last_accessed_file) if last_accessed_file else None,
+        last_accessed,
         terms,
     )
     folder = made_folder(output_dir)
     activity = _collect(trails, activities, since, until, jobs)
+    for line in _ignored_data_events(services, activity):
+        click.echo(line, err=True)
     subjects = subjects_of(activity, _ids(details))
-    _check_asked(activity, wanted)
-    chosen = _chosen(wanted, subjects, details) if wanted else list(subjects.by_arn.values())
+    if principals:
+        wanted = _named(principals, [*subjects.by_arn, *_granted(details)])
+        _check_current(wanted, details)
+        _check_last_accessed(wanted, last_entities)
+        _check_asked(activity, wanted)
+        chosen = _chosen(wanted, subjects, details)
+    else:
+        chosen = list(subjects.by_arn.values())
+        if details is not None:
+            _check_accounts(details, {each.arn.account_id for each in chosen})
     if folder is None and len(chosen) == 1:
         proposal = propose_one(chosen[0], Logs(activity), inputs)
         click.echo(rendered(proposal, forms or ("text",)), nl=False)
         refused = int(proposal["verdict"] == "refused")
     else:
-        rows = propose_all(chosen, Logs(activity), inputs, folder=folder, forms=forms, jobs=jobs)
-        for line in summary(rows, subjects, folder):
+        idle = _idle(activity, subjects, details) if details is not None and is_all else []
+        rows = propose_all(
+            chosen, Logs(activity), inputs, folder=folder, forms=forms, jobs=jobs, idle=idle
+        )
+        for line in summary(rows, idle, subjects, folder, has_current=details is not None):
             click.echo(printable(line))
+        for line in _not_covered(chosen, details):
+            click.echo(line, err=True)
         refused = sum(row["verdict"] == "refused" for row in rows)
     problems = activity.totals.unreadable_files or activity.totals.unreadable_records
     if problems:
@@ -317,12 +351,11 @@ def replay(
     """Tell whether every observed call would still be allowed by these policies.
 
     Calls that were refused are not replayed: they are no needs. Exit code 1: a call would be
-    refused, or it cannot be decided.
+    refused, or it cannot be decided. 3: there is nothing to replay.
 
     Example: pare policy replay --policy new.json --activity activity.ndjson.gz --principal ARN
     """
     gc.disable()
-    arn = parse_principal_arn(principal_arn)
     documents = [parsed for path in policy_files for parsed in _documents(path)]
     access = Access(
         documents,
@@ -331,10 +364,13 @@ def replay(
     )
     activity = _collect(trails, activities, since, until, jobs)
     subjects = subjects_of(activity, {})
+    (arn,) = _named([principal_arn], subjects.by_arn)
     _check_asked(activity, [arn])
     if arn.arn not in subjects.by_arn:
-        raise PolicyInputError(_not_there(arn.arn, subjects))
+        raise PolicyInputError(_not_there(arn, subjects.by_arn))
     calls = observed_calls(subjects.by_arn[arn.arn].activity)
+    if not calls.allowed:
+        raise PolicyInputError(_nothing_to_replay(arn.arn, calls))
     certificate = replay_calls(
         calls.allowed, principal_arn=arn.arn, account_id=arn.account_id, access=access
     )
@@ -389,11 +425,21 @@ def sessions(
     Example: pare policy sessions --trail ~/cloudtrail --principal ARN
     """
     gc.disable()
-    role = parse_principal_arn(role_arn)
+    for path in trails:
+        if is_activity_file(path):
+            raise click.UsageError(f"{path}: an activity file does not tell sessions apart.")
+    role = next(_arns([role_arn]), None)
+    if role is None:
+        if STANDARD_INPUT in trails:
+            raise click.UsageError("Give the role's ARN: standard input is read only once.")
+        of_all = _collect(trails, (), since, until, jobs)
+        (role,) = _named([role_arn], subjects_of(of_all, {}).by_arn)
+    if role.entity != "role":
+        raise click.UsageError(f"{role.arn} is no role: only roles are shared by sessions.")
     activity = _collect(trails, (), since, until, jobs, by_session=frozenset({role.arn}))
     subjects = subjects_of(activity, {})
     if role.arn not in subjects.by_arn:
-        raise PolicyInputError(_not_there(role.arn, subjects))
+        raise PolicyInputError(_not_there(role, subjects.by_arn))
     found = of_activity(activity, role.arn)
     if form == "json":
         click.echo(json.dumps(found, indent=2, sort_keys=True))
@@ -433,11 +479,7 @@ def diff(old: str, new: str, form: str) -> None:
 
 
 def _differs(found: DifferenceJson) -> bool:
-    return bool(
-        found["removed_action_count"]
-        or found["added_action_count"]
-        or found["changed_action_count"]
-    )
+    return found["differs"]
 
 
 # --- input ----------------------------------------------------------------------------------------
@@ -459,10 +501,24 @@ def _one_document(path: str) -> PolicyDocument:
 
 
 def _parsed(path: str, source: Any) -> PolicyDocument:
+    if what := _other_kind(source):
+        raise PolicyInputError(f"{path} is no policy: it is {what}")
     try:
         return parse(source)
     except PolicyParseError as error:
         raise PolicyParseError(f"{path}: {error}") from error
+
+
+def _other_kind(source: Any) -> str:
+    """Return what a file is that people take for a policy; empty where that is not known."""
+    keys = source.keys() if isinstance(source, dict) else frozenset[str]()
+    if {"schema_version", "principal_arn", "documents"} <= keys:
+        return "a proposal.json of Pare; name policy-1.json, or its folder"
+    if {"principal_arn", "folder"} <= keys:
+        return "an index.json of Pare; name policy-1.json of one of its folders"
+    if "Statement" not in keys and not keys.isdisjoint(LISTS):
+        return "what `aws iam get-account-authorization-details` prints"
+    return ""
 
 
 def _documents(path: str) -> list[PolicyDocument]:
@@ -470,15 +526,25 @@ def _documents(path: str) -> list[PolicyDocument]:
     if Path(path).is_dir():
         files = sorted(Path(path).glob("policy*.json"))
         if not files:
-            raise PolicyInputError(f"There is no policy*.json in {path}")
+            raise PolicyInputError(_no_policies_in(Path(path)))
         return [_one_document(str(file)) for file in files]
     found = _json(path)
     return [_parsed(path, each) for each in (found if isinstance(found, list) else [found])]
 
 
-def _last_accessed(path: str) -> LastAccessedOutcomeJson:
+def _no_policies_in(folder: Path) -> str:
+    places = sorted(folders_named_in(folder))
+    if not places:
+        return f"There is no policy*.json in {folder}"
+    several = "folders for several principals" if len(places) > 1 else "the folder of a principal"
+    return f"{folder} has {several}: name one of them, such as {folder / places[0]}"
+
+
+def _last_accessed(path: str) -> tuple[LastAccessedOutcomeJson, frozenset[str]]:
+    """Return the last accessed information, and the ARNs of whom it is."""
     try:
-        return read_last_accessed(_json(path))
+        source = _json(path)
+        return read_last_accessed(source), entities_of(source)
     except PolicyInputError as error:
         message = str(error)
         raise PolicyInputError(
@@ -508,19 +574,61 @@ def _exemptions(path: str) -> tuple[Exemption, ...]:
     return tuple(Exemption(**each) for each in found)
 
 
-def _read_details(
-    paths: tuple[str, ...], wanted: Sequence[PrincipalArn]
-) -> AuthorizationDetails | None:
-    if not paths:
-        return None
-    details = read_authorization_details([_json(path) for path in paths])
+def _check_current(wanted: Iterable[PrincipalArn], details: AuthorizationDetails | None) -> None:
+    """Raise UsageError for a principal of another account than --current."""
     for arn in wanted:
-        if arn.account_id not in details.account_ids():
+        if details is not None and arn.account_id not in details.account_ids():
             raise click.UsageError(
                 f"--current is of account {', '.join(details.account_ids()) or '(none)'}; "
                 f"{arn.arn} is of {arn.account_id}."
             )
-    return details
+
+
+def _check_last_accessed(wanted: Iterable[PrincipalArn], entities: frozenset[str]) -> None:
+    """Raise UsageError where --last-accessed names others only.
+
+    A name is unique in its account whatever its path, and the logs may not tell the path.
+    """
+    named = {(each.account_id, each.entity, each.name) for each in _arns(sorted(entities))}
+    for arn in wanted:
+        if named and (arn.account_id, arn.entity, arn.name) not in named:
+            raise click.UsageError(
+                f"--last-accessed is of {listed(sorted(entities), 3)}, not of {arn.arn}."
+            )
+
+
+def _check_accounts(details: AuthorizationDetails, of_logs: set[str]) -> None:
+    """Raise UsageError where --current speaks of none of the accounts in the logs."""
+    if of_logs and of_logs.isdisjoint(details.account_ids()):
+        raise click.UsageError(
+            f"--current is of account {', '.join(details.account_ids()) or '(none)'}; the users "
+            f"and roles in the logs are of {listed(sorted(of_logs))}."
+        )
+
+
+def _services(names: Iterable[str]) -> tuple[str, ...]:
+    """Return service prefixes in lower case; raises UsageError for one that is none."""
+    known = load_catalogue().services
+    for name in names:
+        if name.lower() not in known:
+            raise click.UsageError(
+                f"--complete-data-events: {name} is not a service prefix, such as s3 or dynamodb."
+            )
+    return tuple(name.lower() for name in names)
+
+
+def _ignored_data_events(services: Iterable[str], activity: Activity) -> Iterator[str]:
+    """Yield a line for each service that the logs have no data events of."""
+    sources = activity.totals.data_events
+    for service in services:
+        if not any(
+            visibility(action) == "data event" and is_visible(action, sources)
+            for action in load_catalogue().actions(service)
+        ):
+            yield (
+                f"pare: --complete-data-events {service} is ignored: "
+                f"no data events of {service} are in these logs."
+            )
 
 
 def _collect(
@@ -539,11 +647,13 @@ def _collect(
         (*trails, *activities), Asked(since or "", until or ""), jobs=jobs, by_session=by_session
     )
     if not activity.totals.used and not activity.totals.denied:
-        between = f" between {since or 'the beginning'} and {until or 'the end'}"
-        raise PolicyInputError(
-            f"The logs hold no API call{between if since or until else ''}"
-            + (f"; they span {activity.first} to {activity.last}" if activity.first else "")
-        )
+        spans = f"; they span {activity.first} to {activity.last}" if activity.first else ""
+        if since or until:
+            raise LogWindowError(
+                f"The logs hold no API call between {since or 'the beginning'} and "
+                f"{until or 'the end'}{spans}"
+            )
+        raise PolicyInputError(f"The logs hold no API call{spans}")
     return activity
 
 
@@ -558,7 +668,7 @@ def _check_asked(activity: Activity, wanted: Sequence[PrincipalArn]) -> None:
     for asked in sorted(activity.asked):
         of_them = Wanted(asked.principals, asked.accounts)
         for arn in wanted:
-            if of_them(Principal(arn.arn, "", "", arn.account_id)) is not None:
+            if of_them(_as_principal(arn)) is not None:
                 raise PolicyInputError(
                     f"The activity was collected of "
                     f"{', '.join((*asked.principals, *asked.accounts))} only, not of {arn.arn}"
@@ -576,19 +686,124 @@ def _chosen(
                 arn.arn in details.principals() or arn.arn in details.unknown()
             )
             if not is_granted:
-                raise PolicyInputError(_not_there(arn.arn, subjects))
+                raise PolicyInputError(_not_there(arn, subjects.by_arn))
             found = Subject(arn, PrincipalActivity())
         chosen.append(found)
     return chosen
 
 
-def _not_there(arn: str, subjects: Subjects) -> str:
-    name = arn.rpartition("/")[2]
-    near = [each for each in subjects.by_arn if each.rpartition("/")[2] == name]
-    near = near or difflib.get_close_matches(arn, subjects.by_arn, n=3)
-    return f"{arn} is not in the logs" + (
-        f". Did you mean {' or '.join(near[:3])}?" if near else ""
+def _granted(details: AuthorizationDetails | None) -> list[str]:
+    return [*details.principals(), *details.unknown()] if details is not None else []
+
+
+def _idle(
+    activity: Activity, subjects: Subjects, details: AuthorizationDetails
+) -> list[dict[str, Any]]:
+    """Return the rows of users and roles of --current that did nothing, as far as was asked."""
+    asked = [Wanted(each.principals, each.accounts) for each in sorted(activity.asked)]
+    idle = [
+        arn
+        for arn in sorted(set(_granted(details)) - set(subjects.by_arn))
+        if all(of_them(_as_principal(parse_principal_arn(arn))) is None for of_them in asked)
+    ]
+    return idle_rows(idle, details)
+
+
+def _as_principal(arn: PrincipalArn) -> Principal:
+    return Principal(arn.arn, "", "", arn.account_id)
+
+
+def _not_covered(chosen: Sequence[Subject], details: AuthorizationDetails | None) -> Iterator[str]:
+    """Yield a line where the access of some principals is not known, though --current is given."""
+    if details is None:
+        return
+    missing = sum(each.arn.arn not in details.principals() for each in chosen)
+    if missing:
+        yield (
+            f"pare: --current does not cover {missing:,} of {len(chosen):,} "
+            f"principal{'' if len(chosen) == 1 else 's'}; CURRENT_ACCESS_UNKNOWN says why."
+        )
+
+
+# --- which principal is meant ---------------------------------------------------------------------
+
+
+def _arns(asked: Iterable[str]) -> Iterator[PrincipalArn]:
+    """Yield those that are ARNs of users or roles, each once; patterns are none."""
+    for each in dict.fromkeys(asked):
+        if "*" not in each:
+            try:
+                yield parse_principal_arn(each)
+            except ArnParseError:
+                continue
+
+
+def _named(asked: Iterable[str], known: Iterable[str]) -> list[PrincipalArn]:
+    """Return the principals that are named by an ARN, or by a pattern that one of them matches.
+
+    Raises UsageError for other names, with what they may mean, and PolicyInputError for a pattern
+    that nothing matches.
+    """
+    known = sorted(set(known))
+    found = [_named_by(each, known) for each in asked]
+    return list({arn.arn: arn for arn in found}.values())
+
+
+def _named_by(asked: str, known: Sequence[str]) -> PrincipalArn:
+    for arn in _arns([asked]):
+        return arn
+    if asked in known:
+        return parse_principal_arn(asked)
+    if "*" not in asked:
+        meant = [each for each in known if any(fnmatchcase(each, p) for p in patterns_of(asked))]
+        meant = meant or _near(asked.rpartition("/")[2], known)
+        hint = f" Did you mean {_offered(meant)}?" if meant else " Give its ARN, or '*/NAME'."
+        raise click.UsageError(printable(f"{asked!r} is not the ARN of an IAM user or role.{hint}"))
+    matching = [each for each in known if fnmatchcase(each, asked)]
+    if not matching:
+        raise PolicyInputError(f"No user or role in the logs matches {asked}")
+    if len(matching) > 1:
+        raise click.UsageError(printable(
+            f"{len(matching):,} users and roles match {asked}: {listed(matching, _OFFERED)}. "
+            "Name one of them."
+        ))  # fmt: skip
+    return parse_principal_arn(matching[0])
+
+
+def _not_there(arn: PrincipalArn, known: Iterable[str]) -> str:
+    near = _near(arn.name, known, arn)
+    return f"{arn.arn} is not in the logs" + (f". Did you mean {_offered(near)}?" if near else "")
+
+
+def _offered(arns: Sequence[str]) -> str:
+    return " or ".join(arns[:_OFFERED])
+
+
+def _near(name: str, known: Iterable[str], like: PrincipalArn | None = None) -> list[str]:
+    """Return the ARNs with this name, or else with names that are much like it, best first.
+
+    Where some are of the same entity as ``like``, only they are; those of its account come first.
+    """
+    ranked = []
+    for arn in map(parse_principal_arn, known):
+        alike = difflib.SequenceMatcher(None, name.lower(), arn.name.lower()).ratio()
+        if alike >= _ALIKE:
+            is_other = like is not None and arn.entity != like.entity
+            is_far = like is not None and arn.account_id != like.account_id
+            ranked.append((alike < 1, is_other, is_far, -alike, arn.arn))
+    ranked.sort()
+    return [each[-1] for each in ranked if each[:2] == ranked[0][:2]]
+
+
+def _nothing_to_replay(arn: str, calls: Calls) -> str:
+    unmapped = (
+        f"; {counted(len(calls.unmapped), 'operation')} "
+        f"map{'s' if len(calls.unmapped) == 1 else ''} to no known action: "
+        f"{listed(sorted(calls.unmapped), 5)}"
+        if calls.unmapped
+        else ""
     )
+    return f"Nothing to replay: no allowed call of {arn} was recorded{unmapped}"
 
 
 def printable_lines(text: str) -> str:

@@ -35,6 +35,7 @@ message to people carry it. Every class says what a person should do next in ``w
   - WorkerError
   - OutputFileError
   - LogSourceError
+    - LogWindowError
   - PolicyInputError
   - AuthorizationDetailsError
   - LimitsError
@@ -197,10 +198,16 @@ class LogSourceError(PareError):
     what_to_do = "Check the path or the s3:// address, and that you may read it."
 
 
+class LogWindowError(LogSourceError):
+    """There are logs, and none of them is of the window asked for."""
+
+    what_to_do = "Move --since or --until."
+
+
 class PolicyInputError(PareError):
     """Something that was given to `pare policy` is not there, or is not what it should be."""
 
-    what_to_do = "Check what was named; `pare policy COMMAND --help` says what each option takes."
+    what_to_do = "See `pare policy COMMAND --help`."
 
 
 class ArnParseError(PareError):

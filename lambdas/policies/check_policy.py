@@ -11,9 +11,9 @@ from lambdas.runtime import client, logger, read_environment
 from pare.aws.access_analyzer import AccessAnalyzer
 from pare.aws.evidence_store import EvidenceStore
 from pare.errors import AwsCallError
+from pare.policy.checks import is_checked, with_checks
 from pare.policy.current import documents, merged
 from pare.policy.outputs import WHOLE_PROPOSAL, Form, files_of
-from pare.policy.proposal import is_checked, with_checks
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, TypedDict
 
 from pare.clock import parse_time
 from pare.policy.catalogue import load_catalogue
+from pare.policy.observability import load_observability
 
 if TYPE_CHECKING:
-    from pare.cloudtrail.activity import Activity
+    from collections.abc import Iterable
+
+    from pare.cloudtrail.activity import Activity, PrincipalActivity
 
 # Management events of these are left out of a trail by a click.
 # https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-management-events-with-cloudtrail.html
 LEFT_OUT_BY_CHOICE = ("kms", "rds-data")
 # Names listed of what is missing; all are counted.
 MAX_LISTED = 20
-# So many different uses, and none that reads: the trail leaves reads out.
-_ENOUGH_USES = 100
 
 
 class DaysJson(TypedDict):
@@ -42,10 +43,11 @@ class ActivityCoverageJson(TypedDict):
     """What the activity of an account rests on. Times are ISO 8601 UTC, dates ``YYYY-MM-DD``.
 
     A day without a record is a quiet day or a gap in the logs; where it is known which, quiet days
-    are not counted. ``reads_recorded`` is False where many calls were recorded and none of them
-    reads: such a trail leaves reads out. ``services_left_out``: those that a trail may leave out,
-    and of which there is no record of anybody's. Both are null where only one principal's calls
-    are at hand.
+    are not counted. ``reads_recorded`` is False where none of the account's recorded calls reads:
+    such a trail leaves reads out, or next to nothing happened. ``services_left_out``: those that a
+    trail may leave out, and of which there is no record of anybody's. Both are null where only one
+    principal's calls are at hand. ``regions``: those that calls were recorded in.
+    ``data_events``: the event sources of the recorded data events.
     """
 
     asked: list[dict[str, str]]
@@ -65,6 +67,7 @@ class ActivityCoverageJson(TypedDict):
     forgotten_event_ids: int
     reads_recorded: bool | None
     services_left_out: list[str] | None
+    regions: list[str]
     data_events: list[str]
     catalogue: list[str]
 
@@ -75,19 +78,34 @@ class Recorded:
 
     reads: bool | None
     left_out: list[str] | None
+    regions: tuple[str, ...] = ()
+    data_events: tuple[str, ...] | None = None  # None: those of all the logs
 
 
-def recorded(activity: Activity) -> Recorded:
-    """Return whether reads are recorded, and which services the trail seems to leave out."""
+def recorded(activity: Activity, principals: Iterable[PrincipalActivity] | None = None) -> Recorded:
+    """Return whether reads are recorded, and which services the trail seems to leave out.
+
+    ``principals``: those of one account, where the activity has several: each may have a trail of
+    its own.
+    """
+    everybody = list(activity.principals.values() if principals is None else principals)
+    regions = tuple(sorted({
+        region
+        for theirs in everybody
+        for group in theirs.groups.values()
+        for use in group.uses.values()
+        for region in use.where[0]
+    }))  # fmt: skip
+    actions = {key.action for theirs in everybody for key in theirs.groups}
+    data_events = None
+    if len(everybody) < len(activity.principals):
+        # The logs tell which there are, not of which account: only what is sure is counted.
+        of = load_observability().of
+        shown = {source for action in actions for source in of(action).event_sources}
+        data_events = tuple(sorted(shown.intersection(activity.totals.data_events)))
     if any(each.principals for each in activity.asked):
-        return Recorded(None, None)
+        return Recorded(None, None, regions, data_events)
     catalogue = load_catalogue()
-    actions: dict[str, int] = {}
-    for theirs in activity.principals.values():
-        for key in theirs.groups:
-            actions[key.action] = actions.get(key.action, 0) + 1
-    if sum(actions.values()) < _ENOUGH_USES:
-        return Recorded(True, [])
     services = {action.partition(":")[0] for action in actions}
     return Recorded(
         any(
@@ -95,6 +113,8 @@ def recorded(activity: Activity) -> Recorded:
             for action in actions
         ),
         [service for service in LEFT_OUT_BY_CHOICE if service not in services],
+        regions,
+        data_events,
     )
 
 
@@ -145,7 +165,8 @@ def activity_coverage(
         "forgotten_event_ids": totals.forgotten_event_ids,
         "reads_recorded": logs.reads,
         "services_left_out": logs.left_out,
-        "data_events": sorted(totals.data_events),
+        "regions": list(logs.regions),
+        "data_events": sorted(totals.data_events if logs.data_events is None else logs.data_events),
         "catalogue": sorted(activity.catalogue),
     }
 

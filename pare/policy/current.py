@@ -48,6 +48,7 @@ class Narrowing:
 
 # Paths AWS reserves; the roles under them are AWS's to change (facts §3).
 SERVICE_LINKED_PATH = "/aws-service-role/"
+IDENTITY_CENTER_NAME = "AWSReservedSSO_"  # some records leave the path out
 IDENTITY_CENTER_PATH = "/aws-reserved/sso.amazonaws.com/"
 # Roles that deploy everything and are used at no set time: CDK's bootstrap, StackSets' execution.
 # https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html
@@ -64,7 +65,9 @@ def kind_of(principal: PrincipalArn) -> Kind:
         return "user"
     if principal.path.startswith(SERVICE_LINKED_PATH):
         return "service-linked role"
-    if principal.path.startswith(IDENTITY_CENTER_PATH):
+    if principal.path.startswith(IDENTITY_CENTER_PATH) or principal.name.startswith(
+        IDENTITY_CENTER_NAME
+    ):
         return "Identity Center role"
     if BOOTSTRAP.match(principal.name):
         return "bootstrap role"
@@ -79,8 +82,6 @@ def kind_without_path(principal: PrincipalArn) -> Kind:
     """
     if principal.name.startswith("AWSServiceRoleFor"):
         return "service-linked role"
-    if principal.name.startswith("AWSReservedSSO_"):
-        return "Identity Center role"
     return kind_of(principal)
 
 

@@ -1,21 +1,24 @@
 """What a proposal changes: removed, kept and added actions, by the policy they come from today.
 
 *removed*: granted today, not by the proposal. *kept*: granted by both; *changed* where it is kept
-on fewer resources or under more conditions. *added*: granted by the proposal alone.
+on fewer resources or under more conditions, *widened* where it is not shown to be within what is
+granted today (more resources, fewer conditions). *added*: granted by the proposal alone.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from pare.message import plain
+from pare.message import WIDTH, plain
 from pare.policy.catalogue import load_catalogue
 from pare.policy.covering import PatternSet
 from pare.policy.document import in_current_version, parse
 from pare.policy.grants import CountsJson, action_index, counts, granted_bits
+from pare.policy.no_new_access import covers_resource, implied
 from pare.policy.output_escapes import code
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ class ChangeJson(TypedDict):
     """Actions that are kept on fewer resources, or under ``conditions`` they had not.
 
     Both lists of resources are empty where these stay. A pattern that begins with "everything but"
-    is a NotResource.
+    is a NotResource. ``is_partly_conditional``: on some resources no conditions are demanded.
     """
 
     actions: list[str]  # "ec2:*" where they are a whole service
@@ -52,6 +55,23 @@ class ChangeJson(TypedDict):
     to_resources: list[str]
     more_to_resources: int
     conditions: list[dict[str, Any]]
+    is_partly_conditional: bool
+
+
+class WideningJson(TypedDict):
+    """Actions of today that are granted on more resources, or without conditions they have.
+
+    ``added_resources`` are the new patterns that no pattern of today is shown to cover;
+    ``dropped_conditions`` those of today, of which one had to be met.
+    """
+
+    actions: list[str]  # "ec2:*" where they are a whole service
+    action_count: int
+    today_resources: list[str]
+    more_today_resources: int
+    added_resources: list[str]
+    more_added_resources: int
+    dropped_conditions: list[dict[str, Any]]
 
 
 class SourceDifferenceJson(TypedDict):
@@ -83,17 +103,24 @@ class UnlistedJson(TypedDict):
 
 
 class DifferenceJson(TypedDict):
-    """The whole difference; counts are of the catalogue's actions, within boundary and limits."""
+    """The whole difference; counts are of the catalogue's actions, within boundary and limits.
 
+    ``differs`` is false only where both grant and refuse the same.
+    """
+
+    differs: bool
     before: CountsJson
     after: CountsJson
     removed_action_count: int
     kept_action_count: int
     changed_action_count: int
+    widened_action_count: int
     added_action_count: int
     removed_services: list[str]
     added_services: list[str]
     added_actions: dict[str, ServiceActionsJson]
+    widened: list[WideningJson]
+    added_denies: list[dict[str, Any]]  # Deny statements that no policy of today has
     sources: list[SourceDifferenceJson]
     unlisted: UnlistedJson
 
@@ -174,16 +201,30 @@ def _difference(
         sources.append(source)
         changed_bits |= changed
     before_counts, after_counts = (counts(index.actions(bits)) for bits in (before, after))
+    kept = before & after
+    widened_bits, widened = _widened(old, new, kept, index)
+    added_denies = _missing_denies(new, old, index)
+    differs = (
+        before != after
+        or bool(changed_bits or widened or added_denies)
+        or any(source["removed_denies"] for source in sources)
+        or _unlisted_grants(old, index) != _unlisted_grants(new, index)
+        or bool(_widened(new, old, kept, index)[0])
+    )
     return {
+        "differs": differs,
         "before": before_counts,
         "after": after_counts,
         "removed_action_count": (before & ~after).bit_count(),
-        "kept_action_count": (before & after).bit_count(),
+        "kept_action_count": kept.bit_count(),
         "changed_action_count": changed_bits.bit_count(),
+        "widened_action_count": widened_bits.bit_count(),
         "added_action_count": (after & ~before).bit_count(),
         "removed_services": _without(before_counts["services"], after_counts["services"]),
         "added_services": _without(after_counts["services"], before_counts["services"]),
         "added_actions": _by_service(after & ~before, index),
+        "widened": widened,
+        "added_denies": added_denies,
         "sources": sources,
         "unlisted": {"before": _unlisted(old, index), "after": _unlisted(new, index)},
     }
@@ -209,7 +250,7 @@ def _source(
     changed_bits = 0
     for bits, _ in changes:
         changed_bits |= bits
-    removed_denies = _removed_denies(part.document, new, index)
+    removed_denies = _missing_denies([part.document], new, index)
     services = {action.partition(":")[0] for action in index.actions(kept)}
     removed_actions = _by_service(removed, index)
     result: SourceDifferenceJson = {
@@ -242,16 +283,22 @@ def _change(froms: Sequence[Statement], tos: Sequence[Statement]) -> ChangeJson 
         new = [each for each in new if each.startswith(_BUT) or has_but or before.may_meet(each)]
     old_conditions = {_text(statement.conditions) for statement in froms}
     new_conditions = {_text(statement.conditions): statement.conditions for statement in tos}
-    # A statement without conditions makes those of the others idle.
-    added = (
-        []
-        if "{}" in new_conditions
-        else [
-            dict(conditions)
-            for text, conditions in sorted(new_conditions.items())
-            if text not in old_conditions
-        ]
-    )
+    # A statement without conditions makes those of the others idle, where it holds.
+    free = [each for statement in tos if not statement.conditions for each in _patterns(statement)]
+    idle = {
+        text
+        for text in new_conditions
+        if free and all(
+            _are_covered(_patterns(statement), free)
+            for statement in tos
+            if _text(statement.conditions) == text
+        )
+    }  # fmt: skip
+    added = [
+        dict(conditions)
+        for text, conditions in sorted(new_conditions.items())
+        if conditions and text not in old_conditions and text not in idle
+    ]
     if not is_narrowed:
         if not added:
             return None
@@ -264,6 +311,58 @@ def _change(froms: Sequence[Statement], tos: Sequence[Statement]) -> ChangeJson 
         "to_resources": new[:MAX_PATTERNS],
         "more_to_resources": max(0, len(new) - MAX_PATTERNS),
         "conditions": added,
+        "is_partly_conditional": bool(added and free),
+    }
+
+
+def _widened(
+    old: Sequence[PolicyDocument], new: Sequence[PolicyDocument], kept: int, index: ActionIndex
+) -> tuple[int, list[WideningJson]]:
+    """Return which kept actions are not shown to be within what is granted today, and how."""
+    allows = list(_statements(old, "Allow"))
+    every = 0
+    by_text: dict[str, tuple[int, WideningJson]] = {}
+    for statement in _statements(new, "Allow"):
+        spoken_of = index.of_statement(statement) & kept
+        for bits, (froms,) in index.partition(spoken_of, (allows,)):
+            widening = _widening(froms, statement)
+            if widening is not None:
+                text = _text(widening)
+                by_text[text] = (by_text[text][0] | bits if text in by_text else bits, widening)
+                every |= bits
+    found = []
+    for bits, widening in by_text.values():
+        widening["actions"] = index.folded(bits)
+        widening["action_count"] = bits.bit_count()
+        found.append(widening)
+    return every, sorted(found, key=lambda each: (each["actions"], _text(each)))
+
+
+def _widening(froms: Sequence[Statement], new: Statement) -> WideningJson | None:
+    """Return what a statement grants that those of today do not, or None if there is nothing."""
+    if any(not each.conditions and "*" in (each.resources or ()) for each in froms):
+        return None
+    added: list[str] = []
+    dropped: dict[str, dict[str, Any]] = {}
+    excepted = tuple(new.not_resources or ())
+    for resource in ("*",) if new.resources is None else sorted(set(new.resources)):
+        covering = [each for each in froms if covers_resource(each, resource, excepted)]
+        if any(implied(each.conditions, new.conditions) for each in covering):
+            continue
+        if not covering:
+            added += _patterns(new) if excepted else [resource]
+        dropped |= {_text(each.conditions): dict(each.conditions) for each in covering}
+    if not added and not dropped:
+        return None
+    today = sorted({pattern for statement in froms for pattern in _patterns(statement)})
+    return {
+        "actions": [],
+        "action_count": 0,
+        "today_resources": today[:MAX_PATTERNS],
+        "more_today_resources": max(0, len(today) - MAX_PATTERNS),
+        "added_resources": added[:MAX_PATTERNS],
+        "more_added_resources": max(0, len(added) - MAX_PATTERNS),
+        "dropped_conditions": [dropped[text] for text in sorted(dropped)],
     }
 
 
@@ -284,22 +383,22 @@ def _joined(
     return sorted(joined, key=lambda found: (found[1]["actions"], _text(found[1])))
 
 
-def _removed_denies(
-    document: PolicyDocument, new: Sequence[PolicyDocument], index: ActionIndex
+def _missing_denies(
+    here: Sequence[PolicyDocument], there: Sequence[PolicyDocument], index: ActionIndex
 ) -> list[dict[str, Any]]:
-    """Return the Deny statements whose actions the proposal does not refuse in the same way.
+    """Return the Deny statements of ``here`` whose actions ``there`` does not refuse alike.
 
-    The same way is: on the same resources, under the same conditions.
+    Alike is: on the same resources, under the same conditions.
     """
     kept: dict[str, tuple[int, set[str]]] = {}
-    for statement in _statements(new, "Deny"):
+    for statement in _statements(there, "Deny"):
         bits, unlisted = kept.get(_frame(statement), (0, set()))
         kept[_frame(statement)] = (
             bits | index.of_statement(statement),
             unlisted | set(statement.actions or ()),
         )
-    removed = []
-    for statement in _statements([document], "Deny"):
+    found = []
+    for statement in _statements(here, "Deny"):
         bits, named = kept.get(_frame(statement), (0, set()))
         missing = {
             pattern
@@ -307,8 +406,8 @@ def _removed_denies(
             if not index.of_pattern(pattern) and pattern not in named
         }
         if index.of_statement(statement) & ~bits or missing:
-            removed.append(dict(statement.to_json_object()))
-    return removed
+            found.append(dict(statement.to_json_object()))
+    return found
 
 
 def _frame(statement: Statement) -> str:
@@ -371,6 +470,17 @@ def _unlisted(documents: Iterable[PolicyDocument], index: ActionIndex) -> list[s
     })  # fmt: skip
 
 
+def _unlisted_grants(documents: Iterable[PolicyDocument], index: ActionIndex) -> set[str]:
+    """Return what is granted of actions that the catalogue does not know, as texts to compare."""
+    return {
+        _text([pattern.lower(), resource, dict(statement.conditions)])
+        for statement in _statements(documents, "Allow")
+        for pattern in statement.actions or ()
+        if not index.of_pattern(pattern)
+        for resource in _patterns(statement)
+    }
+
+
 def _without(services: Sequence[str], others: Sequence[str]) -> list[str]:
     return sorted(set(services) - set(others))
 
@@ -381,6 +491,8 @@ _MAX_NAMES = 8
 _MAX_SERVICES = 12
 _MAX_CHANGES = 8
 _MAX_RESOURCES = 4
+# What ``_some`` and ``_more`` write, wrapped or not.
+_IS_CUT = re.compile(r"\band\s+[0-9,]+\s+more\b")
 
 
 _SOURCES = {
@@ -399,12 +511,15 @@ class _Line:
     text: str
 
 
-def as_text(found: DifferenceJson, *, width: int = 88) -> str:
+def as_text(
+    found: DifferenceJson, *, width: int = WIDTH, complete_in: str = "`--format json`"
+) -> str:
     """Return a difference for a terminal, counts first, in lines of at most ``width`` characters.
 
-    Names longer than a line, such as ARNs, stay whole.
+    Names longer than a line, such as ARNs, stay whole. ``complete_in``: what holds the lists that
+    are cut here.
     """
-    written = []
+    written: list[str] = []
     for line in _lines(found, plain):
         indent = "  " * max(0, line.level - 1)
         mark = "- " if line.level > 2 else ""
@@ -417,10 +532,15 @@ def as_text(found: DifferenceJson, *, width: int = 88) -> str:
             break_on_hyphens=False,
         )
         written.append(f"\n{text}" if line.level == 1 else text)
-    return "\n".join(written) + "\n"
+    page = "\n".join(written) + "\n"
+    if _IS_CUT.search(page):
+        page += "\n" + textwrap.fill(f"Complete lists: {complete_in}.", width) + "\n"
+    return page
 
 
-def as_markdown(found: DifferenceJson, *, heading: str = "###") -> str:
+def as_markdown(
+    found: DifferenceJson, *, heading: str = "###", complete_in: str = "`--format json`"
+) -> str:
     """Return a difference as Markdown for a pull request: what is from outside is in code spans."""
     marks = {0: "", 1: f"{heading} ", 2: "- ", 3: "  - "}
     written: list[str] = []
@@ -431,19 +551,31 @@ def as_markdown(found: DifferenceJson, *, heading: str = "###") -> str:
             written.append("")
         written.append(marks[line.level] + line.text)
         last = line.level
-    return "\n".join(written) + "\n"
+    page = "\n".join(written) + "\n"
+    return f"{page}\nComplete lists: {complete_in}.\n" if _IS_CUT.search(page) else page
 
 
 def _lines(found: DifferenceJson, name: Callable[[str], str]) -> Iterator[_Line]:
     before, after = found["before"], found["after"]
-    changed = found["changed_action_count"]
+    how_kept = ", ".join(
+        f"{count:,} {word}"
+        for word, count in (
+            ("changed", found["changed_action_count"]),
+            ("widened", found["widened_action_count"]),
+        )
+        if count
+    )
     yield _Line(0, (
         f"{_counted(before['action_count'], before['service_count'])} today, "
         f"{_counted(after['action_count'], after['service_count'])} proposed: "
         f"removed {found['removed_action_count']:,}, kept {found['kept_action_count']:,}"
-        + (f" ({changed:,} changed)" if changed else "")
+        + (f" ({how_kept})" if how_kept else "")
         + f", added {found['added_action_count']:,}."
     ))  # fmt: skip
+    gone = sum(len(source["removed_denies"]) for source in found["sources"])
+    for verb, count in (("removed", gone), ("added", len(found["added_denies"]))):
+        if count:
+            yield _Line(0, f"{_denies(count)} {verb}.")
     for verb, services in (("removed", "removed_services"), ("added", "added_services")):
         values: list[str] = found[services]  # type: ignore[literal-required]
         if values:
@@ -452,6 +584,14 @@ def _lines(found: DifferenceJson, name: Callable[[str], str]) -> Iterator[_Line]
     if found["added_actions"]:
         yield _Line(1, f"Added {_counted(found['added_action_count'])}, not granted today")
         yield from _service_lines(found["added_actions"], name, 2)
+    if found["widened"]:
+        yield _Line(1, f"Widened {_counted(found['widened_action_count'])}, granted on less today")
+        for widening in found["widened"][:_MAX_CHANGES]:
+            yield _Line(2, _widening_line(widening, name))
+        yield from _more(len(found["widened"]) - _MAX_CHANGES, "widening", 2)
+    if found["added_denies"]:
+        yield _Line(1, f"Added {_denies(len(found['added_denies']))}")
+        yield from _deny_lines(found["added_denies"], name, 2)
     for source in found["sources"]:
         yield from _source_lines(source, name)
     for side, when in (("before", "today"), ("after", "proposed")):
@@ -483,11 +623,20 @@ def _source_lines(source: SourceDifferenceJson, name: Callable[[str], str]) -> I
             yield _Line(3, _change_line(change, name))
         yield from _more(len(source["changed"]) - _MAX_CHANGES, "change", 3)
     if source["removed_denies"]:
-        count = len(source["removed_denies"])
-        yield _Line(2, f"removed {count:,} Deny statement{'' if count == 1 else 's'}")
-        for statement in source["removed_denies"][:_MAX_CHANGES]:
-            yield _Line(3, name(_text(statement)))
-        yield from _more(count - _MAX_CHANGES, "Deny statement", 3)
+        yield _Line(2, f"removed {_denies(len(source['removed_denies']))}")
+        yield from _deny_lines(source["removed_denies"], name, 3)
+
+
+def _deny_lines(
+    statements: Sequence[dict[str, Any]], name: Callable[[str], str], level: int
+) -> Iterator[_Line]:
+    for statement in statements[:_MAX_CHANGES]:
+        yield _Line(level, name(_text(statement)))
+    yield from _more(len(statements) - _MAX_CHANGES, "Deny statement", level)
+
+
+def _denies(count: int) -> str:
+    return f"{count:,} Deny statement{'' if count == 1 else 's'}"
 
 
 def _service_lines(
@@ -521,11 +670,28 @@ def _change_line(change: ChangeJson, name: Callable[[str], str]) -> str:
     if change["from_resources"] != change["to_resources"]:
         old = _some(change["from_resources"], name, _MAX_RESOURCES, change["more_from_resources"])
         new = _some(change["to_resources"], name, _MAX_RESOURCES, change["more_to_resources"])
-        text += f": from {old} to {new}"
+        is_gone = not change["to_resources"]
+        text += f": no longer on {old}" if is_gone else f": from {old} to {new}"
     if change["conditions"]:
         conditions = [_text(condition) for condition in change["conditions"]]
-        text += f", only under {_some(conditions, name, _MAX_RESOURCES)}"
+        partly = "in part " if change["is_partly_conditional"] else ""
+        text += f", {partly}only under {_some(conditions, name, _MAX_RESOURCES)}"
     return text
+
+
+def _widening_line(widening: WideningJson, name: Callable[[str], str]) -> str:
+    text = _some(widening["actions"], name)
+    today = _some(widening["today_resources"], name, _MAX_RESOURCES,
+                  widening["more_today_resources"])  # fmt: skip
+    parts = []
+    if widening["added_resources"]:
+        added = _some(widening["added_resources"], name, _MAX_RESOURCES,
+                      widening["more_added_resources"])  # fmt: skip
+        parts.append(f"now on {added}, today on {today}")
+    if widening["dropped_conditions"]:
+        conditions = [_text(condition) for condition in widening["dropped_conditions"]]
+        parts.append(f"no longer only under {_some(conditions, name, _MAX_RESOURCES)}")
+    return f"{text}: {'; '.join(parts)}"
 
 
 def _some(

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
     from pare.policy.access import Access
     from pare.policy.evidence import LastAccessedOutcomeJson, ServiceLastAccessedJson
+    from pare.policy.observed import Observed
+
+# These pass the roles that stand in a task definition or a launch template: no record names them.
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
+# https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html
+_BY_TASK_DEFINITION = frozenset({"ecs:RunTask", "ecs:StartTask"})
+_BY_LAUNCH_TEMPLATE = frozenset({
+    "autoscaling:CreateAutoScalingGroup", "autoscaling:UpdateAutoScalingGroup", "ec2:CreateFleet",
+    "ec2:RunInstances",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,25 @@ def what_to_keep(
 def passes_roles(actions: Iterable[str]) -> bool:
     """Return whether one of the actions may pass a role, as AWS documents their dependencies."""
     resource_types = load_resource_types()
-    return any(PASS_ROLE in resource_types.dependent_actions(action) for action in actions)
+    return any(
+        action in _BY_LAUNCH_TEMPLATE or PASS_ROLE in resource_types.dependent_actions(action)
+        for action in actions
+    )
+
+
+def roles_are_told(rows: Iterable[Observed]) -> bool:
+    """Return whether the roles that these calls pass are among the rows, all of them.
+
+    Where some are not, what was seen passed is no reason to cut the rest.
+    """
+    rows = list(rows)
+    actions = {row.action for row in rows}
+    if not _BY_TASK_DEFINITION.isdisjoint(actions):
+        return False
+    # An instance profile in a request stands for a role that is not known: any is granted then.
+    return _BY_LAUNCH_TEMPLATE.isdisjoint(actions) or any(
+        row.action == PASS_ROLE and row.resource is None for row in rows
+    )
 
 
 def _in_used_services(

@@ -41,6 +41,19 @@ def read_last_accessed(source: Any) -> LastAccessedOutcomeJson:
     return {"outcome": COMPLETED, "message": "", "services": services}
 
 
+def entities_of(source: Any) -> frozenset[str]:
+    """Return the ARNs of all users and roles that the information names: who used what last.
+
+    Information on one user or role names no other; it names none where nothing was used.
+    """
+    entities: set[Any] = set()
+    for item in source["ServicesLastAccessed"]:
+        entities.add(item.get("LastAuthenticatedEntity"))
+        tracked = item.get("TrackedActionsLastAccessed") or ()
+        entities.update(each.get("LastAccessedEntity") for each in tracked)
+    return frozenset(each for each in entities if isinstance(each, str))
+
+
 def _service(item: dict[str, Any]) -> ServiceLastAccessedJson:
     tracked = item.get("TrackedActionsLastAccessed")
     return {

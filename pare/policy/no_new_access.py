@@ -213,8 +213,8 @@ class _Comparison:
             if held_back != group.bits or group.pattern:
                 answers.append((group.bits & ~held_back, ("addition", why)))
             return answers
-        covering = [each for each in group.allows if _covers_resource(each, resource, excepted)]
-        if any(_implied(each.conditions, new.conditions) for each in covering):
+        covering = [each for each in group.allows if covers_resource(each, resource, excepted)]
+        if any(implied(each.conditions, new.conditions) for each in covering):
             return [(group.bits, _undenied(group, resource, excepted, new))]
         if covering:
             return [(group.bits, _under_conditions(covering, group.allows, resource, new))]
@@ -297,7 +297,7 @@ def _pattern_set(patterns: tuple[str, ...]) -> PatternSet:
     return PatternSet(patterns)
 
 
-def _covers_resource(statement: Statement, resource: str, excepted: tuple[str, ...] = ()) -> bool:
+def covers_resource(statement: Statement, resource: str, excepted: tuple[str, ...] = ()) -> bool:
     """Return whether a statement is proved to hold for all of a pattern but what is excepted."""
     if statement.not_resources is not None:
         left_out = [
@@ -367,7 +367,7 @@ def _undenied(group: _Group, resource: str, excepted: tuple[str, ...], new: Stat
     for deny in group.denies:
         if not _may_meet_resource(deny, resource, excepted):
             continue
-        kept = [each for each in group.kept_denies if _implied(each.conditions, deny.conditions)]
+        kept = [each for each in group.kept_denies if implied(each.conditions, deny.conditions)]
         left = _not_refused(kept, deny, resource, excepted)
         if not left:
             continue
@@ -391,16 +391,16 @@ def _not_refused(
 
     ``*`` stands for all that a NotResource leaves.
     """
-    if any(_covers_resource(each, resource, excepted) for each in kept):
+    if any(covers_resource(each, resource, excepted) for each in kept):
         return []
     if deny.not_resources is not None:
         outside = tuple(deny.not_resources)
-        return [] if any(_covers_resource(each, "*", outside) for each in kept) else ["*"]
+        return [] if any(covers_resource(each, "*", outside) for each in kept) else ["*"]
     return [
         pattern
         for pattern in deny.resources or ("*",)
         if (VARIABLE in pattern or VARIABLE in resource or overlaps(pattern, resource))
-        and not any(_covers_resource(each, pattern) for each in kept)
+        and not any(covers_resource(each, pattern) for each in kept)
     ]
 
 
@@ -455,7 +455,7 @@ def _tests(conditions: Mapping[str, Any]) -> _Tests | None:
     return found
 
 
-def _implied(wide: Mapping[str, Any], narrow: Mapping[str, Any]) -> bool:
+def implied(wide: Mapping[str, Any], narrow: Mapping[str, Any]) -> bool:
     """Return whether every request that meets ``narrow`` is proved to meet ``wide``."""
     if not wide or wide == narrow:
         return True

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pare.policy.output_escapes import code, fenced, markdown
 from pare.policy.output_words import (
-    HOW_TO_APPLY,
     OPENINGS,
     coverage_rows,
     gone_services,
     granted,
+    how_to_apply,
     last_use,
     level_of,
     listed,
@@ -80,8 +80,8 @@ def _sections(
     parts = [
         _top(proposal),
         _reasons(proposal, room),
-        _changes(proposal, difference, room) if proposes else "",
         _replay(proposal, room) if proposes else "",
+        _changes(proposal, difference, room) if proposes else "",
         _no_new_access(proposal, room) if proposes else "",
         _evidence(proposal, room) if proposes else "",
         _refused_calls(proposal, room),
@@ -131,9 +131,10 @@ def _changes(proposal: Mapping[str, Any], difference: str, room: _Room) -> str:
         f"- Granted today: {granted(before)}",
         f"- Proposed: {granted(after)}",
     ]
-    if gone := gone_services(proposal):
+    # The difference names them where it is shown.
+    if (gone := gone_services(proposal)) and not (difference and room.has_difference):
         lines.append(f"- Services gone: {len(gone):,}: {markdown(listed(gone, room.values * 5))}")
-    lines.append(f"- Policies: {policies_line(proposal)}")
+    lines.append(f"- Written as: {policies_line(proposal)}")
     packing = proposal.get("packing")
     if packing and not packing["fits"]:
         limit = packing["attachment_limit"]
@@ -141,7 +142,7 @@ def _changes(proposal: Mapping[str, Any], difference: str, room: _Room) -> str:
             f"- **More than may be attached ({limit:,}).** "
             + " ".join(markdown(each) for each in packing["options"])
         )
-    lines += ["", HOW_TO_APPLY]
+    lines += ["", how_to_apply(proposal, code)]
     if difference and room.has_difference:
         lines += ["", difference.strip()]
     elif difference:
@@ -207,26 +208,51 @@ def _no_new_access(proposal: Mapping[str, Any], room: _Room) -> str:
 
 
 def _evidence(proposal: Mapping[str, Any], room: _Room) -> str:
+    """Return a table that fits a narrow page, and under it the long lists of each statement."""
     found = proposal["evidence"]
+    shown = found[: room.rows]
     rows = [
         (
             code(each["sid"]),
             markdown(each["basis"]),
-            _codes(each["actions"], room),
+            f"{len(each['actions']):,}",
             f"{each['call_count']:,}" if each.get("call_count") else "",
             markdown(last_use(each)),
-            _reach(each, room),
         )
-        for each in found[: room.rows]
+        for each in shown
     ]
-    header = ("Sid", "Basis", "Actions", "Calls", "Last use", "Resources")
-    return _section("What each statement rests on", _table(header, rows, len(found), numbers={3}))
+    header = ("Sid", "Basis", "Actions", "Calls", "Last use")
+    lines = _table(header, rows, len(found), numbers={2, 3})
+    granted_on = _resources_by_sid(proposal["documents"])
+    lines.append("")
+    for each in shown:
+        lines.append(f"- {code(each['sid'])}")
+        lines.append(f"  - Actions: {_codes(each['actions'], room)}")
+        lines += [f"  - {line}" for line in _reach(each, granted_on.get(each["sid"], []), room)]
+    return _section("What each statement rests on", lines)
 
 
-def _reach(evidence: Mapping[str, Any], room: _Room) -> str:
-    """Return where a statement's actions were used, and what was made wider than that."""
+def _resources_by_sid(documents: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the Resource or NotResource element of each statement that has a Sid."""
+    found: dict[str, list[str]] = {}
+    for document in documents:
+        statements = document["Statement"]
+        for each in statements if isinstance(statements, list) else [statements]:
+            values = each.get("Resource", each.get("NotResource", []))
+            values = [values] if isinstance(values, str) else values
+            if "Resource" not in each:
+                values = [f"everything but {', '.join(values)}"]
+            found.setdefault(each.get("Sid") or "", []).extend(values)
+    return found
+
+
+def _reach(evidence: Mapping[str, Any], granted_on: Sequence[str], room: _Room) -> list[str]:
+    """Return where a statement's actions were used, or what it grants where that is not known.
+
+    What was made wider than the uses is told too.
+    """
     uses = evidence.get("uses") or []
-    resources = sorted({use["resource"] for use in uses if use.get("resource")})
+    resources = sorted({use["resource"] for use in uses if use.get("resource")}) or granted_on
     lines = [
         f"{plural(each['arn_count'], 'ARN')} folded to {code(each['pattern'])}, such as "
         f"{_codes(each['examples'][:1], room)}"
@@ -237,8 +263,8 @@ def _reach(evidence: Mapping[str, Any], room: _Room) -> str:
         for each in (evidence.get("widened") or [])[: room.values]
     ]
     if resources and not evidence.get("folded"):
-        lines.insert(0, _codes(resources, room))
-    return "<br>".join(lines)
+        lines.insert(0, f"Resources: {_codes(resources, room)}")
+    return lines
 
 
 def _refused_calls(proposal: Mapping[str, Any], room: _Room) -> str:

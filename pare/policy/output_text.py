@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from pare.message import bullet, headline, paragraph, plain, rows
 from pare.policy.output_words import (
-    HOW_TO_APPLY,
     OPENINGS,
     coverage_line,
     gone_services,
     granted,
+    how_to_apply,
     last_use,
     level_of,
     listed,
@@ -30,8 +30,7 @@ _STATEMENTS_SHOWN = 20
 _CALLS_SHOWN = 5
 _SID_WIDTH = 28
 _NEXT = (
-    "What each statement rests on, call by call, and all that was read: proposal.md, "
-    "and for machines proposal.json."
+    "`-o DIR` writes a page with what each statement rests on; `--output json` prints the policy."
 )
 
 
@@ -46,19 +45,20 @@ def text_page(proposal: Mapping[str, Any], difference_text: str = "") -> str:
         _counterexamples(proposal) if proposes else "",
         difference_text.strip("\n"),
         _statements(proposal) if proposes else "",
-        paragraph(HOW_TO_APPLY) if proposes else "",
+        paragraph(how_to_apply(proposal)) if proposes else "",
         paragraph(_NEXT) if proposes else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _facts(proposal: Mapping[str, Any], *, proposes: bool) -> list[tuple[str, str]]:
-    gone = gone_services(proposal)
+    # The difference names them where there is one.
+    gone = [] if proposal.get("difference") else gone_services(proposal)
     refused = sum(each["count"] for each in proposal.get("refused_calls") or [])
     proposed = [
         ("Proposed", granted(proposal.get("after"))),
         ("Services gone", f"{len(gone):,}: {listed(gone)}" if gone else ""),
-        ("Policies", policies_line(proposal)),
+        ("Written as", policies_line(proposal)),
         ("Still works", replay_line(proposal.get("replay"))),
         ("New access", no_new_access_line(proposal.get("no_new_access"))),
     ] if proposes else []  # fmt: skip

@@ -25,9 +25,6 @@ OPENINGS = {
     "review": "Somebody who knows the workload should read this policy before it is applied.",
     "refused": "Pare proposes no policy; the reason and what to do are below.",
 }
-HOW_TO_APPLY = (
-    "Apply this beside what is attached today, then detach that: until then nothing is narrowed."
-)
 LEVELS = ("refused", "review", "note")
 
 # The order people read a policy in; what is not named here comes after, sorted.
@@ -215,6 +212,34 @@ def last_use(evidence: Mapping[str, Any]) -> str:
     return (plain(evidence.get("last") or "", 20) or last_accessed(evidence))[:10]
 
 
+def how_to_apply(proposal: Mapping[str, Any], name: Callable[[str], str] = plain) -> str:
+    """Return what to do with the policies. What comes through a group must stay on the group.
+
+    ``name`` makes names from outside safe where they are shown.
+    """
+    sources = (proposal.get("difference") or {}).get("sources") or []
+    groups = [*dict.fromkeys(name(each["group"]) for each in sources if each.get("group"))]
+    if not groups:
+        return (
+            "Apply this beside what is attached today, then detach that: until then nothing is "
+            "narrowed."
+        )
+    who = name(short_name(proposal))
+    own = any(not each.get("group") for each in sources)
+    several = len(groups) > 1
+    return (
+        "Apply this beside what is attached today. "
+        + (f"Then detach what is attached to {who} itself. " if own else "")
+        + f"{'R' if own else 'Then r'}emove {who} from the group{'s' if several else ''} "
+        f"{_anded(groups)}; do not detach {'their' if several else 'its'} policies. "
+        "Until then nothing is narrowed."
+    )
+
+
+def _anded(values: Sequence[str]) -> str:
+    return " and ".join([", ".join(values[:-1]), values[-1]] if len(values) > 1 else values)
+
+
 def sizes(proposal: Mapping[str, Any]) -> list[int]:
     """Return the size of each document as IAM counts it."""
     if packing := proposal.get("packing"):
@@ -223,10 +248,11 @@ def sizes(proposal: Mapping[str, Any]) -> list[int]:
 
 
 def policies_line(proposal: Mapping[str, Any]) -> str:
-    """Return ``2, of 6,012 and 1,100 characters (at most 6,144 each)``."""
+    """Return ``2 policies of 6,012 and 1,100 characters (IAM takes 6,144 each)``."""
     found = [f"{size:,}" for size in sizes(proposal)]
-    listed_sizes = " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
-    return f"{len(found)}, of {listed_sizes} characters (IAM takes {MANAGED_POLICY_LIMIT:,} each)"
+    what, each = ("policy", "") if len(found) == 1 else ("policies", " each")
+    limit = f"IAM takes {MANAGED_POLICY_LIMIT:,}{each}"
+    return f"{len(found)} {what} of {_anded(found)} characters ({limit})"
 
 
 def listed(values: Sequence[str], limit: int = 12) -> str:
@@ -345,11 +371,21 @@ def _shown(key: str, value: Any) -> str:
         return plain(value, 200)
     if isinstance(value, list):
         return listed([_shown("", each) for each in value]) or "none"
+    if key == "last_accessed" and {"accessed_service_count", "service_count"} <= value.keys():
+        return _last_accessed_line(value)
     told = [
         (_words(name).lower() if "_" in name else plain(name, 60), _inner(name, value[name]))
         for name in sorted(value)
     ]
     return listed([f"{name}: {inner}" for name, inner in told if inner]) or "none"
+
+
+def _last_accessed_line(value: Mapping[str, Any]) -> str:
+    """Return ``4 of 31 services accessed``, and how it ended where it did not end well."""
+    line = f"{value['accessed_service_count']:,} of {plural(value['service_count'], 'service')}"
+    outcome = plain(value.get("outcome") or "", 60)
+    said = [outcome if outcome != "COMPLETED" else "", plain(value.get("message") or "", 200)]
+    return "; ".join([f"{line} accessed", *(each for each in said if each)])
 
 
 def _inner(key: str, value: Any) -> str:

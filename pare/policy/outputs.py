@@ -23,9 +23,9 @@ from pare.policy.output_markdown import markdown_page
 from pare.policy.output_terraform import terraform
 from pare.policy.output_text import text_page
 from pare.policy.output_words import (
-    HOW_TO_APPLY,
     OPENINGS,
     coverage_line,
+    how_to_apply,
     level_of,
     no_new_access_line,
     ordered,
@@ -49,6 +49,9 @@ _FILE_NAMES: Mapping[Form, str] = {
     "text": "proposal.txt",
 }
 WHOLE_PROPOSAL = "proposal.json"
+# Where the lists of the difference are that a page cuts.
+_COMPLETE_ON_A_PAGE = f"`jq .difference {WHOLE_PROPOSAL}`"
+_COMPLETE_ON_A_TERMINAL = f"`jq .difference {WHOLE_PROPOSAL}` (`-o DIR` writes it)"
 _REASONS_IN_A_COMMENT = 20
 
 
@@ -58,9 +61,12 @@ def render(proposal: Mapping[str, Any], form: Form) -> str:
     if form == "json":
         return "".join(_documents(proposal))
     if form == "markdown":
-        return markdown_page(proposal, _documents(proposal), as_markdown(found) if found else "")
+        difference = as_markdown(found, complete_in=_COMPLETE_ON_A_PAGE) if found else ""
+        return markdown_page(proposal, _documents(proposal), difference)
     if form == "text":
-        return text_page(proposal, as_text(found) if found else "")
+        return text_page(
+            proposal, as_text(found, complete_in=_COMPLETE_ON_A_TERMINAL) if found else ""
+        )
     if not proposal["documents"]:
         return _header(proposal) + "\n"
     if form == "terraform":
@@ -119,5 +125,5 @@ def _header(proposal: Mapping[str, Any]) -> str:
         if len(found) > _REASONS_IN_A_COMMENT:
             lines.append(f"- and {len(found) - _REASONS_IN_A_COMMENT:,} more")
     if proposal["documents"]:
-        lines.append(HOW_TO_APPLY)
+        lines.append(how_to_apply(proposal))
     return "\n".join(comment(line, limit=2_000) for line in lines)

@@ -21,19 +21,20 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from pare.policy.access import Access, access_today
 from pare.policy.catalogue import load_catalogue
+from pare.policy.checks import without_policy
 from pare.policy.difference import difference
 from pare.policy.document import PolicyDocument
 from pare.policy.grants import counts
-from pare.policy.keep import Kept, what_to_keep
+from pare.policy.keep import Kept, roles_are_told, what_to_keep
 from pare.policy.lint import lint
 from pare.policy.no_new_access import compare
-from pare.policy.observed import Calls, generated_calls, observed_calls
+from pare.policy.observed import PASS_ROLE, Calls, generated_calls, observed_calls
 from pare.policy.packing import pack, quotas_of
 from pare.policy.patterns import has_wildcard
-from pare.policy.reasons import Facts, no_activity, reasons_of, refusal
+from pare.policy.reasons import Facts, no_activity_reasons, reasons_of, refusal
 from pare.policy.replay import Replay, replay
 from pare.policy.statements import Basic, as_pattern, named, observed_statements
-from pare.policy.verdict import counted, in_order, reason, verdict_of
+from pare.policy.verdict import in_order, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -130,11 +131,13 @@ def build_proposal(evidence: Evidence, terms: Terms) -> ProposalJson:
     proposal["not_granted_today"] = sorted({row.action for row in elsewhere})
     observed = {row.action for row in granted}
     refused_only = {row.action for row in calls.refused} - {row.action for row in calls.allowed}
-    kept = _kept(today, observed, refused_only, evidence)
+    told = observed if roles_are_told(granted) else observed - {PASS_ROLE}
+    kept = _kept(today, told, refused_only, evidence)
     never_allowed = calls.never_allowed
     proposal["refused_calls"] = _refused_calls(never_allowed, None, evidence)
     if not granted and not _is_in_use(kept, evidence):
-        proposal["reasons"] = [no_activity(calls, proposal["not_granted_today"])]
+        facts = Facts(calls, observed, kept, today, evidence, terms)
+        proposal["reasons"] = in_order(no_activity_reasons(proposal, facts))
         return proposal
     basics = observed_statements(
         granted,
@@ -412,84 +415,4 @@ def _judged(proposal: ProposalJson, facts: Facts) -> ProposalJson:
     proposal["refused_calls"] = proposal["refused_calls"][:MAX_REFUSED_LISTED]
     proposal["reasons"] = reasons
     proposal["verdict"] = verdict_of(reasons)
-    return _without_policy(proposal) if proposal["verdict"] == "refused" else proposal
-
-
-def _without_policy(proposal: ProposalJson) -> ProposalJson:
-    """Return a refused proposal, with nothing in it that somebody could apply."""
-    return {
-        **proposal,
-        "verdict": "refused",
-        "documents": [],
-        "evidence": [],
-        "after": None,
-        "removed_services": [],
-        "removed_action_count": 0,
-        "difference": None,
-        "no_new_access": None,
-        "packing": None,
-    }
-
-
-def with_checks(
-    proposal: ProposalJson,
-    validation: Sequence[Mapping[str, Any]] | None,
-    no_new_access: Mapping[str, Any] | None,
-    *,
-    refusals: Sequence[str] = (),
-) -> ProposalJson:
-    """Return the proposal with what ValidatePolicy and CheckNoNewAccess said about it.
-
-    An ERROR of validation makes it refused, without its documents: IAM would not take the policy. A
-    FAIL of the check is a reason to review; AWS answers FAIL also where it cannot decide (facts
-    §1). ``None`` is a check that could not be made: it is unknown, and ``refusals`` say why.
-    """
-    checked = proposal.copy()
-    # What AWS says takes the place of our own lint.
-    reasons = [each for each in proposal["reasons"] if validation is None or each["code"] != "LINT"]
-    errors = [finding for finding in validation or () if finding["type"] == "ERROR"]
-    warnings = [finding for finding in validation or () if finding["type"] == "SECURITY_WARNING"]
-    if errors:
-        reasons.append(reason(
-            "INVALID_POLICY",
-            f"ValidatePolicy found an error: {errors[0]['code']}: {errors[0]['details']}",
-            "Report this to the maintainers with the stored evidence; do not apply the policy.",
-        ))  # fmt: skip
-        checked = _without_policy(checked)
-    elif warnings:
-        reasons.append(reason(
-            "SECURITY_WARNING",
-            f"ValidatePolicy gave {counted(len(warnings), 'security warning')}, the first of them "
-            f"{warnings[0]['code']}.",
-            "Read the warnings (coverage.validate_policy of the proposal) before you apply it.",
-        ))  # fmt: skip
-    if no_new_access is not None and no_new_access["result"] != "PASS":
-        reasons.append(reason(
-            "NEW_ACCESS",
-            "CheckNoNewAccess did not pass: "
-            + (no_new_access["message"] or "AWS gave no explanation"),
-            "Compare the named statement with the attached policies before you apply it.",
-        ))  # fmt: skip
-    if validation is None or no_new_access is None:
-        reasons.append(reason(
-            "CHECK_UNKNOWN",
-            "AWS did not check the proposal as it should: "
-            + ("; ".join(refusals) or "AWS gave no explanation"),
-            "Mend what the message names and start the policy workflow again, or check the policy "
-            "by hand before you apply it.",
-        ))  # fmt: skip
-    checked["reasons"] = in_order(reasons)
-    checked["verdict"] = verdict_of(reasons)
-    checked["coverage"] = {
-        **proposal["coverage"],
-        "validate_policy": "unknown"
-        if validation is None
-        else [dict(finding) for finding in validation],
-        "check_no_new_access": "unknown" if no_new_access is None else dict(no_new_access),
-    }
-    return checked
-
-
-def is_checked(proposal: ProposalJson) -> bool:
-    """Return whether ``with_checks`` was here before."""
-    return "validate_policy" in proposal["coverage"]
+    return without_policy(proposal) if proposal["verdict"] == "refused" else proposal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
 from pare.policy.catalogue import load_catalogue
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from pare.policy.observed import Calls
     from pare.policy.proposal import ProposalJson
     from pare.policy.verdict import Reason
+
+# Who was seen for the first time so few days before the end has hardly begun.
+JUST_SEEN_DAYS = 7
 
 # What to tell a person about each way policy generation can end without a policy. The first four
 # are AWS's job error codes (facts §1), then the job states, then our own errors in their own words.
@@ -123,8 +127,18 @@ def no_activity(calls: Calls, not_granted_today: Sequence[str]) -> Reason:
     return reason(
         "NO_ACTIVITY",
         "No allowed use of this principal was recorded in the window.",
-        "Ask its owner whether it is needed at all: remove it rather than narrow it.",
+        "Ask its owner whether it is needed at all. If not, remove it rather than narrow it.",
     )
+
+
+def no_activity_reasons(proposal: ProposalJson, facts: Facts) -> list[Reason]:
+    """Return why there is nothing to propose, and how much that says."""
+    return [
+        no_activity(facts.calls, proposal["not_granted_today"]),
+        *_refused_reasons(proposal),
+        *_identity_reasons(facts),
+        *_coverage_reasons(proposal, facts),
+    ]
 
 
 def reasons_of(proposal: ProposalJson, facts: Facts) -> list[Reason]:
@@ -189,10 +203,11 @@ def _access_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
         why = facts.evidence.current_unknown_because
         yield reason(
             "CURRENT_ACCESS_UNKNOWN",
-            "What it is granted today is not known" + (f": {why}" if why else "")
-            + ", so nothing shows what would be removed, and nothing that logs do not show is "
-            "kept.",
-            "Give --current, the output of aws iam get-account-authorization-details.",
+            "What it is granted today is not known" + (f" ({why.rstrip('.')})" if why else "")
+            + ": nothing shows what would be removed, and nothing that logs do not show is kept.",
+            "Look whether it still exists, and make the file for --current anew."
+            if why
+            else "Give --current, the output of aws iam get-account-authorization-details.",
         )  # fmt: skip
     if elsewhere := proposal["not_granted_today"]:
         yield reason(
@@ -232,6 +247,16 @@ def _access_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
             "today as well." if facts.today is not None
             else "Put the names of the real resources in the statement.",
         )  # fmt: skip
+    yield from _refused_reasons(proposal)
+    if facts.today is not None and proposal["removed_action_count"] == 0:
+        yield reason(
+            "NOTHING_TO_REMOVE",
+            "Every action granted today was used or cannot be observed.",
+            "Nothing: the actions are as few as the evidence allows. Their resources may be fewer.",
+        )
+
+
+def _refused_reasons(proposal: ProposalJson) -> Iterable[Reason]:
     refused = [each for each in proposal["refused_calls"] if not each["granted_by_proposal"]]
     if refused:
         names = sorted({each["action"] for each in refused})
@@ -241,16 +266,39 @@ def _access_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
             f"{listed(names)}.",
             "Find out whether that is a real need, a mistake or an attacker.",
         )
-    if facts.today is not None and proposal["removed_action_count"] == 0:
+
+
+def _new_principal_reasons(facts: Facts) -> Iterable[Reason]:
+    """A principal may be younger than the logs: they then show only the beginning of its work."""
+    evidence, covered = facts.evidence, facts.evidence.coverage
+    if covered is None or not covered["last"]:
+        return
+    last = date.fromisoformat(covered["last"][:10])
+    wanted = facts.terms.thresholds.min_window_days
+    made_at = evidence.current["created_at"][:10] if evidence.current else ""
+    if made_at and (last - date.fromisoformat(made_at)).days < min(wanted, covered["window_days"]):
         yield reason(
-            "NOTHING_TO_REMOVE",
-            "Every action granted today was used or cannot be observed.",
-            "Nothing: the actions are as few as the evidence allows. Their resources may be fewer.",
+            "NEW_PRINCIPAL",
+            f"It was made on {made_at}, within the time of the logs: they show the beginning "
+            "of its "
+            "work only.",
+            "Ask the owner what it will do less often, or wait.",
+        )
+        return
+    first = min((row.first for row in facts.calls.allowed if row.first), default="")
+    if first and covered["window_days"] > 2 * JUST_SEEN_DAYS and (
+        last - date.fromisoformat(first[:10])
+    ).days < JUST_SEEN_DAYS:  # fmt: skip
+        yield reason(
+            "NEW_PRINCIPAL",
+            f"Its first recorded call is of {first[:10]}, in the last days of the logs.",
+            "Ask the owner what it will do less often, or wait.",
         )
 
 
 def _identity_reasons(facts: Facts) -> Iterable[Reason]:
     evidence = facts.evidence
+    yield from _new_principal_reasons(facts)
     if not evidence.is_path_known:
         yield reason(
             "PATH_NOT_RECORDED",
@@ -261,8 +309,9 @@ def _identity_reasons(facts: Facts) -> Iterable[Reason]:
     if evidence.gone_ids:
         yield reason(
             "EARLIER_NAMESAKE",
-            f"The logs also show {counted(len(evidence.gone_ids), 'principal')} of the same name "
-            "that is gone since; what it did is not in the proposal.",
+            f"The logs also show {counted(len(evidence.gone_ids), 'principal')} of the same name, "
+            f"gone since ({listed(evidence.gone_ids, 3)}); what was done under it then is not in "
+            "the proposal.",
             "Nothing, unless the principal was made anew with the same work to do.",
         )
     for exemption in facts.terms.exemptions:
@@ -341,6 +390,13 @@ def _coverage_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
             "out, and what was only read looks unused.",
             "Let the trail record read events too, or read another trail.",
         )
+    if elsewhere := _regions_not_read(evidence):
+        yield reason(
+            "REGIONS_NOT_READ",
+            f"IAM says that it used {listed(elsewhere)} in the time of these logs, and they have "
+            "no call from there: what was done there is not in the proposal.",
+            "Read the trail of these Regions too: one that records all Regions is best.",
+        )
     if facts.calls.unmapped:
         yield reason(
             "UNMAPPED_OPERATIONS",
@@ -348,6 +404,20 @@ def _coverage_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
             f"that it called: {listed(sorted(facts.calls.unmapped))}.",
             "Add the actions they need by hand, and report them to the maintainers.",
         )
+
+
+def _regions_not_read(evidence: Evidence) -> list[str]:
+    """Return services with the Regions they were used in, by IAM, that no recorded call is from."""
+    covered, known = evidence.coverage, evidence.last_accessed
+    if covered is None or known is None or not covered["regions"]:
+        return []
+    return sorted(
+        f"{service['service']} in {service['region']}"
+        for service in known["services"]
+        if service["region"]
+        and service["region"] not in covered["regions"]
+        and covered["first"] <= (service["last_accessed_at"] or "") <= covered["last"]
+    )
 
 
 def _kept_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
@@ -401,9 +471,9 @@ def _kept_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
     if new := still_new(facts.calls.allowed, names):
         yield reason(
             "RESOURCES_STILL_NEW",
-            f"To the end of the logs {listed(new)} used resources with new names (keys with a "
-            "date, "
-            "ids): the policy names those of the past, and a call on tomorrow's would be refused.",
+            f"{listed(list(new))} used resources whose names change (dates, ids, revisions), such "
+            f"as {next(iter(new.values()))}: the policy names those of the past, and a call on "
+            "tomorrow's would be refused.",
             "Put a prefix in the place of these names, or use a smaller --fold-after.",
         )
     widened = sorted({each["action"] for row in proposal["evidence"] for each in row["widened"]})

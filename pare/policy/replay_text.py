@@ -1,15 +1,20 @@
-"""The replay certificate as a terminal shows it: counterexamples first."""
+"""The replay certificate as a terminal shows it: counterexamples first, told once for a cause."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pare.message import plain
+from pare.policy.output_words import plural
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pare.policy.replay import CounterexampleJson, ReplayJson
 
-_SHOWN = 20
+_GROUPS_SHOWN = 20
+_OPERATIONS_SHOWN = 5
+_INDENT = " " * 15
 
 
 def replay_text(certificate: ReplayJson, *, unmapped: Mapping[str, int]) -> str:
@@ -17,35 +22,55 @@ def replay_text(certificate: ReplayJson, *, unmapped: Mapping[str, int]) -> str:
     lines: list[str] = []
     failed = certificate["counterexamples"]
     if failed:
-        count = len(failed) + certificate["more_counterexamples"]
-        lines.append(f"{count:,} not shown to be allowed:")
-        for each in failed[:_SHOWN]:
-            lines += _told(each)
-        if count > _SHOWN:
-            lines.append(f"  … and {count - _SHOWN:,} more (--format json lists the first 50)")
+        beyond = certificate["more_counterexamples"]
+        groups = _grouped(failed)
+        lines.append(f"{plural(len(failed) + beyond, 'use')} not shown to be allowed:")
+        for group in groups[:_GROUPS_SHOWN]:
+            lines += _told(group)
+        more = len(groups) - _GROUPS_SHOWN
+        if more > 0:
+            lines.append(f"  … and {plural(more, 'more cause')} (--format json lists them)")
+        if beyond:
+            lines.append(f"  … and {plural(beyond, 'more use')}, counted and not listed anywhere")
         lines.append("")
     rows, allowed = certificate["rows"], certificate["allowed_rows"]
     lines.append(
-        f"{allowed:,} of {rows:,} observed uses would still be allowed "
-        f"({certificate['allowed_calls']:,} of {certificate['calls']:,} calls)."
+        f"{allowed:,} of {plural(rows, 'observed use')} would still be allowed "
+        f"({certificate['allowed_calls']:,} of {plural(certificate['calls'], 'call')})."
     )
     if unmapped:
+        told = "maps" if len(unmapped) == 1 else "map"
         lines.append(
-            f"Not replayed: {len(unmapped):,} operations that map to no known action: "
-            + ", ".join(sorted(unmapped)[:5])
+            f"Not replayed: {plural(len(unmapped), 'operation')} that {told} to no known action: "
+            + ", ".join(sorted(unmapped)[:_OPERATIONS_SHOWN])
         )
     return "\n".join(lines) + "\n"
 
 
-def _told(each: CounterexampleJson) -> list[str]:
-    resource = each["resource"] or "a resource the records do not tell"
-    passed = f" to {each['passed_to_service']}" if each["passed_to_service"] else ""
-    calls = f"{each['count']:,} call{'' if each['count'] == 1 else 's'}"
-    lines = [
-        f"  {each['answer'].upper():<11}  {each['action']}{passed} on {resource}",
-        f"               {calls}, last {each['last'] or 'at a time not recorded'}"
-        + (f" in {each['file']}" if each["file"] else ""),
+def _grouped(failed: Sequence[CounterexampleJson]) -> list[list[CounterexampleJson]]:
+    """Return the uses with the same action and cause together, in the order of the first."""
+    groups: dict[tuple[str, str, str, str], list[CounterexampleJson]] = {}
+    for each in failed:
+        cause = each["answer"], each["action"], each["passed_to_service"], each["why"]
+        groups.setdefault(cause, []).append(each)
+    return list(groups.values())
+
+
+def _told(group: Sequence[CounterexampleJson]) -> list[str]:
+    first, latest = group[0], max(group, key=lambda each: each["last"])
+    passed = f" to {first['passed_to_service']}" if first["passed_to_service"] else ""
+    resources = {each["resource"] for each in group if each["resource"]}
+    counted = [plural(len(resources), "resource")] if resources else []
+    counted.append(plural(sum(each["count"] for each in group), "call"))
+    such_as = "such as " if len(resources) > 1 else ""
+    resource = next((each["resource"] for each in group if each["resource"]), None)
+    return [
+        f"  {first['answer'].upper():<11}  {first['action']}{passed}: {', '.join(counted)}"
+        + (f"; {first['why']}" if first["why"] else ""),
+        f"{_INDENT}{such_as}{plain(resource, 2_000) if resource else _NO_RESOURCE}",
+        f"{_INDENT}last {latest['last'] or 'at a time not recorded'}"
+        + (f" in {latest['file']}" if latest["file"] else ""),
     ]
-    if each["why"]:
-        lines.append(f"               {each['why']}")
-    return lines
+
+
+_NO_RESOURCE = "on a resource the records do not tell"

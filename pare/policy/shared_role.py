@@ -8,7 +8,8 @@ The rules are few and can be checked by hand:
   two groups by the mean over all pairs of sessions, one of each. The two groups that resemble each
   other most become one, again and again, while they do so by at least a half.
 * A group deserves a role of its own if it has at least 2 sessions or 100 calls, and would do
-  without at least 30 % of the actions that the role was used for. It takes two to split a role.
+  without at least 30 % of the actions that the role was used for. One such group is enough to split
+  the role: the other sessions keep it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ MAX_COMPARED = 200
 MAX_LISTED = 200
 MAX_RESOURCES = 20
 _SHOWN = 10  # in the text
+_GROUPS_NAMED = 3  # in its first sentence
+_SESSIONS_NAMED = 3  # of each
 
 # Resemblance in whole numbers: sums of it do not depend on their order.
 _WHOLE = 10**9
@@ -60,7 +63,6 @@ class GroupJson(TypedDict):
     """Sessions that did much the same.
 
     ``spared_percent``: of the actions the role was used for, those the group did not use.
-    ``deserves_role``: by itself; a role is only worth splitting if two groups do.
     """
 
     sessions: list[str]
@@ -72,7 +74,10 @@ class GroupJson(TypedDict):
 
 
 class SharedRoleJson(TypedDict):
-    """Who used what of a role, the sessions and groups with most calls first."""
+    """Who used what of a role, the sessions and groups with most calls first.
+
+    ``deserves_roles``: at least one group does, and there are others. ``why`` says who, or why not.
+    """
 
     sessions: list[SessionJson]
     more_sessions: int  # not listed; counted in all else
@@ -133,7 +138,7 @@ def shared_role(
         groups=groups[:MAX_LISTED],
         more_groups=max(0, len(groups) - MAX_LISTED),
         common_actions=sorted(action for action, count in users.items() if count == len(merged)),
-        deserves_roles=len(deserving) > 1,
+        deserves_roles=bool(deserving),
         why=_why(merged, groups, deserving, len(users)),
     )
 
@@ -172,7 +177,7 @@ def text_of(shared: SharedRoleJson) -> str:
     several = len(shared["groups"]) > 1
     for number, group in enumerate(shared["groups"][:_SHOWN], 1):
         own = ""
-        if group["deserves_role"] and shared["deserves_roles"]:
+        if group["deserves_role"]:
             own = " (deserves a role of its own)"
         lines += [
             "",
@@ -191,13 +196,12 @@ def text_of(shared: SharedRoleJson) -> str:
         lines += ["", paragraph(f"Used by every session: {_names(shared['common_actions'])}")]
     alone = [session for session in shared["sessions"] if session["only_here"]]
     if len(shared["sessions"]) > 1 and alone:
-        lines += ["", paragraph("Used by one session only:")]
+        lines += ["", paragraph("Used under one session name only:")]
         lines += [
-            bullet(f"{plain(each['name'], 64)}: {_names(each['only_here'])}")
-            for each in alone[:_SHOWN]
+            bullet(f"{_name_of(each)}: {_names(each['only_here'])}") for each in alone[:_SHOWN]
         ]
         if len(alone) > _SHOWN:
-            lines.append(bullet(f"{plural(len(alone) - _SHOWN, 'more session')}"))
+            lines.append(bullet(plural(len(alone) - _SHOWN, "more name")))
     return "\n".join(lines) + "\n"
 
 
@@ -335,27 +339,58 @@ def _why(
     deserving: Sequence[GroupJson],
     action_count: int,
 ) -> str:
+    """Return the answer in its first words, then why."""
     if not sessions:
-        return "No session of this role used anything in the window."
+        return "No split: no session of this role used anything in the window."
     if len(sessions) == 1:
-        return "All use was in sessions of one name: there is nothing to tell apart."
-    used = f"the {plural(action_count, 'action')} used"
+        return "No split: all use was in sessions of one name; there is nothing to tell apart."
+    if deserving:
+        return _how_to_split(groups, deserving, action_count)
     if len(groups) == 1:
         return (
-            f"The {len(sessions):,} sessions did much the same: on average, two of them have at "
-            f"least half of their actions in common."
-        )
-    if len(deserving) > 1:
-        least = min(group["spared_percent"] for group in deserving)
-        return (
-            f"{len(deserving):,} of {plural(len(groups), 'group')} of sessions deserve roles of "
-            f"their own: each of them would do without at least {least}% of {used}."
+            f"No split: the {len(sessions):,} sessions did much the same. On average, two of them "
+            "have at least half of their actions in common."
         )
     return (
-        f"The sessions form {len(groups):,} groups, but it takes two with at least "
-        f"{MIN_SESSIONS} sessions or {MIN_CALLS} calls that would each do without at least "
-        f"{MIN_SPARED_PERCENT}% of {used}; {len(deserving):,} would."
+        f"No split: of the {len(groups):,} groups of sessions, none has at least {MIN_SESSIONS} "
+        f"sessions or {MIN_CALLS} calls and would do without at least {MIN_SPARED_PERCENT}% of the "
+        f"{plural(action_count, 'action')} used."
     )
+
+
+def _how_to_split(
+    groups: Sequence[GroupJson], deserving: Sequence[GroupJson], action_count: int
+) -> str:
+    """Return ``Split it: ann and bob need 19 of 253 actions.``, and who keeps the role."""
+    found = [
+        f"{_anded(group['sessions'])} {_verb(group)} {len(group['actions']):,} of "
+        f"{plural(action_count, 'action')}"
+        for group in deserving[:_GROUPS_NAMED]
+    ]
+    if more := len(deserving) - len(found):
+        found.append(f"{plural(more, 'more group')} likewise")
+    rest = len(groups) - len(deserving)
+    keeps = f" The sessions of {plural(rest, 'other group')} can keep the role." if rest else ""
+    return f"Split it: {'; '.join(found)}.{keeps}"
+
+
+def _verb(group: GroupJson) -> str:
+    return "needs" if len(group["sessions"]) == 1 else "need"
+
+
+def _anded(names: Sequence[str]) -> str:
+    """Return ``a``, ``a and b``, or ``a, b and 7 more``."""
+    shown = [plain(name, 64) for name in names]
+    if len(shown) > _SESSIONS_NAMED:
+        return listed(shown, _SESSIONS_NAMED)
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _name_of(session: SessionJson) -> str:
+    """Return the name, and of how many sessions it is."""
+    count = session["session_count"]
+    of_several = f" ({plural(count, 'session')})" if count > 1 else ""
+    return plain(session["name"], 64) + of_several
 
 
 def _names(values: Sequence[str]) -> str:

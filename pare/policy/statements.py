@@ -39,6 +39,13 @@ _SIDS: Mapping[Basis, str] = {
 }
 PASSED_TO_SERVICE = "iam:PassedToService"
 
+# Types of which a call needs one, though each alone may be left out: commands are sent to whatever
+# has a tag, and the records do not tell what.
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/run-command-setting-up.html
+ONE_OF_TYPES: Mapping[str, frozenset[str]] = {
+    "ssm:SendCommand": frozenset({"instance", "managed-instance"}),
+}
+
 # Rows shown with a statement; how many more there are is said.
 MAX_USES_SHOWN = 20
 
@@ -264,7 +271,8 @@ class _Scope:
         resource_types = load_resource_types()
         prefix = action.partition(":")[0]
         required = {use.name for use in resource_types.types_of(action) if use.required}
-        if len(required) < 2:
+        one_of = ONE_OF_TYPES.get(action, frozenset())
+        if len(required | one_of) < 2:
             return
         shown = {
             name
@@ -277,8 +285,10 @@ class _Scope:
             account_id=self.account_id,
             partition=self.partition,
             regions={region for row in rows for region in row.regions},
-            only_required=True,
+            only_required=not one_of,
         )
+        if one_of.isdisjoint(shown):
+            required |= one_of
         for name in sorted(required - shown):
             for pattern in patterns[name]:
                 why = f"the action requires a resource of type {name}, and no record names one"

@@ -19,7 +19,9 @@ from tests.unit.cloudtrail.records import (
     ACCOUNT,
     OTHER_ACCOUNT,
     ROLE_ARN,
+    ROLE_ID,
     USER_ARN,
+    USER_ID,
     by_lines,
     delivered,
     packed,
@@ -42,6 +44,7 @@ ALLOW_GET = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
 def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a folder, which the command is run in, with a log file in it."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
     write("logs/good.json.gz", packed(delivered(*RECORDS)))
     return tmp_path
 
@@ -94,6 +97,26 @@ def refused(*arguments: str, code: int, stdin: bytes = b"") -> str:
         assert line.startswith("pare: ")
     assert "Traceback" not in result.stderr
     return line
+
+
+def current_of(*arns: str) -> dict[str, Any]:
+    """Return what IAM prints for an account with these users and roles, each allowed all of S3."""
+    found: dict[str, Any] = {"UserDetailList": [], "RoleDetailList": [], "GroupDetailList": [],
+                             "Policies": []}  # fmt: skip
+    inline = {"PolicyName": "p", "PolicyDocument": policy({**ALLOW_GET, "Action": "s3:*"})}
+    for arn in arns:
+        which = "User" if ":user/" in arn else "Role"
+        ids = {ROLE_ARN: ROLE_ID, USER_ARN: USER_ID}
+        found[f"{which}DetailList"].append({
+            "Arn": arn, f"{which}Id": ids.get(arn, ROLE_ID), f"{which}PolicyList": [inline],
+            "CreateDate": "2024-01-02T03:04:05Z", "GroupList": [], "AttachedManagedPolicies": [],
+        })  # fmt: skip
+    return found
+
+
+def index(out: str = "out") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(Path(out, "index.json").read_text("utf-8"))
+    return found
 
 
 def propose_files(out: str | Path) -> dict[str, bytes]:
@@ -183,15 +206,110 @@ def test_current_of_another_account(logs: Path) -> None:
     assert OTHER_ACCOUNT in message
 
 
-def test_all_with_current_of_another_account_says_so_for_each(logs: Path) -> None:
+def test_all_with_current_of_another_account(logs: Path) -> None:
     text = (FUNCTION_ROLE / "current.json").read_text("utf-8").replace(ACCOUNT, OTHER_ACCOUNT)
     write("current.json", text)
-    ok("propose", "--trail", "logs", "--all", "--current", "current.json", "-o", "out")
-    proposal = json.loads(
-        Path(f"out/{ACCOUNT}/role/service-role/app/Shop/proposal.json").read_text("utf-8")
-    )
-    (said,) = [each for each in proposal["reasons"] if each["code"] == "CURRENT_ACCESS_UNKNOWN"]
-    assert f"--current is not of account {ACCOUNT}" in said["text"]
+
+    message = refused("propose", "--trail", "logs", "--all", "--current", "current.json", code=2)
+
+    assert f"--current is of account {OTHER_ACCOUNT}; " in message
+    assert f"in the logs are of {ACCOUNT}." in message
+
+
+def test_all_with_current_of_some_accounts_says_how_many_it_does_not_cover(logs: Path) -> None:
+    current = current_of(USER_ARN, f"arn:aws:iam::{ACCOUNT}:role/idle")
+    result = ok("propose", "--trail", "logs", "--all", "--current", str(write("c.json", current)),
+                "-o", "out")  # fmt: skip
+    assert "pare: --current does not cover 1 of 2 principals;" in result.stderr
+    reasons = {row["principal_arn"]: row["reasons"] for row in index()}
+    assert "CURRENT_ACCESS_UNKNOWN" in reasons[ROLE_ARN]
+    assert "CURRENT_ACCESS_UNKNOWN" not in reasons[USER_ARN]
+
+    covered = current_of(USER_ARN, ROLE_ARN)
+    result = ok("propose", "--trail", "logs", "--all", "--current", str(write("c.json", covered)))
+    assert "does not cover" not in result.stderr
+    assert "not in the logs" not in result.stdout
+
+
+def test_users_and_roles_of_current_that_are_not_in_the_logs(logs: Path) -> None:
+    linked = "aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
+    names = [linked, *(f"idle-{n:02}" for n in range(11))]
+    arns = [f"arn:aws:iam::{ACCOUNT}:role/{name}" for name in names]
+    current = current_of(USER_ARN, ROLE_ARN, *arns)
+    current["RoleDetailList"][-1]["RoleLastUsed"] = {"LastUsedDate": "2025-01-02T03:04:05Z"}
+    ask = ("propose", "--trail", "logs", "--current", str(write("c.json", current)))
+
+    shown = ok(*ask, "--all", "-o", "out").stdout
+
+    told = shown.partition("12 users and roles of --current are not in the logs:\n")[2]
+    listed = told.splitlines()
+    assert listed[:10] == [f"  {arn}" for arn in arns[1:11]], "the service's own role comes last"
+    assert listed[10] == "  … and 2 more in index.csv"
+    idle = [row for row in index() if row["verdict"] == "not in the logs"]
+    assert [row["principal_arn"] for row in idle] == [*arns[1:], arns[0]]
+    assert {row["folder"] for row in idle} == {None}
+    assert {row["last_used_at"] for row in idle} == {None, "2025-01-02T03:04:05Z"}
+    with Path("out/index.csv").open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 14
+    assert "2 users and roles: " in shown
+
+    one = ok(*ask, "--principal", ROLE_ARN, "-o", "out").stdout
+    assert "not in the logs" not in one
+    assert len(index()) == 1
+
+
+def test_who_was_not_asked_for_is_not_called_idle(logs: Path) -> None:
+    CliRunner().invoke(main, ["activity", "logs", "--principal", USER_ARN, "-o", "a.ndjson"])
+    current = write("c.json", current_of(USER_ARN, ROLE_ARN))
+    result = ok("propose", "--activity", "a.ndjson", "--all", "--current", str(current), "-o", "o")
+    assert "not in the logs" not in result.stdout
+
+
+@pytest.mark.parametrize("granularity", ["service", "action"])
+def test_last_accessed_information_of_somebody_else(logs: Path, granularity: str) -> None:
+    def last(arn: str) -> str:
+        service: dict[str, Any] = {"ServiceNamespace": "s3", "ServiceName": "S3"}
+        if granularity == "service":
+            service["LastAuthenticatedEntity"] = arn
+        else:
+            service["TrackedActionsLastAccessed"] = [
+                {"ActionName": "GetObject", "LastAccessedEntity": arn}
+            ]
+        return str(write("last.json", {"JobStatus": "COMPLETED",
+                                       "ServicesLastAccessed": [service]}))  # fmt: skip
+
+    other = f"arn:aws:iam::{ACCOUNT}:role/other"
+    for asked in (ROLE_ARN, "*/Shop"):
+        ask = ("propose", "--trail", "logs", "--principal", asked, "--last-accessed")
+        message = refused(*ask, last(other), code=2)
+        assert f"--last-accessed is of {other}, not of {ROLE_ARN}." in message
+        ok(*ask, last(ROLE_ARN))
+        ok(*ask, last(f"arn:aws:iam::{ACCOUNT}:role/another/path/Shop"))
+
+
+def test_a_service_without_data_events_in_the_logs(logs: Path) -> None:
+    ask = ("propose", "--trail", "logs", "--principal", ROLE_ARN, "--complete-data-events")
+    ignored = "pare: --complete-data-events s3 is ignored: no data events of s3 are in these logs."
+    assert ok(*ask, "s3").stderr.splitlines() == [ignored]
+    write("logs/data.json.gz", packed(delivered(
+        s3_get(30, "a", managementEvent=False, eventCategory="Data")
+    )))  # fmt: skip
+    assert ok(*ask, "s3").stderr == ""
+
+
+def test_forms_for_several_need_a_folder(logs: Path) -> None:
+    several = ("--principal", ROLE_ARN, "--principal", USER_ARN)
+    for whose in (("--all",), several):
+        message = refused("propose", "--trail", "logs", *whose, "--output", "terraform", code=2)
+        assert "--output with --all (or several principals) needs -o DIR." in message
+    ok("propose", "--trail", "logs", *several[:2], *several[:2], "--output", "terraform")
+
+
+def test_a_service_that_is_none(logs: Path) -> None:
+    ask = ["--trail", "logs", "--all", "--complete-data-events"]
+
+    assert "s3x is not a service prefix" in refused("propose", *ask, "s3x", code=2)
+    ok("propose", *ask, "S3", "-o", "out")
 
 
 def test_a_window_without_logs(logs: Path) -> None:
@@ -199,6 +317,17 @@ def test_a_window_without_logs(logs: Path) -> None:
     assert "hold no API call between 2030-01-01T00:00:00Z and the end" in message
     message = refused("propose", "--trail", "logs", "--all", "--until", "2001-01-01", code=3)
     assert "between the beginning and 2001-01-01T00:00:00Z" in message
+
+
+def test_a_window_that_all_logs_were_delivered_before(logs: Path) -> None:
+    folder = f"old/AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/2026/11"
+    for day in ("20", "21"):
+        write(f"{folder}/{day}/{ACCOUNT}_CloudTrail_eu-west-1_202611{day}T1015Z_x.json.gz",
+              packed(delivered(*RECORDS)))  # fmt: skip
+    message = refused("propose", "--trail", "old", "--all", "--since", "2027-01-01", code=3)
+    assert message == (
+        "pare: 2 log files, all delivered before 2027-01-01. Move --since or --until."
+    )
 
 
 def test_a_window_that_ends_before_it_begins(logs: Path) -> None:
@@ -241,9 +370,56 @@ def test_replay_of_a_principal_that_is_not_there(logs: Path) -> None:
 
 
 def test_what_is_no_arn_of_a_user_or_role(logs: Path) -> None:
-    for asked in ("Shop", f"arn:aws:sts::{ACCOUNT}:assumed-role/Shop/i-0abc", ""):
-        message = refused("propose", "--trail", "logs", "--principal", asked, code=3)
-        assert "is not the ARN of an IAM user or role" in message
+    write("p.json", policy(ALLOW_GET))
+    commands = (("propose",), ("replay", "--policy", "p.json"), ("sessions",))
+    for asked in ("Shop", "shop", f"arn:aws:sts::{ACCOUNT}:assumed-role/Shop/i-0abc"):
+        for command in commands:
+            message = refused(*command, "--trail", "logs", "--principal", asked, code=2)
+            assert f"'{asked}' is not the ARN of an IAM user or role" in message
+            assert f"Did you mean {ROLE_ARN}?" in message
+    for asked in ("", "somebody-else"):
+        message = refused("propose", "--trail", "logs", "--principal", asked, code=2)
+        assert "Give its ARN, or '*/NAME'." in message
+
+
+def test_a_pattern_names_the_only_principal_that_matches(logs: Path) -> None:
+    write("p.json", policy(ALLOW_GET))
+    for command in (("propose",), ("replay", "--policy", "p.json"), ("sessions",)):
+        asked = (*command, "--trail", "logs", "--principal")
+        assert ok(*asked, "*/Shop").stdout == ok(*asked, ROLE_ARN).stdout
+        message = refused(*asked, "arn:*", code=2)
+        assert f"2 users and roles match arn:*: {ROLE_ARN}, {USER_ARN}. Name one" in message
+        message = refused(*asked, "*/nobody", code=3)
+        assert "No user or role in the logs matches */nobody." in message
+    message = refused("sessions", "--trail", "-", "--principal", "*/Shop", code=2)
+    assert "standard input is read only once" in message
+
+
+def test_an_idle_principal_of_current_may_be_named_by_a_pattern(logs: Path) -> None:
+    ask = ("propose", "--trail", "logs", "--current", str(FUNCTION_ROLE / "current.json"))
+    told = ok(*ask, "--principal", "*/checkout-api", code=1)
+    assert FUNCTION_ARN in told.stdout
+
+
+def test_the_one_that_may_be_meant_has_a_like_name_and_is_of_the_same_kind(logs: Path) -> None:
+    def did(number: int, entity: str) -> dict[str, Any]:
+        arn = f"arn:aws:iam::{ACCOUNT}:{entity}"
+        session = role_session()
+        session["sessionContext"]["sessionIssuer"]["arn"] = arn
+        return s3_get(number, "a", userIdentity=user(arn) if entity[0] == "u" else session)
+
+    entities = ("user/benjamin", "role/benjamin-deploys", "role/stratus-benign-jam", "role/benjami")
+    write("logs/more.json.gz", packed(delivered(*(did(20 + i, each) for i, each in
+                                                  enumerate(entities)))))  # fmt: skip
+    ask = ("propose", "--trail", "logs", "--principal")
+
+    arn = f"arn:aws:iam::{ACCOUNT}:user/benjamni"
+    message = refused(*ask, arn, code=3)
+    assert f"Did you mean arn:aws:iam::{ACCOUNT}:user/benjamin? " in message
+    message = refused(*ask, "benjamin", code=2)
+    assert f"Did you mean arn:aws:iam::{ACCOUNT}:user/benjamin?" in message
+    message = refused(*ask, f"arn:aws:iam::{ACCOUNT}:role/xx/benjamin", code=3)
+    assert f"Did you mean arn:aws:iam::{ACCOUNT}:user/benjamin? " in message, "the very name"
 
 
 def test_the_output_folder_is_a_file(logs: Path) -> None:
@@ -291,6 +467,32 @@ def test_a_policy_file_that_is_not_there_is_named(logs: Path, option: str) -> No
         option, "nowhere.json", code=3,
     )  # fmt: skip
     assert "nowhere.json cannot be read: No such file or directory" in message
+
+
+def test_a_file_of_another_kind_is_named_for_what_it_is(logs: Path) -> None:
+    ok("propose", "--trail", "logs", "--principal", ROLE_ARN, "-o", "out")
+    current = str(FUNCTION_ROLE / "current.json")
+    place = f"out/{ACCOUNT}/role/service-role/app/Shop"
+    replay = ("replay", "--trail", "logs", "--principal", ROLE_ARN, "--policy")
+
+    message = refused(*replay, f"{place}/proposal.json", code=3)
+    assert f"{place}/proposal.json is no policy: it is a proposal.json of Pare; name" in message
+    message = refused("diff", current, place, code=3)
+    assert f"{current} is no policy: it is what `aws iam get-account-authorization-" in message
+    assert "an index.json of Pare" in refused(*replay, "out/index.json", code=3)
+    ok(*replay, place)
+
+
+def test_a_folder_with_the_folders_of_principals(logs: Path) -> None:
+    ok("propose", "--trail", "logs", "--all", "-o", "out")
+    place = f"out/{ACCOUNT}/role/service-role/app/Shop"
+    several = refused("diff", "out", place, code=3)
+    assert f"out has folders for several principals: name one of them, such as {place}" in several
+    assert several.endswith("See `pare policy COMMAND --help`.")
+    ok("propose", "--trail", "logs", "--principal", ROLE_ARN, "-o", "out")
+    assert f"out has the folder of a principal: name one of them, such as {place}" in refused(
+        "diff", place, "out", code=3
+    )
 
 
 def test_folders_without_a_policy(logs: Path) -> None:
@@ -433,10 +635,41 @@ def test_every_form_is_written_where_it_is_asked_for(logs: Path) -> None:
     forms = ("json", "markdown", "terraform", "cloudformation", "text")
     ok("propose", "--trail", "logs", "--principal", USER_ARN, "-o", "out",
        *(each for form in forms for each in ("--output", form)))  # fmt: skip
-    assert {file.name for file in Path(f"out/{ACCOUNT}/user/people/ann").iterdir()} == {
+    place = Path(f"out/{ACCOUNT}/user/people/ann")
+    assert {file.name for file in place.iterdir()} == {
         "policy-1.json", "policy.cloudformation.yaml", "policy.tf", "proposal.json", "proposal.md",
         "proposal.txt",
     }  # fmt: skip
+    ok("propose", "--trail", "logs", "--principal", USER_ARN, "-o", "out", "--output", "terraform")
+    assert {file.name for file in place.iterdir()} == {
+        "policy-1.json", "policy.tf", "proposal.json",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_the_table_is_as_wide_as_the_terminal(
+    logs: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    arn = f"arn:aws:iam::{ACCOUNT}:role/{'a-long-path/' * 5}the-name-of-it"
+    session = role_session()
+    session["sessionContext"]["sessionIssuer"]["arn"] = arn
+    write("logs/long.json.gz", packed(delivered(s3_get(50, "a", userIdentity=session))))
+    monkeypatch.setenv("COLUMNS", str(width))
+    current = write("c.json", current_of(arn, USER_ARN))
+
+    for more in ((), ("--current", str(current))):
+        told = ok("propose", "--trail", "logs", "--all", *more).stdout
+        table = told.partition("\n\n")[0].splitlines()
+        assert max(map(len, table)) <= (width if width > 60 else 80)
+        header = ["VERDICT", "TODAY", "PROPOSED", "REPLAYED", "REASON", "PRINCIPAL"]
+        assert table[0].split() == [each for each in header if more or each != "TODAY"]
+        (line,) = [line for line in table if line.endswith("the-name-of-it")]
+        assert ("…" in line) == (width < 200)
+        assert (arn in line) == (width == 200)
+        (shop,) = [line for line in table if line.endswith("Shop")]
+        assert "all 2" in shop, "calls, not uses"
+        first = "CURRENT_ACCESS_UNKNOWN" if width == 200 else "CURRE"
+        assert first in shop
 
 
 def test_a_rerun_takes_stale_policies_away(logs: Path) -> None:
@@ -462,6 +695,45 @@ def test_a_proposal_that_is_refused_now_leaves_no_policy_behind(tmp_path: Path) 
     tagged.write_text(current.replace('"team"', '"pare:break-glass"'), encoding="utf-8")
     ok(*arguments, "--current", str(tagged), code=1)
     assert {file.name for file in place.iterdir()} == {"proposal.json", "proposal.md"}
+
+
+def test_a_rerun_takes_away_what_the_old_index_names(logs: Path) -> None:
+    write("out/policy-of-ours.txt", "mine")
+    ok("propose", "--trail", "logs", "--all", "-o", "out")
+    write(f"out/{ACCOUNT}/role/service-role/app/notes.txt", "mine")
+
+    ok("propose", "--trail", "logs", "--principal", USER_ARN, "-o", "out")
+
+    place = f"{ACCOUNT}/user/people/ann"
+    assert set(propose_files("out")) == {
+        "index.csv", "index.json", "policy-of-ours.txt",
+        f"{ACCOUNT}/role/service-role/app/notes.txt",
+        f"{place}/policy-1.json", f"{place}/proposal.json", f"{place}/proposal.md",
+    }  # fmt: skip
+    assert not Path(f"out/{ACCOUNT}/role/service-role/app/Shop").exists()
+
+
+def test_an_edited_index_leads_to_no_file_of_others(logs: Path) -> None:
+    rows: list[Any] = [
+        {"principal_arn": ROLE_ARN, "folder": folder}
+        for folder in ("..", "../mine", ".", "", "mine", str(logs / "mine"), 3, None)
+    ]
+    linked = f"arn:aws:iam::{ACCOUNT}:role/linked"
+    rows += [
+        {"principal_arn": "mine", "folder": "mine"},
+        {"principal_arn": f"arn:aws:iam::{ACCOUNT}:role/\ud800", "folder": "mine"},
+        {"principal_arn": linked, "folder": f"{ACCOUNT}/role/linked"},
+        "mine", None,
+    ]  # fmt: skip
+    kept = ["mine/policy-1.json", "out/mine/policy-1.json", "out/policy-1.json", "policy-1.json"]
+    for name in kept:
+        write(name, "mine")
+    Path(f"out/{ACCOUNT}/role").mkdir(parents=True)
+    Path(f"out/{ACCOUNT}/role/linked").symlink_to(logs / "mine")
+    for index_json in (rows, {"a": 1}, "{", 3):
+        write("out/index.json", index_json)
+        ok("propose", "--trail", "logs", "--principal", USER_ARN, "-o", "out")
+        assert [name for name in kept if Path(name).read_text("utf-8") != "mine"] == []
 
 
 _UP = f"arn:aws:iam::{ACCOUNT}:role/../../../../escaped/.././Shop"
@@ -527,8 +799,9 @@ def test_replay_names_what_would_be_refused_and_where_it_is_recorded(logs: Path)
     write("p.json", policy({**ALLOW_GET, "Resource": "arn:aws:s3:::other/*"}))
     replay = ("replay", "--trail", "logs", "--principal", ROLE_ARN, "--policy", "p.json")
     result = ok(*replay, code=1)
-    assert "NOT ALLOWED  s3:GetObject on arn:aws:s3:::" in result.stdout
-    assert "2 calls, last 2026-11-21T10:15:00Z in good.json.gz" in result.stdout
+    assert "NOT ALLOWED  s3:GetObject" in result.stdout
+    assert "2 calls" in result.stdout
+    assert "last 2026-11-21T10:15:00Z in good.json.gz" in result.stdout
     certificate = json.loads(ok(*replay, "--format", "json", code=1).stdout)
     assert certificate["complete"] is False
     assert certificate["counterexamples"][0]["action"] == "s3:GetObject"
@@ -556,6 +829,19 @@ def test_replay_takes_all_policies_of_a_folder_together(logs: Path) -> None:
     write("out/policy-2.json", policy(ALLOW_GET))
     for arn in (ROLE_ARN, USER_ARN):
         ok("replay", "--trail", "logs", "--principal", arn, "--policy", "out")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_replay_of_refused_calls_only_is_no_success(logs: Path, form: str) -> None:
+    write("logs/good.json.gz", packed(delivered(RECORDS[3])))
+    write("p.json", policy(ALLOW_GET))
+    replay = ("replay", "--trail", "logs", "--principal", ROLE_ARN, "--policy", "p.json")
+    message = refused(*replay, "--format", form, code=3)
+    assert f"Nothing to replay: no allowed call of {ROLE_ARN} was recorded." in message
+
+    unmapped = record(40, "notaservice", "DoNothing", requestParameters=None)
+    write("logs/good.json.gz", packed(delivered(RECORDS[3], unmapped)))
+    assert "1 operation maps to no known action: notaservice" in refused(*replay, code=3)
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "json"])
@@ -639,3 +925,12 @@ def test_sessions_of_a_role_that_is_not_there(logs: Path) -> None:
     asked = f"arn:aws:iam::{ACCOUNT}:role/nobody"
     message = refused("sessions", "--trail", "logs", "--principal", asked, code=3)
     assert asked in message
+
+
+def test_sessions_of_an_activity_file_or_a_user(logs: Path) -> None:
+    CliRunner().invoke(main, ["activity", "logs", "-o", "a.ndjson.gz"])
+    message = refused("sessions", "--trail", "a.ndjson.gz", "--principal", ROLE_ARN, code=2)
+    assert "a.ndjson.gz: an activity file does not tell sessions apart." in message
+    for asked in (USER_ARN, "*/ann"):
+        message = refused("sessions", "--trail", "logs", "--principal", asked, code=2)
+        assert f"{USER_ARN} is no role" in message

@@ -7,8 +7,8 @@ import pytest
 
 from lambdas.policies.check_policy import STORED_FORMS, Output, lambda_handler
 from pare.errors import AwsServiceError, EvidenceError, ThrottledError
+from pare.policy.checks import with_checks
 from pare.policy.outputs import files_of
-from pare.policy.proposal import ProposalJson, with_checks
 from tests.handlers.fake_aws import BUCKET, HUB
 from tests.handlers.policy_inputs import PREFIX, accessed, allow, current, generated, principal
 from tests.handlers.policy_inputs import proposal as proposed
@@ -16,6 +16,7 @@ from tests.handlers.policy_inputs import proposal as proposed
 if TYPE_CHECKING:
     from pare.aws.evidence_store import EvidenceStore
     from pare.object_ref import ObjectRef
+    from pare.policy.proposal import ProposalJson
     from tests.handlers.fake_aws import FakeAws
 
 VALIDATE = "accessanalyzer:ValidatePolicy"

@@ -178,7 +178,7 @@ def covered(**changes: Any) -> ActivityCoverageJson:
         "first_days_without_records": [], "hours_with_records": 2160, "files": 10, "bytes": 1,
         "uncompressed_bytes": 1, "unreadable_files": 0, "records": 1000, "unreadable_records": 0,
         "problem_files": [], "forgotten_event_ids": 0, "reads_recorded": True,
-        "services_left_out": [], "data_events": [],
+        "services_left_out": [], "regions": [REGION], "data_events": [],
         "catalogue": [],
     }  # fmt: skip
     return cast("ActivityCoverageJson", {**found, **changes})

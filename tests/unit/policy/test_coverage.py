@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pare.cli_proposals import Logs
 from pare.cloudtrail.activity import Asked
 from pare.policy.coverage import Recorded, activity_coverage, recorded
 from tests.unit.policy.evidence_builders import (
     ACCOUNT,
     OTHER_ACCOUNT,
+    REGION,
     activity,
     activity_of,
     principal,
@@ -112,9 +114,9 @@ CHANGES = [use(f"acme:Do{number}") for number in range(99)]
     ("made", "is_recorded"),
     [
         ([*CHANGES, use("s3:PutObject")], False),
-        # Too little to tell.
-        (CHANGES, True),
-        ([], True),
+        # Though it is little: nothing shows that reads are recorded.
+        (CHANGES[:1], False),
+        ([], False),
         ([*CHANGES, use("s3:ListAllMyBuckets")], True),
         # A refused read is a read that was recorded.
         ([*CHANGES, refused("ec2:DescribeInstances")], True),
@@ -131,14 +133,47 @@ def test_a_service_that_nobody_ever_used_may_be_left_out_of_the_trail() -> None:
 
     assert coverage(*many)["services_left_out"] == ["kms", "rds-data"]
     assert coverage(*many, use("kms:Decrypt", None))["services_left_out"] == ["rds-data"]
-    assert coverage(*CHANGES)["services_left_out"] == []
+    assert coverage(*CHANGES[:1])["services_left_out"] == ["kms", "rds-data"]
 
 
 def test_all_principals_count_together() -> None:
     shop, other = principal(), principal(f"arn:aws:iam::{ACCOUNT}:role/Other", "AROAOTHER")
     whole = activity_of({shop: activity(*CHANGES), other: activity(use("kms:Decrypt", None))})
 
-    assert recorded(whole) == Recorded(reads=False, left_out=["rds-data"])
+    assert recorded(whole) == Recorded(False, ["rds-data"], (REGION,))
+
+
+def test_each_account_may_have_a_trail_of_its_own() -> None:
+    shop, other = (
+        principal(),
+        principal("arn:aws:iam::444455556666:role/Other", "AROAOTHER", account="444455556666"),
+    )
+    whole = activity_of({
+        shop: activity(use("s3:PutObject")), other: activity(use("kms:ListKeys")),
+    })  # fmt: skip
+
+    assert recorded(whole).reads is True
+    alone = recorded(whole, [whole.principals[shop]])
+    assert (alone.reads, alone.left_out) == (False, ["kms", "rds-data"])
+    assert Logs(whole).coverage(ACCOUNT)["reads_recorded"] is False
+    assert Logs(whole).coverage("444455556666")["reads_recorded"] is True
+
+
+def test_data_events_count_for_the_accounts_that_surely_have_them() -> None:
+    shop, other = (
+        principal(),
+        principal("arn:aws:iam::444455556666:role/Other", "AROAOTHER", account="444455556666"),
+    )
+    whole = activity_of({
+        shop: activity(use("s3:PutObject", regions=("us-east-1",))),
+        other: activity(use("kms:ListKeys")),
+    })  # fmt: skip
+    whole.totals.data_events = {"s3.amazonaws.com": 1}
+    logs = Logs(whole)
+
+    assert logs.coverage(ACCOUNT)["data_events"] == ["s3.amazonaws.com"]
+    assert logs.coverage("444455556666")["data_events"] == []
+    assert logs.coverage(ACCOUNT)["regions"] == ["us-east-1"]
 
 
 def test_of_one_principal_alone_nobody_can_tell() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pare.message import WIDTH
 from pare.policy.catalogue import Catalogue, load_catalogue
 from pare.policy.difference import (
     DifferenceJson,
@@ -16,6 +17,7 @@ from pare.policy.difference import (
     difference_of_documents,
 )
 from pare.policy.document import PolicyDocument, parse
+from pare.policy.no_new_access import compare
 
 if TYPE_CHECKING:
     from pare.policy.current import CurrentAccessJson
@@ -226,6 +228,7 @@ def test_a_new_condition_is_a_change() -> None:
     assert source["changed"] == [{
         "actions": ["s3:GetObject"], "action_count": 1, "from_resources": [],
         "more_from_resources": 0, "to_resources": [], "more_to_resources": 0, "conditions": [TLS],
+        "is_partly_conditional": False,
     }]  # fmt: skip
 
 
@@ -279,6 +282,128 @@ def test_a_deny_that_goes_is_named(
     assert source["is_replaced"] is is_removed
 
 
+def test_a_deny_that_comes_is_named_and_counted() -> None:
+    result = found(allow("s3:*"), [allow("s3:*"), deny("s3:PutObject", OBJECTS, Sid="No")])
+
+    assert result["added_denies"] == [
+        {"Sid": "No", "Effect": "Deny", "Action": ["s3:PutObject"], "Resource": [OBJECTS]}
+    ]
+    assert result["differs"]
+    text = as_text(result)
+    assert "1 Deny statement added.\n" in text
+    assert '\nAdded 1 Deny statement\n  {"Action": ["s3:PutObject"], "Effect": "Deny"' in text
+    assert '- `{"Action": ["s3:PutObject"]' in as_markdown(result)
+
+
+def test_a_deny_that_goes_is_counted() -> None:
+    result = found([allow("s3:*"), deny("s3:PutObject", OBJECTS)], allow("s3:*"))
+
+    assert result["differs"]
+    assert "1 Deny statement removed.\n" in as_text(result)
+    assert (result["removed_action_count"], result["added_denies"]) == (0, [])
+
+
+# --- Widened ---
+
+IP = {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "today", "added", "dropped"),
+    [
+        (allow("s3:*", OBJECTS), allow("s3:*"), [OBJECTS], ["*"], []),
+        (allow("s3:*", OBJECTS), allow("s3:*", [OBJECTS, "arn:aws:s3:::c/*"]), [OBJECTS],
+         ["arn:aws:s3:::c/*"], []),
+        # Another bucket instead of this one.
+        (allow("s3:*", OBJECTS), allow("s3:*", "arn:aws:s3:::c/*"), [OBJECTS],
+         ["arn:aws:s3:::c/*"], []),
+        (allow("s3:*", Condition=TLS), allow("s3:*"), ["*"], [], [TLS]),
+        (allow("s3:*", OBJECTS, Condition=TLS), allow("s3:*"), [OBJECTS], ["*"], []),
+        (allow("s3:*", Condition={**TLS, **IP}), allow("s3:*", Condition=TLS), ["*"], [],
+         [{**TLS, **IP}]),
+        (allow("s3:*", Condition=IP), allow("s3:*", Condition=TLS), ["*"], [], [IP]),
+        ([allow("s3:*", OBJECTS), allow("s3:*", Condition=TLS)], allow("s3:*"),
+         ["*", OBJECTS], [], [TLS]),
+        (allow("s3:*", OBJECTS), {"Effect": "Allow", "Action": "s3:*", "NotResource": OBJECTS},
+         [OBJECTS], [f"everything but {OBJECTS}"], []),
+    ],
+)  # fmt: skip
+def test_more_resources_or_fewer_conditions_are_widened(
+    old: Any, new: Any, today: list[str], added: list[str], dropped: list[Any]
+) -> None:
+    result = found(old, new)
+
+    assert result["widened"] == [{
+        "actions": ["s3:*"], "action_count": 3, "today_resources": today,
+        "more_today_resources": 0, "added_resources": added, "more_added_resources": 0,
+        "dropped_conditions": dropped,
+    }]  # fmt: skip
+    assert result["widened_action_count"] == 3
+    assert result["differs"]
+    assert "widened), added 0" in " ".join(as_text(result).split())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (allow("s3:*"), allow("s3:*", OBJECTS)),
+        (allow("s3:*"), allow("s3:*", Condition=TLS)),
+        (allow("s3:*", Condition=TLS), allow("s3:*", OBJECTS, Condition={**TLS, **IP})),
+        (allow("s3:*", OBJECTS), allow("s3:GetObject", "arn:aws:s3:::b/x")),
+        ({"Effect": "Allow", "Action": "s3:*", "NotResource": OBJECTS},
+         allow("s3:*", "arn:aws:s3:::c/*")),
+        (allow("s3:GetObject"), allow("iam:*")),
+    ],
+)  # fmt: skip
+def test_less_is_not_widened_but_differs(old: Any, new: Any) -> None:
+    result = found(old, new)
+
+    assert (result["widened"], result["widened_action_count"]) == ([], 0)
+    assert result["differs"]
+
+
+def test_what_is_widened_is_told_before_what_is_kept() -> None:
+    text = as_text(found(allow("s3:*", OBJECTS), allow("s3:*", "arn:aws:s3:::c/*")))
+
+    assert (
+        text
+        == f"""\
+3 actions in 1 service today, 3 actions in 1 service proposed: removed 0, kept
+3 (3 changed, 3 widened), added 0.
+
+Widened 3 actions, granted on less today
+  s3:*: now on arn:aws:s3:::c/*, today on {OBJECTS}
+
+Policy document 1: removed 0, kept 3 (3 changed)
+  kept 3 actions
+    - s3: all 3 actions
+  changed 3 actions
+    - s3:*: no longer on {OBJECTS}
+"""
+    )
+    dropped = as_text(found(allow("s3:*", Condition=TLS), allow("s3:*")))
+    assert 's3:*: no longer only under {"Bool": {"aws:SecureTransport": "true"}}\n' in dropped
+
+
+def test_conditions_on_some_resources_only_are_a_change() -> None:
+    result = found(
+        allow("s3:*", ["arn:aws:s3:::a/*", OBJECTS]),
+        [allow("s3:*", "arn:aws:s3:::a/*"), allow("s3:*", OBJECTS, Condition=TLS)],
+    )
+
+    (change,) = result["sources"][0]["changed"]
+    assert (change["conditions"], change["is_partly_conditional"]) == ([TLS], True)
+    assert "s3:*, in part only under {" in as_text(result)
+    assert result["differs"]
+
+
+def test_what_the_catalogue_does_not_know_can_differ() -> None:
+    known, other = allow("new:Thing", OBJECTS), allow("new:Thing", "*")
+
+    assert found(known, other)["differs"]
+    assert not found(known, known)["differs"]
+
+
 # --- Numbers add up ---
 
 PATTERNS = st.sampled_from(
@@ -323,6 +448,24 @@ def test_the_counts_add_up(
         [document(*new)], [document(*one), document(*other)], catalogue=CATALOGUE
     )
     assert backward["added_action_count"] == removed
+    assert backward["differs"] == result["differs"]
+    assert sum(each["action_count"] for each in result["widened"]) >= result["widened_action_count"]
+    assert result["widened_action_count"] <= kept
+    # What is not shown to be within today's policies is told; denied resources are not looked at.
+    if not one and not any(each["Effect"] == "Deny" for each in [*other, *new]):
+        proof = compare([document(*other)], [document(*new)], catalogue=CATALOGUE)
+        is_wider = bool(result["widened"] or result["added_action_count"])
+        assert is_wider == (proof["result"] != "proved")
+
+
+@settings(max_examples=50, deadline=None)
+@given(POLICIES)
+def test_nothing_differs_from_itself(policy: list[dict[str, Any]]) -> None:
+    result = found([*policy], [*reversed(policy)])
+
+    assert not result["differs"]
+    assert (result["widened"], result["added_denies"]) == ([], [])
+    assert not result["sources"][0]["is_replaced"]
     assert as_text(result) and as_markdown(result)
 
 
@@ -404,7 +547,7 @@ def test_a_holder_of_everything_is_told_on_one_screen() -> None:
     text = as_text(result)
     assert result["before"]["action_count"] == len(load_catalogue().expand("*"))
     assert len(text.splitlines()) < 25
-    assert max(map(len, text.splitlines())) <= 88
+    assert max(map(len, text.splitlines())) <= WIDTH
     assert len(json.dumps(result)) < 100_000
     removed = result["sources"][0]["removed_actions"]
     assert removed["s3"]["is_whole_service"]
@@ -413,9 +556,14 @@ def test_a_holder_of_everything_is_told_on_one_screen() -> None:
 
 def test_long_lists_are_cut_and_say_so() -> None:
     many = [f"arn:aws:s3:::b/{i}" for i in range(70)]
-    text = as_text(found(allow("s3:GetObject"), allow("s3:GetObject", many)))
+    result = found(allow("s3:GetObject"), allow("s3:GetObject", many))
 
-    assert "and 66 more" in " ".join(text.split())
+    text = " ".join(as_text(result, complete_in="`jq .difference x.json`").split())
+    assert "and 66 more" in text
+    assert text.endswith("Complete lists: `jq .difference x.json`.")
+    page = as_markdown(result, complete_in="`x.json`")
+    assert page.endswith("\n\nComplete lists: `x.json`.\n")
+    assert "Complete" not in as_text(SMALL) + as_markdown(SMALL)
 
 
 def test_what_is_added_comes_first() -> None:

@@ -6,8 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pare.policy.keep import Kept, passes_roles, what_to_keep
-from tests.unit.policy.evidence_builders import LAST, accessed, allow, deny, service, today
+from pare.policy.keep import Kept, passes_roles, roles_are_told, what_to_keep
+from tests.unit.policy.evidence_builders import (
+    LAST,
+    ROLE,
+    accessed,
+    activity,
+    allow,
+    calls,
+    current,
+    deny,
+    propose,
+    service,
+    today,
+    use,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -223,3 +236,41 @@ def test_which_calls_pass_a_role() -> None:
     assert passes_roles(["s3:GetObject", "ecs:RunTask"])
     assert not passes_roles(["s3:GetObject", "iam:PassRole", "acme:DoThing"])
     assert not passes_roles([])
+
+
+# --- Roles that stand in what is named by a call ---
+
+
+@pytest.mark.parametrize(
+    ("action", "passed", "are_told"),
+    [
+        ("lambda:CreateFunction", ROLE, True),
+        ("ecs:RunTask", ROLE, False),
+        ("ecs:RunTask", None, False),
+        ("ec2:RunInstances", ROLE, False),
+        # An instance profile in the request: any role may be passed as today.
+        ("ec2:RunInstances", None, True),
+        ("autoscaling:CreateAutoScalingGroup", ROLE, False),
+    ],
+)
+def test_roles_in_definitions_and_templates_are_not_told(
+    action: str, passed: str | None, are_told: bool
+) -> None:
+    rows = calls(use(action), use("iam:PassRole", passed, to="lambda.amazonaws.com")).allowed
+
+    assert roles_are_told(rows) is are_told
+
+
+def test_a_role_seen_passed_does_not_cut_those_of_task_definitions() -> None:
+    tasks = "arn:aws:ecs:eu-west-1:111122223333:task-definition/web:*"
+    did = activity(use("ecs:RunTask", tasks), use("iam:PassRole", ROLE, to="lambda.amazonaws.com"))
+    roles = "arn:aws:iam::111122223333:role/app/*"
+
+    found = propose(did, current(allow(["ecs:RunTask"]), allow("iam:PassRole", roles)))
+
+    granted = [
+        (each["Sid"], each["Resource"])
+        for each in found["documents"][0]["Statement"]
+        if "iam:PassRole" in each["Action"]
+    ]
+    assert granted == [("PassRole1", [ROLE]), ("KeptNotObservable1", [roles])]

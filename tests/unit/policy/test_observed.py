@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pare.policy.observed import Observed, generated_calls
+from pare.policy.observed import Observed, generated_calls, still_new
 from tests.unit.policy.evidence_builders import (
     FILE,
     FIRST,
@@ -145,3 +145,88 @@ def test_a_generated_policy_also_names_what_needs_no_permission() -> None:
     assert generated(allow(["sts:GetCallerIdentity", "s3:ListAllMyBuckets"])).keys() == {
         "s3:ListAllMyBuckets"
     }
+
+
+# --- Names that others take the place of ---
+
+BUCKET = "arn:aws:s3:::reports/"
+TASKS = f"arn:aws:ecs:{REGION}:111122223333:task-definition/web:"
+
+
+def weekly(name: str, weeks: int = 13) -> list[Made]:
+    """Return a call a week, each on a resource of its own, over the 80 days of the window."""
+    return [
+        use("s3:PutObject", BUCKET + name.format(week * 7919), first=day(week * 80 // weeks))
+        for week in range(weeks)
+    ]
+
+
+def day(number: int) -> str:
+    return f"2026-{9 + number // 30:02}-{number % 30 + 1:02}T08:00:00Z"
+
+
+def new_of(made: list[Made], names: list[str] | None = None) -> list[str]:
+    rows = calls(*made).allowed
+    given = names if names is not None else [row.resource or "" for row in rows]
+    return list(still_new(rows, given))
+
+
+@pytest.mark.parametrize("weeks", [5, 9, 13, 17, 21, 90])
+def test_names_that_come_at_an_even_pace_will_go_on_coming(weeks: int) -> None:
+    stable = [use("s3:PutObject", f"arn:aws:s3:::config/{number}") for number in range(19)]
+
+    assert new_of(weekly("{}.csv", weeks)) == ["s3:PutObject"]
+    # Many that are used again and again in another bucket do not hide them.
+    assert new_of([*stable, *weekly("{}.csv", weeks)]) == ["s3:PutObject"]
+    assert new_of(stable) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "is_new"),
+    [
+        ("m/2026-10.csv", True),
+        ("2026/11/20/part-0", True),
+        ("year=2026/x", True),
+        ("20261001T0300.gz", True),
+        ("20261001030000", True),
+        # Older or later than the calls, no date, or part of a longer number.
+        ("2026-02.csv", False),
+        ("2025/x", False),
+        ("id-120261003/x", False),
+        ("port-2099", False),
+    ],
+)
+def test_a_date_of_the_window_is_not_tomorrows(name: str, is_new: bool) -> None:
+    assert bool(new_of([use("s3:PutObject", BUCKET + name)])) is is_new
+
+
+def test_a_fold_with_a_date_is_as_old_as_a_name() -> None:
+    made = [use("s3:PutObject", f"{BUCKET}2026/{month}/{n}") for month in (9, 10) for n in (1, 2)]
+
+    assert new_of(made, [f"{BUCKET}2026/9/*", f"{BUCKET}2026/10/*"]) == ["s3:PutObject"]
+    # What stands for it is wider, and has no date.
+    assert new_of(made, [f"{BUCKET}*"]) == []
+    assert new_of(made, ["*"]) == []
+
+
+@pytest.mark.parametrize(
+    ("of", "is_new"),
+    [("function:orders:7", True), ("function:orders:live", False), ("layer:common:5", True)],
+)
+def test_a_version_is_a_revision(of: str, is_new: bool) -> None:
+    made = use("lambda:InvokeFunction", f"arn:aws:lambda:{REGION}:111122223333:{of}")
+
+    assert bool(new_of([made])) is is_new
+
+
+def test_the_next_deployment_has_the_next_revision() -> None:
+    assert new_of([use("ecs:RunTask", TASKS + "42")]) == ["ecs:RunTask"]
+    assert new_of([use("ecs:RunTask", TASKS + "42")], [TASKS + "*"]) == []
+
+
+def test_what_the_principal_makes_more_of_gets_new_ids() -> None:
+    snapshots = f"arn:aws:ec2:{REGION}::snapshot/"
+    drop = use("ec2:DeleteSnapshot", snapshots + "snap-0123456789abcdef0")
+
+    assert new_of([drop]) == []
+    assert new_of([drop, use("ec2:CreateSnapshot", snapshots + "*")]) == ["ec2:DeleteSnapshot"]

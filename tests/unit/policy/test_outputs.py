@@ -191,7 +191,12 @@ def ready(**changes: Any) -> dict[str, Any]:
                 "data_events": ["s3"],
                 "catalogue": ["2026-11-01"],
             },
-            "last_accessed": {"outcome": "COMPLETED", "service_count": 31},
+            "last_accessed": {
+                "outcome": "COMPLETED",
+                "message": "",
+                "service_count": 31,
+                "accessed_service_count": 4,
+            },
             "unmapped_operations": {"newservice.amazonaws.com:DoThing": 3},
         },
         "packing": None,
@@ -643,8 +648,8 @@ def test_the_page_says_the_verdict_first_and_what_would_break() -> None:
     sections = re.findall(r"^## (.*)$", page, re.MULTILINE)
     assert sections == [
         "Why, and what to do",
-        "What changes",
         "Does it still work?",
+        "What changes",
         "New access",
         "What each statement rests on",
         "Asked for and refused",
@@ -659,7 +664,117 @@ def test_the_page_says_the_verdict_first_and_what_would_break() -> None:
     )
     assert "… and 3 more; the rest is in `proposal.json`." in page
     assert "| `sqs:SendMessage` | unknown |" in page
-    assert page.index("ec2, sqs") < page.index("THE DIFFERENCE") < page.index("## Does it still")
+    changes = page[page.index("## What changes") : page.index("## New access")]
+    assert "THE DIFFERENCE" in changes
+    assert "Services gone" not in page  # the difference names them
+    assert "- Services gone: 2: ec2, sqs" in markdown_page(review(), ["{}", "{}"])
+
+
+def test_what_a_statement_rests_on_fits_a_narrow_page() -> None:
+    page = render(ready(), "markdown")
+    section = page.partition("## What each statement rests on\n\n")[2].partition("\n\n## ")[0]
+
+    assert section == (
+        """\
+| Sid | Basis | Actions | Calls | Last use |
+| --- | --- | ---: | ---: | --- |
+| `S3ShopOrders` | observed | 2 | 81,240 | 2026-11-20 |
+| `PassRole` | observed | 1 | 12 | 2026-11-19 |
+| `KeptDynamoDB` | kept: not observable | 2 |  | 2026-11-20 |
+
+- `S3ShopOrders`
+  - Actions: `s3:GetObject`, `s3:PutObject`
+  - 4,120 ARNs folded to `arn:aws:s3:::shop-orders/2026/*`, such as """
+        """`arn:aws:s3:::shop-orders/2026/0.json`
+- `PassRole`
+  - Actions: `iam:PassRole`
+  - Resources: `arn:aws:iam::111122223333:role/app/Worker`
+- `KeptDynamoDB`
+  - Actions: `dynamodb:GetItem`, `dynamodb:Query`
+  - Resources: `arn:aws:dynamodb:eu-west-1:111122223333:table/orders`"""
+    )
+
+
+def test_what_a_kept_statement_leaves_out_is_told() -> None:
+    but = {"Sid": "Kept", "Effect": "Allow", "Action": "s3:*", "NotResource": ["arn:a", "arn:b"]}
+    kept = [evidence("Kept", "kept: not observable", ["s3:GetObject"])]
+    page = render(ready(documents=[document(but)], evidence=kept), "markdown")
+
+    assert "  - Resources: `everything but arn:a, arn:b`\n" in page
+
+
+def sources(*groups: str | None) -> dict[str, Any]:
+    """Return today's policies, each through a group or attached to the user itself."""
+    found = deepcopy(DIFFERENCE)
+    found["sources"] = [{**found["sources"][0], "group": group} for group in groups]
+    return found  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "terraform", "cloudformation"])
+def test_what_comes_through_a_group_stays_on_the_group(form: Form) -> None:
+    def told(*groups: str | None) -> str:
+        text = render(review() | {"difference": sources(*groups)}, form)
+        return " ".join(text.replace("\n# ", " ").replace("`", "").split())
+
+    user = "alice@example.com"
+    several = told("operators", None, "everybody", "operators")
+    assert (
+        f"Then detach what is attached to {user} itself. Remove {user} from the groups operators "
+        "and everybody; do not detach their policies." in several
+    )
+    assert "then detach that" not in several
+    one = told("operators")
+    assert (
+        f"attached today. Then remove {user} from the group operators; do not detach its policies."
+    ) in one
+    assert "attached to alice" not in one
+    assert "then detach that: until then nothing is narrowed." in told(None)
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_a_group_from_outside_stays_in_its_place(text: str) -> None:
+    proposal = nasty(text + "x") | {"difference": sources(text + "x")}
+
+    assert {*hcl_of(render(proposal, "terraform"))} == {"variable", "resource"}
+    assert {*template_of(render(proposal, "cloudformation"))} == {
+        "AWSTemplateFormatVersion", "Description", "Parameters", "Resources",
+    }  # fmt: skip
+    page = render(proposal, "markdown")
+    applied = next(line for line in page.split("\n") if line.startswith("Apply this beside"))
+    assert not re.search(r"@\w|://|<script", re.sub(r"`[^`]*`", "", applied))
+    assert all(line.isprintable() for line in render(proposal, "text").split("\n"))
+
+
+def test_lists_that_are_cut_say_where_they_are_whole() -> None:
+    proposal = review() | {"difference": DIFFERENCE}
+    page, text = render(proposal, "markdown"), render(proposal, "text")
+
+    assert page.count("Complete lists: `jq .difference proposal.json`.\n") == 1
+    told = "Complete lists: `jq .difference proposal.json` (`-o DIR` writes it)."
+    assert " ".join(text.split()).count(told) == 1
+    assert "Services gone" not in page + text
+
+
+def test_the_terminal_says_what_to_run_next() -> None:
+    told = " ".join(render(ready(), "text").split())
+
+    assert told.endswith(
+        "`-o DIR` writes a page with what each statement rests on; `--output json` prints the "
+        "policy."
+    )
+    assert "proposal.md" not in told
+
+
+def test_sizes_are_told_in_a_sentence() -> None:
+    packing = {"sizes": [6_012, 1_100], "fits": True}
+
+    assert "1 policy of 519 characters (IAM takes 6,144)" in render(ready(), "text")
+    assert "- Written as: 1 policy of 519 characters (IAM takes 6,144)\n" in render(
+        ready(), "markdown"
+    )
+    assert "2 policies of 6,012 and 1,100 characters (IAM takes 6,144 each)" in render(
+        review(packing=packing), "text"
+    )
 
 
 def test_the_page_says_what_is_not_known() -> None:
@@ -771,8 +886,8 @@ def test_a_folder_gets_a_file_for_each_policy_and_form() -> None:
     ]
     assert [json.loads(files[f"policy-{n}.json"]) for n in (1, 2)] == review()["documents"]
     assert json.loads(files[WHOLE_PROPOSAL]) == sample
-    assert as_markdown(DIFFERENCE).strip() in files["proposal.md"]
-    assert as_text(DIFFERENCE).strip() in files["proposal.txt"]
+    assert as_markdown(DIFFERENCE).partition("Complete lists")[0].strip() in files["proposal.md"]
+    assert as_text(DIFFERENCE).partition("Complete lists")[0].strip() in files["proposal.txt"]
     assert file_name("json", 2) == "policy-2.json"
 
 
@@ -826,10 +941,19 @@ def test_coverage_is_told_in_words_and_nothing_is_left_out() -> None:
     assert rows["Days without records"] == "1 of 90: 2026-10-04"
     assert rows["Log files"] == "25,120 log files (1.2 GB); 0 unreadable"
     assert rows["Data events"] == "s3"
+    assert rows["Last accessed information"] == "4 of 31 services accessed"
     assert rows["Unmapped operations"] == "newservice.amazonaws.com:DoThing: 3"
     assert rows["Something new"] == "a b: (1, 2)"
     assert rows["Denied calls"] == "unknown"
     assert rows["Is complete"] == "no"
+
+
+def test_last_accessed_information_that_failed_says_so() -> None:
+    failed = {"outcome": "FAILED", "message": "no job", "service_count": 1,
+              "accessed_service_count": 0}  # fmt: skip
+
+    rows = dict(coverage_rows({"last_accessed": failed}))
+    assert rows["Last accessed information"] == "0 of 1 service accessed; FAILED; no job"
 
 
 def test_no_part_of_the_coverage_of_logs_is_left_out() -> None:

@@ -15,17 +15,13 @@ from hypothesis import strategies as st
 
 from pare.errors import PolicyParseError
 from pare.policy.catalogue import load_catalogue
+from pare.policy.checks import is_checked, with_checks
 from pare.policy.current import AttachedPolicyJson, CurrentAccessJson, Kind
 from pare.policy.document import MANAGED_POLICY_LIMIT, parse, size_in_characters
 from pare.policy.evidence import Evidence, Terms
 from pare.policy.grants import counts, granted_actions
 from pare.policy.patterns import wildcard_regex
-from pare.policy.proposal import (
-    ProposalJson,
-    build_proposal,
-    is_checked,
-    with_checks,
-)
+from pare.policy.proposal import ProposalJson, build_proposal
 from pare.policy.reasons import NO_GENERATION
 from pare.policy.verdict import LEVELS
 from pare.runs import what_to_do

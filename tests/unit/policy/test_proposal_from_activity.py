@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from pare.policy import proposal as builder
 from pare.policy.catalogue import load_catalogue
+from pare.policy.checks import with_checks
 from pare.policy.document import parse
 from pare.policy.evidence import Terms
 from pare.policy.grants import granted_actions
-from pare.policy.proposal import MAX_REFUSED_LISTED, with_checks
+from pare.policy.proposal import MAX_REFUSED_LISTED
 from pare.policy.statements import observed_statements
 from pare.policy.verdict import LEVELS, Exemption, Thresholds
 from tests.unit.policy.evidence_builders import (
@@ -26,6 +27,7 @@ from tests.unit.policy.evidence_builders import (
     FILE,
     FIRST,
     LAST,
+    REGION,
     ROLE,
     TLS,
     accessed,
@@ -996,3 +998,22 @@ def test_every_use_that_today_grants_stays_granted_and_nothing_is_new(
             for other in was_allowed:
                 if other[0] == request[0]:
                     assert is_allowed(proposal["documents"], boundary, other), ("cut", other)
+
+
+@pytest.mark.parametrize(
+    ("region", "at", "is_said"),
+    [("us-east-1", LAST, True), (REGION, LAST, False), (None, LAST, False),
+     ("us-east-1", "2026-01-01T00:00:00Z", False), ("us-east-1", None, False)],
+)  # fmt: skip
+def test_a_use_that_iam_saw_in_a_region_without_records(
+    region: str | None, at: str | None, is_said: bool
+) -> None:
+    known = accessed({**service("ec2", used_at=at), "region": region})
+
+    found = propose(
+        activity(use("ec2:DescribeInstances")), current(allow("ec2:*")), last_accessed=known
+    )
+
+    said = [each for each in found["reasons"] if each["code"] == "REGIONS_NOT_READ"]
+    assert bool(said) is is_said
+    assert not is_said or "ec2 in us-east-1" in said[0]["text"]

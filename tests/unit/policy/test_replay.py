@@ -298,16 +298,17 @@ def test_the_certificate_in_words() -> None:
     told = replay_text(replayed(done, today(allow("ec2:*"))), unmapped={"x:Do": 2})
 
     assert told == (
-        "2 not shown to be allowed:\n"
-        f"  NOT ALLOWED  iam:PassRole to {LAMBDA} on {ROLES}a\n"
-        f"               1,200 calls, last {LAST} in {FILE}\n"
-        "               no statement allows it\n"
-        "  NOT ALLOWED  s3:GetObject on a resource the records do not tell\n"
-        f"               1 call, last {LAST}\n"
-        "               no statement allows it\n"
+        "2 uses not shown to be allowed:\n"
+        f"  NOT ALLOWED  iam:PassRole to {LAMBDA}: 1 resource, 1,200 calls; "
+        "no statement allows it\n"
+        f"               {ROLES}a\n"
+        f"               last {LAST} in {FILE}\n"
+        "  NOT ALLOWED  s3:GetObject: 1 call; no statement allows it\n"
+        "               on a resource the records do not tell\n"
+        f"               last {LAST}\n"
         "\n"
         "1 of 3 observed uses would still be allowed (3 of 1,204 calls).\n"
-        "Not replayed: 1 operations that map to no known action: x:Do\n"
+        "Not replayed: 1 operation that maps to no known action: x:Do\n"
     )
 
 
@@ -316,9 +317,43 @@ def test_more_than_fit_are_counted_in_words() -> None:
 
     told = replay_text(replayed(done, today()), unmapped={})
 
-    assert told.startswith("60 not shown to be allowed:\n")
-    assert "… and 40 more" in told
-    assert "Not replayed" not in told
+    assert told == (
+        "60 uses not shown to be allowed:\n"
+        "  NOT ALLOWED  s3:GetObject: 50 resources, 50 calls; no statement allows it\n"
+        f"               such as {A}0\n"
+        f"               last {LAST} in {FILE}\n"
+        "  … and 10 more uses, counted and not listed anywhere\n"
+        "\n"
+        "0 of 60 observed uses would still be allowed (0 of 60 calls).\n"
+    )
+
+
+def test_uses_with_one_cause_are_told_once_with_the_latest() -> None:
+    done = activity(
+        *(use("s3:GetBucketLogging", f"{A}{n}") for n in range(8)),
+        use("s3:PutObject", A),
+    )
+    certificate = replayed(done, today())
+    certificate["counterexamples"][3] |= {"last": "2030-01-01T00:00:00Z", "file": "late.json.gz"}
+
+    told = replay_text(certificate, unmapped={"a:B": 1, "a:C": 1})
+
+    assert told.count("NOT ALLOWED") == 2
+    assert (
+        "  NOT ALLOWED  s3:GetBucketLogging: 8 resources, 8 calls; no statement allows it\n"
+        f"               such as {A}0\n"
+        "               last 2030-01-01T00:00:00Z in late.json.gz\n"
+    ) in told
+    assert "2 operations that map to no known action: a:B, a:C\n" in told
+
+
+def test_at_most_twenty_causes_are_told() -> None:
+    done = activity(*(use(f"s3:Action{n:02}", f"{A}{n}") for n in range(30)))
+
+    told = replay_text(replayed(done, today()), unmapped={})
+
+    assert told.count("NOT ALLOWED") == 20
+    assert "… and 10 more causes (--format json lists them)\n" in told
 
 
 def test_reasons_can_be_told_where_what_is_undecided_is_beyond_what_is_listed() -> None:

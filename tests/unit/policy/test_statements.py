@@ -178,6 +178,17 @@ def test_required_types_that_no_record_names_are_granted_in_this_account() -> No
     assert said(made, access=within)[0][1] == ("arn:aws:ec2:*:*:instance/i-*", volume)
 
 
+def test_a_command_to_whatever_has_a_tag_needs_the_instances() -> None:
+    document = f"arn:aws:ssm:{REGION}::document/AWS-RunShellScript"
+    instances = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/"
+    managed = f"arn:aws:ssm:{REGION}:{ACCOUNT}:managed-instance/*"
+    by_tag = use("ssm:SendCommand", document)
+    by_id = use("ssm:SendCommand", instances + "i-1")
+
+    assert said(by_tag)[0][1] == (instances + "*", managed, document)
+    assert said(by_tag, by_id)[0][1] == (instances + "i-1", document)
+
+
 # --- Sketches and templates ---
 
 
