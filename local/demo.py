@@ -187,8 +187,10 @@ def read_logs(box: Box, *, days: int) -> None:
         input=json.dumps({name: f"{date}" for name, date in window.items()}),
     )["executionArn"]
     ended = wait_for(
-        lambda: (status := states.describe_execution(executionArn=arn)["status"]) != "RUNNING"
-        and status,
+        lambda: (
+            (status := states.describe_execution(executionArn=arn)["status"]) != "RUNNING"
+            and status
+        ),
         "The end of the activity workflow",
     )
     if ended != "SUCCEEDED":

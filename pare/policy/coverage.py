@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from pare.clock import parse_time
 from pare.policy.catalogue import load_catalogue
@@ -72,8 +71,7 @@ class ActivityCoverageJson(TypedDict):
     catalogue: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """What the calls of all principals tell of the trail; None where only one's are at hand."""
 
     reads: bool | None

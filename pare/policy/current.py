@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 from pare.policy.document import VERSION, escaped
 
@@ -38,8 +37,7 @@ class CurrentAccessJson(TypedDict):
     boundary: AttachedPolicyJson | None
 
 
-@dataclass(frozen=True, slots=True)
-class Narrowing:
+class Narrowing(NamedTuple):
     """Whether a smaller policy may be proposed for a principal, and if not, why not."""
 
     allowed: bool

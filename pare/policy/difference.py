@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 from pare.message import WIDTH, plain
 from pare.policy.catalogue import load_catalogue
@@ -125,8 +124,7 @@ class DifferenceJson(TypedDict):
     unlisted: UnlistedJson
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(NamedTuple):
     """One policy of today."""
 
     source: Source | Literal["document"]
@@ -503,8 +501,7 @@ _SOURCES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     """A line of a page: a paragraph (0), a heading (1), an item (2) or an item under it (3)."""
 
     level: int

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from pare.policy.conditions import compile_conditions, hold
 from pare.policy.document import in_current_version
@@ -57,8 +57,7 @@ class Request:
     absent: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What the policies say to a request.
 
     ``statements`` are those that decided: the Deny; the first Allow of each of the layers; those

@@ -22,7 +22,7 @@ import heapq
 import re
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from pare.policy.patterns import has_wildcard, overlaps
 
@@ -48,8 +48,7 @@ class FoldJson(TypedDict):
     examples: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
+class Fold(NamedTuple):
     """A pattern that stands for several ARNs, with what it rests on.
 
     ``is_whole_type``: the pattern is as wide as the rule allows, such as all tables of an account
@@ -70,16 +69,14 @@ class Fold:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(NamedTuple):
     """What to write as Resource, sorted; and the folds among it, in the same order."""
 
     patterns: tuple[str, ...]
     folds: tuple[Fold, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Family:
+class _Family(NamedTuple):
     """ARNs of one kind, sorted; ``floor`` is how long a prefix of theirs must be at least."""
 
     texts: tuple[str, ...]

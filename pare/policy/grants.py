@@ -6,10 +6,9 @@ conditions is allowed is for an evaluator to say.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import compress
-from typing import TYPE_CHECKING, TypedDict, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, TypeVar
 
 from pare.policy.catalogue import load_catalogue
 from pare.policy.patterns import covers, overlaps
@@ -31,8 +30,7 @@ class CountsJson(TypedDict):
     services: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Grants:
+class Grants(NamedTuple):
     """What policies grant, by action of the catalogue."""
 
     actions: frozenset[str]  # granted at least on some resources or under some conditions
@@ -158,8 +156,7 @@ def action_index(catalogue: Catalogue) -> ActionIndex:
     return ActionIndex(catalogue)
 
 
-@dataclass(frozen=True, slots=True)
-class GrantedBits:
+class GrantedBits(NamedTuple):
     """Grants as bits."""
 
     actions: int

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pare.policy.catalogue import load_catalogue
 from pare.policy.observability import unseen
@@ -27,8 +26,7 @@ _BY_LAUNCH_TEMPLATE = frozenset({
 })  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """Actions granted today to keep though no call was observed, and services left out unknown."""
 
     last_accessed: frozenset[str] = frozenset()

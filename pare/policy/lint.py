@@ -14,9 +14,8 @@ import ipaddress
 import json
 import re
 from bisect import bisect_left
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 from pare.data_tables import read_table
 from pare.policy.catalogue import load_catalogue
@@ -91,8 +90,7 @@ class ChecksTable(TypedDict):
     services_without_account: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+class _Found(NamedTuple):
     """What a rule found: a code, what it says, and the element of the statement it is in."""
 
     code: str
@@ -100,16 +98,14 @@ class _Found:
     element: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Context:
+class _Context(NamedTuple):
     """What a rule may know besides the statement."""
 
     version: str | None
     known_actions: frozenset[str]  # in lower case
 
 
-@dataclass(frozen=True, slots=True)
-class _Operator:
+class _Operator(NamedTuple):
     """A condition operator taken apart; ``table`` is None if there is no such operator."""
 
     name: str

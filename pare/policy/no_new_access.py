@@ -13,9 +13,8 @@ was granted before into new access; the boundary is only named where it holds an
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 from pare.policy.catalogue import load_catalogue
 from pare.policy.covering import VARIABLE, PatternSet
@@ -71,8 +70,7 @@ _Answer = tuple[_Kind, str]
 _GRANTED: _Answer = ("granted", "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
+class _Group(NamedTuple):
     """Actions that the same statements speak of: catalogue actions as bits, or one pattern."""
 
     bits: int

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import heapq
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 from pare.policy.document import (
     MANAGED_POLICY_LIMIT,
@@ -40,8 +40,7 @@ USER_POLICY_LIMIT = 10
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z]+|[A-Z]")
 
 
-@dataclass(frozen=True, slots=True)
-class Quotas:
+class Quotas(NamedTuple):
     """IAM's quotas for the policies of one user or role.
 
     ``attachments``: managed policies without asking AWS; ``most_attachments``: the most that AWS
@@ -92,8 +91,7 @@ class PackingJson(TypedDict):
     catalogue_version: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """The documents to attach, and how they came to be."""
 
     documents: tuple[PolicyDocument, ...]

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from pare.data_tables import read_table
 
@@ -30,8 +29,7 @@ _ANYTHING = r".+"
 _HEADER = {"Partition": r"aws[a-z-]*", "Region": r"[a-z0-9-]*", "Account": r"[^/:]*"}
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceTypeUse:
+class ResourceTypeUse(NamedTuple):
     """One resource type an action takes."""
 
     name: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pare.arns import parse_principal_arn
 from pare.cloudtrail.activity import PrincipalActivity
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from pare.cloudtrail.principals import Principal
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """A user or role and its activity. ``gone_ids``: unique ids of others that had the name."""
 
     arn: PrincipalArn
@@ -27,8 +25,7 @@ class Subject:
     gone_ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Subjects:
+class Subjects(NamedTuple):
     """All users and roles of an activity by ARN, and who gets no policy: reason -> principals."""
 
     by_arn: Mapping[str, Subject]

@@ -6,15 +6,13 @@ or unknown`` is true (Kleene's strong logic).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(NamedTuple):
     """Neither true nor false can be said; ``why`` is one sentence without its full stop."""
 
     why: str

@@ -8,8 +8,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.ht
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pare.policy.patterns import has_wildcard, literal
 from pare.policy.truth import Unknown
@@ -25,8 +24,7 @@ _CHARACTERS = frozenset("*?$")
 _COLONS_BEFORE_THE_RESOURCE = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(NamedTuple):
     """A variable without default names a key that is not in the request.
 
     AWS: "any attempt to match it fails and causes the statement to be invalid".
