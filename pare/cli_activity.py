@@ -33,6 +33,7 @@ from pare.cloudtrail.digest import OTHER_ACCOUNT, OTHER_PRINCIPAL, Digest
 from pare.cloudtrail.parallel import digest_files
 from pare.cloudtrail.sources import DELIVERED_BEFORE, files_under, log_key
 from pare.errors import ActivityFileError, LogSourceError, LogWindowError, OutputFileError
+from pare.message import several
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -279,7 +280,7 @@ def collect(
         before = result.totals.skipped_files.get(DELIVERED_BEFORE, 0)
         if before:
             raise LogWindowError(
-                f"{_several(before, 'log file')}, all delivered before {asked.since[:10]}."
+                f"{several(before, 'log file')}, all delivered before {asked.since[:10]}."
             )
         skipped = ", ".join(f"{n} {why}" for why, n in sorted(result.totals.skipped_files.items()))
         hint = " Name activity files one by one." if "activity file" in skipped else ""
@@ -520,8 +521,8 @@ def print_summary(result: Activity, output: str | None) -> None:
         f"events from {result.first} to {result.last}" if result.first else "no event with a time"
     )
     click.echo(
-        f"Read {_several(totals.files, 'file')} ({size} uncompressed), {when}, "
-        f"{_several(len(result.principals), 'principal')}."
+        f"Read {several(totals.files, 'file')} ({size} uncompressed), {when}, "
+        f"{several(len(result.principals), 'principal')}."
     )
     ignored, lost = sum(totals.ignored.values()), sum(totals.unreadable_records.values())
     click.echo(
@@ -546,10 +547,6 @@ def print_summary(result: Activity, output: str | None) -> None:
         click.echo(f"Wrote {output}.")
 
 
-def _several(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
 def _largest(counts: dict[str, int]) -> Iterator[tuple[str, int]]:
     ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
     yield from ranked[:_MAX_REASONS_SHOWN]
@@ -562,7 +559,7 @@ def problem_lines(result: Activity) -> Iterator[str]:
     """Yield a sentence for what could not be read, with the names of the files."""
     files = sum(result.totals.unreadable_files.values())
     records = sum(result.totals.unreadable_records.values())
-    lost = f"{_several(files, 'file')} and {_several(records, 'single record')}"
+    lost = f"{several(files, 'file')} and {several(records, 'single record')}"
     yield f"pare: {lost} could not be read:"
     named = list(result.problem_files.items())
     for name, reason in named[:_MAX_REASONS_SHOWN]:

@@ -41,6 +41,7 @@ from pare.cli_proposals import (
 from pare.cloudtrail.activity import Asked, PrincipalActivity
 from pare.cloudtrail.principals import Principal
 from pare.errors import ArnParseError, LogWindowError, PolicyInputError, PolicyParseError
+from pare.message import listed, several
 from pare.policy.access import Access
 from pare.policy.authorization_details import LISTS, read_authorization_details
 from pare.policy.catalogue import load_catalogue
@@ -57,7 +58,7 @@ from pare.policy.replay_text import replay_text
 from pare.policy.shared_role import of_activity, text_of
 from pare.policy.statements import Rules
 from pare.policy.subjects import Subject, subjects_of
-from pare.policy.verdict import Exemption, Thresholds, counted, listed
+from pare.policy.verdict import Exemption, Thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -84,6 +85,23 @@ def policy() -> None:
 
     Example: pare policy propose --trail ~/cloudtrail --all -o proposals/
     """
+
+
+_limits_option = click.option(
+    "--limits",
+    "limit_files",
+    multiple=True,
+    metavar="FILE",
+    help="Service or resource control policies, a level a file. Repeatable.",
+)
+_format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What to print.",
+)
 
 
 def _logs_options(command: Any) -> Any:
@@ -119,7 +137,7 @@ def _logs_options(command: Any) -> Any:
     return command
 
 
-@policy.command(no_args_is_help=True)
+@policy.command(no_args_is_help=True, short_help="Propose a policy from what was used.")
 @_logs_options
 @click.option(
     "--principal",
@@ -137,13 +155,7 @@ def _logs_options(command: Any) -> Any:
     help="What `aws iam get-account-authorization-details` printed: what is granted today. "
     "Repeatable (accounts, pages).",
 )
-@click.option(
-    "--limits",
-    "limit_files",
-    multiple=True,
-    metavar="FILE",
-    help="Service or resource control policies, a level a file. Repeatable.",
-)
+@_limits_option
 @click.option(
     "--last-accessed",
     "last_accessed_file",
@@ -307,7 +319,7 @@ def propose(
         click.get_current_context().exit(FOUND_PROBLEMS)
 
 
-@policy.command(no_args_is_help=True)
+@policy.command(no_args_is_help=True, short_help="Would every observed call still be allowed?")
 @_logs_options
 @click.option(
     "--policy",
@@ -318,24 +330,11 @@ def propose(
     help="A policy document, or a folder of them: together they are replayed. Repeatable.",
 )
 @click.option("--boundary", "boundary_file", metavar="FILE", help="The permissions boundary.")
-@click.option(
-    "--limits",
-    "limit_files",
-    multiple=True,
-    metavar="FILE",
-    help="Service or resource control policies, a level a file. Repeatable.",
-)
+@_limits_option
 @click.option(
     "--principal", "principal_arn", required=True, metavar="ARN", help="Whose calls are replayed."
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
+@_format_option
 def replay(
     trails: tuple[str, ...],
     activities: tuple[str, ...],
@@ -382,7 +381,7 @@ def replay(
         click.get_current_context().exit(FOUND_PROBLEMS)
 
 
-@policy.command(no_args_is_help=True)
+@policy.command(no_args_is_help=True, short_help="Who used what of a shared role.")
 @click.option(
     "--trail",
     "trails",
@@ -401,14 +400,7 @@ def replay(
     help="Processes that read.",
 )
 @click.option("--principal", "role_arn", required=True, metavar="ARN", help="The role.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
+@_format_option
 def sessions(
     trails: tuple[str, ...],
     since: str | None,
@@ -449,7 +441,7 @@ def sessions(
         click.get_current_context().exit(FOUND_PROBLEMS)
 
 
-@policy.command(no_args_is_help=True)
+@policy.command(no_args_is_help=True, short_help="What differs between two policies.")
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
 @click.option(
@@ -797,7 +789,7 @@ def _near(name: str, known: Iterable[str], like: PrincipalArn | None = None) -> 
 
 def _nothing_to_replay(arn: str, calls: Calls) -> str:
     unmapped = (
-        f"; {counted(len(calls.unmapped), 'operation')} "
+        f"; {several(len(calls.unmapped), 'operation')} "
         f"map{'s' if len(calls.unmapped) == 1 else ''} to no known action: "
         f"{listed(sorted(calls.unmapped), 5)}"
         if calls.unmapped

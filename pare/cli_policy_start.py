@@ -24,7 +24,7 @@ class AccountId(click.ParamType[str]):
         return str(value)
 
 
-@click.command(no_args_is_help=True)
+@click.command(no_args_is_help=True, short_help="Let the deployed Pare propose policies.")
 @click.argument("principal_arns", metavar="[PRINCIPAL_ARN]...", nargs=-1)
 @click.option("--account", "account_id", type=AccountId(), help="Every user and role of it.")
 @click.option("--wait", is_flag=True, help="Wait for the end. Exit code 1: something failed.")

@@ -9,7 +9,10 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # SNS: a subject has fewer than 100 characters and no line break (facts §5).
 SUBJECT_LIMIT = 99
@@ -43,6 +46,17 @@ def plain(text: object, limit: int = 300) -> str:
 def sentence(text: str) -> str:
     """Return text with a full stop where it has no end, so that another sentence can follow."""
     return text if text.endswith((".", "!", "?", "…")) else text + "."
+
+
+def several(count: int, what: str) -> str:
+    """Return ``1 call`` or ``1,200 calls``."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str], limit: int = 10) -> str:
+    """Return ``a, b and 3 more``."""
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
 
 
 def subject(text: str) -> str:

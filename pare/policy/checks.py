@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pare.policy.verdict import counted, in_order, reason, verdict_of
+from pare.message import several
+from pare.policy.verdict import in_order, reason, verdict_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ def with_checks(
     elif warnings:
         reasons.append(reason(
             "SECURITY_WARNING",
-            f"ValidatePolicy gave {counted(len(warnings), 'security warning')}, the first of them "
+            f"ValidatePolicy gave {several(len(warnings), 'security warning')}, the first of them "
             f"{warnings[0]['code']}.",
             "Read the warnings (coverage.validate_policy of the proposal) before you apply it.",
         ))  # fmt: skip

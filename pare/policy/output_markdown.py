@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pare.message import listed, several
 from pare.policy.output_escapes import code, fenced, markdown
 from pare.policy.output_words import (
     OPENINGS,
@@ -18,9 +19,7 @@ from pare.policy.output_words import (
     how_to_apply,
     last_use,
     level_of,
-    listed,
     no_new_access_line,
-    plural,
     policies_line,
     reason_text,
     reasons,
@@ -102,7 +101,7 @@ def _top(proposal: Mapping[str, Any]) -> str:
     elif before and after:
         heading += f": {before['action_count']:,} → {after['action_count']:,} actions"
     elif after:
-        heading += f": {plural(after['action_count'], 'action')}"
+        heading += f": {several(after['action_count'], 'action')}"
     rows = [
         ("Principal", code(proposal["principal_arn"])),
         ("Kind", markdown(proposal["kind"])),
@@ -254,7 +253,7 @@ def _reach(evidence: Mapping[str, Any], granted_on: Sequence[str], room: _Room) 
     uses = evidence.get("uses") or []
     resources = sorted({use["resource"] for use in uses if use.get("resource")}) or granted_on
     lines = [
-        f"{plural(each['arn_count'], 'ARN')} folded to {code(each['pattern'])}, such as "
+        f"{several(each['arn_count'], 'ARN')} folded to {code(each['pattern'])}, such as "
         f"{_codes(each['examples'][:1], room)}"
         for each in (evidence.get("folded") or [])[: room.values]
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pare.message import bullet, headline, paragraph, plain, rows
+from pare.message import bullet, headline, listed, paragraph, plain, rows, several
 from pare.policy.output_words import (
     OPENINGS,
     coverage_line,
@@ -13,9 +13,7 @@ from pare.policy.output_words import (
     how_to_apply,
     last_use,
     level_of,
-    listed,
     no_new_access_line,
-    plural,
     policies_line,
     reason_text,
     reasons,
@@ -67,7 +65,7 @@ def _facts(proposal: Mapping[str, Any], *, proposes: bool) -> list[tuple[str, st
         ("Owner", plain(proposal.get("owner") or "")),
         ("Granted today", granted(proposal.get("before"))),
         *proposed,
-        ("Refused", f"{plural(refused, 'call')}, for which nothing is granted" if refused else ""),
+        ("Refused", f"{several(refused, 'call')}, for which nothing is granted" if refused else ""),
         ("Read", coverage_line(proposal["coverage"])),
     ]
 
@@ -87,7 +85,7 @@ def _counterexamples(proposal: Mapping[str, Any]) -> str:
     lines = [
         bullet(
             f"{plain(each['action'])} on {plain(each['resource'] or 'an unknown resource', 400)}: "
-            f"{plain(each['answer'])}, {plural(each['count'], 'call')}, the last "
+            f"{plain(each['answer'])}, {several(each['count'], 'call')}, the last "
             f"{plain(each.get('last') or 'at an unknown time')}. {plain(each.get('why') or '')}"
         ).rstrip()
         for each in found[:_CALLS_SHOWN]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pare.arns import parse_principal_arn
-from pare.message import plain, sentence
+from pare.message import listed, plain, sentence, several
 from pare.policy.document import MANAGED_POLICY_LIMIT, parse, size_in_characters
 from pare.policy.message import counted
 
@@ -125,12 +125,7 @@ def title(proposal: Mapping[str, Any]) -> str:
 
 def plural_of(counts: Mapping[str, Any], what: str) -> str:
     """Return ``9 actions`` or ``1 service`` of counts."""
-    return plural(counts[f"{what}_count"], what)
-
-
-def plural(number: int, what: str) -> str:
-    """Return ``1 call`` or ``1,200 calls``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return several(counts[f"{what}_count"], what)
 
 
 def granted(counts: Any) -> str:
@@ -159,11 +154,11 @@ def replay_line(replay: Any) -> str:
     if not replay:
         return "not replayed: no activity that tells single calls was read"
     line = (
-        f"{replay['allowed_calls']:,} of {plural(replay['calls'], 'observed call')} "
+        f"{replay['allowed_calls']:,} of {several(replay['calls'], 'observed call')} "
         f"{'is' if replay['calls'] == 1 else 'are'} still allowed"
     )
     if replay.get("undecided_rows"):
-        line += f"; {replay['undecided_rows']:,} of {plural(replay['rows'], 'row')} undecided"
+        line += f"; {replay['undecided_rows']:,} of {several(replay['rows'], 'row')} undecided"
     elsewhere = sum(each["count"] for each in replay.get("not_granted_today") or ())
     if elsewhere:
         line += f"; {elsewhere:,} {'is' if elsewhere == 1 else 'are'} not granted today either"
@@ -184,14 +179,14 @@ def basis_line(evidence: Mapping[str, Any]) -> str:
     """Return ``observed: 812 calls, last on 2026-11-20``: the comment over a statement."""
     line = plain(evidence["basis"], 60)
     if evidence.get("call_count"):
-        line += f": {plural(evidence['call_count'], 'call')}"
+        line += f": {several(evidence['call_count'], 'call')}"
         if evidence.get("last"):
             line += f", last on {plain(evidence['last'], 20)[:10]}"
     elif last := last_accessed(evidence):
         line += f": last accessed on {last[:10]}"
     if evidence.get("folded"):
         count = sum(each["arn_count"] for each in evidence["folded"])
-        line += f"; {plural(count, 'ARN')} folded"
+        line += f"; {several(count, 'ARN')} folded"
     if evidence.get("widened"):
         line += "; widened"
     return line
@@ -253,13 +248,6 @@ def policies_line(proposal: Mapping[str, Any]) -> str:
     what, each = ("policy", "") if len(found) == 1 else ("policies", " each")
     limit = f"IAM takes {MANAGED_POLICY_LIMIT:,}{each}"
     return f"{len(found)} {what} of {_anded(found)} characters ({limit})"
-
-
-def listed(values: Sequence[str], limit: int = 12) -> str:
-    """Return ``a, b and 3 more``."""
-    shown = ", ".join(values[:limit])
-    more = len(values) - limit
-    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def gone_services(proposal: Mapping[str, Any]) -> list[str]:
@@ -336,23 +324,23 @@ def coverage_line(coverage: Mapping[str, Any]) -> str:
     parts = [
         _span(activity),
         _files(activity),
-        f"{plural(activity['days_without_records'], 'day')} without records",
+        f"{several(activity['days_without_records'], 'day')} without records",
     ]
     if activity["unreadable_files"] or activity["unreadable_records"]:
         parts.append(
-            f"{plural(activity['unreadable_files'], 'file')} and "
-            f"{plural(activity['unreadable_records'], 'record')} unreadable"
+            f"{several(activity['unreadable_files'], 'file')} and "
+            f"{several(activity['unreadable_records'], 'record')} unreadable"
         )
     return ", ".join([*parts, f"data events: {_data_events(activity)}"])
 
 
 def _span(activity: Mapping[str, Any]) -> str:
     first, last = (plain(activity[key], 20)[:10] or "unknown" for key in ("first", "last"))
-    return f"{first} to {last} ({plural(activity['window_days'], 'day')})"
+    return f"{first} to {last} ({several(activity['window_days'], 'day')})"
 
 
 def _files(activity: Mapping[str, Any]) -> str:
-    return f"{plural(activity['files'], 'log file')} ({megabytes(activity['bytes'])})"
+    return f"{several(activity['files'], 'log file')} ({megabytes(activity['bytes'])})"
 
 
 def _data_events(activity: Mapping[str, Any]) -> str:
@@ -382,7 +370,7 @@ def _shown(key: str, value: Any) -> str:
 
 def _last_accessed_line(value: Mapping[str, Any]) -> str:
     """Return ``4 of 31 services accessed``, and how it ended where it did not end well."""
-    line = f"{value['accessed_service_count']:,} of {plural(value['service_count'], 'service')}"
+    line = f"{value['accessed_service_count']:,} of {several(value['service_count'], 'service')}"
     outcome = plain(value.get("outcome") or "", 60)
     said = [outcome if outcome != "COMPLETED" else "", plain(value.get("message") or "", 200)]
     return "; ".join([f"{line} accessed", *(each for each in said if each)])

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
+from pare.message import listed, several
 from pare.policy.catalogue import load_catalogue
 from pare.policy.current import may_be_narrowed
 from pare.policy.observability import is_visible, visibility
 from pare.policy.observed import PASS_ROLE, still_new
-from pare.policy.verdict import counted, listed, reason
+from pare.policy.verdict import reason
 from pare.runs import what_to_do
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _replay_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
     if failed:
         yield reason(
             "REPLAY_FAILED",
-            f"{counted(failed, 'observed use')} would be refused, the first of them "
+            f"{several(failed, 'observed use')} would be refused, the first of them "
             f"{shown[0]['action']} on {shown[0]['resource'] or 'a resource not recorded'}.",
             "Report this to the maintainers with the stored proposal: it must not happen.",
         )
@@ -191,7 +192,7 @@ def _replay_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
         first = next((each for each in shown if each["answer"] == "undecided"), None)
         yield reason(
             "REPLAY_UNDECIDED",
-            f"Whether {counted(undecided, 'observed use')} would still be allowed cannot be "
+            f"Whether {several(undecided, 'observed use')} would still be allowed cannot be "
             "decided"
             + (f", the first of them {first['action']}: {first['why']}." if first else "."),
             "Look at these calls (replay.counterexamples of the proposal) before you apply it.",
@@ -240,7 +241,7 @@ def _access_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
     if granted:
         yield reason(
             "REFUSED_CALL_GRANTED",
-            f"A widened or kept statement grants {counted(len(granted), 'refused call')}, never "
+            f"A widened or kept statement grants {several(len(granted), 'refused call')}, never "
             f"seen allowed, the first of them {granted[0]['action']} on "
             f"{granted[0]['resource'] or 'a resource not recorded'}.",
             "Put the names of the real resources in the statement, or accept it: it is granted "
@@ -262,7 +263,7 @@ def _refused_reasons(proposal: ProposalJson) -> Iterable[Reason]:
         names = sorted({each["action"] for each in refused})
         yield reason(
             "ASKED_FOR_AND_REFUSED",
-            f"Asked for, refused, and not granted: {counted(len(refused), 'use')} of "
+            f"Asked for, refused, and not granted: {several(len(refused), 'use')} of "
             f"{listed(names)}.",
             "Find out whether that is a real need, a mistake or an attacker.",
         )
@@ -309,7 +310,7 @@ def _identity_reasons(facts: Facts) -> Iterable[Reason]:
     if evidence.gone_ids:
         yield reason(
             "EARLIER_NAMESAKE",
-            f"The logs also show {counted(len(evidence.gone_ids), 'principal')} of the same name, "
+            f"The logs also show {several(len(evidence.gone_ids), 'principal')} of the same name, "
             f"gone since ({listed(evidence.gone_ids, 3)}); what was done under it then is not in "
             "the proposal.",
             "Nothing, unless the principal was made anew with the same work to do.",
@@ -361,7 +362,7 @@ def _coverage_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
     if covered["window_days"] < thresholds.min_window_days:
         yield reason(
             "SHORT_WINDOW",
-            f"The logs that were read span {counted(covered['window_days'], 'day')}; "
+            f"The logs that were read span {several(covered['window_days'], 'day')}; "
             f"{thresholds.min_window_days} are asked for.",
             "Read more of the trail, or ask the owner for what happens less often.",
         )
@@ -378,8 +379,8 @@ def _coverage_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
     ):
         yield reason(
             "UNREADABLE_LOGS",
-            f"{counted(covered['unreadable_files'], 'log file')} and "
-            f"{counted(covered['unreadable_records'], 'record')} could not be read.",
+            f"{several(covered['unreadable_files'], 'log file')} and "
+            f"{several(covered['unreadable_records'], 'record')} could not be read.",
             "See coverage.activity.problem_files for their names, and read them again.",
         )
     if covered["reads_recorded"] is False:
@@ -400,7 +401,7 @@ def _coverage_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
     if facts.calls.unmapped:
         yield reason(
             "UNMAPPED_OPERATIONS",
-            f"No known action stands behind {counted(len(facts.calls.unmapped), 'operation')} "
+            f"No known action stands behind {several(len(facts.calls.unmapped), 'operation')} "
             f"that it called: {listed(sorted(facts.calls.unmapped))}.",
             "Add the actions they need by hand, and report them to the maintainers.",
         )
@@ -440,7 +441,7 @@ def _kept_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
         services = sorted({action.partition(":")[0] for action in unobservable})
         yield reason(
             "KEPT_NOT_OBSERVABLE",
-            f"{counted(len(unobservable), 'action')} of {listed(services)} kept as granted today: "
+            f"{several(len(unobservable), 'action')} of {listed(services)} kept as granted today: "
             "nothing that Pare reads tells whether they were used.",
             _how_to_observe(unobservable),
         )
@@ -457,7 +458,7 @@ def _kept_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
     if kept.last_accessed:
         yield reason(
             "KEPT_LAST_ACCESSED",
-            f"{counted(len(kept.last_accessed), 'action')} kept because IAM saw an attempt "
+            f"{several(len(kept.last_accessed), 'action')} kept because IAM saw an attempt "
             "that the "
             f"logs do not show: {listed(sorted(kept.last_accessed))}.",
             "Ask the owner: it may be seasonal use, or a call that was denied.",
@@ -552,7 +553,7 @@ def _document_reasons(proposal: ProposalJson) -> Iterable[Reason]:
     if packing is not None and packing["wildcards"]:
         yield reason(
             "WILDCARDS",
-            f"{counted(len(packing['wildcards']), 'wildcard')} of actions made it fit. They match "
+            f"{several(len(packing['wildcards']), 'wildcard')} of actions made it fit. They match "
             f"exactly the actions meant in the catalogue {packing['catalogue_version']}; AWS "
             "may add "
             "actions that they match later.",
@@ -563,7 +564,7 @@ def _document_reasons(proposal: ProposalJson) -> Iterable[Reason]:
     if errors:
         yield reason(
             "LINT",
-            f"IAM Access Analyzer would call {counted(len(errors), 'thing')} in it an error, the "
+            f"IAM Access Analyzer would call {several(len(errors), 'thing')} in it an error, the "
             f"first of them {errors[0]['code']}: {errors[0]['details']}.",
             "Look whether the log files are what they should be: names in the policy are from "
             "them.",
@@ -571,7 +572,7 @@ def _document_reasons(proposal: ProposalJson) -> Iterable[Reason]:
     if warnings:
         yield reason(
             "LINT",
-            f"{counted(len(warnings), 'statement')} would get a security warning from IAM Access "
+            f"{several(len(warnings), 'statement')} would get a security warning from IAM Access "
             f"Analyzer, the first of them {warnings[0]['code']}.",
             "Read the warnings (lint of the proposal) before you apply it.",
         )

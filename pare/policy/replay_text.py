@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pare.message import plain
-from pare.policy.output_words import plural
+from pare.message import plain, several
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,24 +23,24 @@ def replay_text(certificate: ReplayJson, *, unmapped: Mapping[str, int]) -> str:
     if failed:
         beyond = certificate["more_counterexamples"]
         groups = _grouped(failed)
-        lines.append(f"{plural(len(failed) + beyond, 'use')} not shown to be allowed:")
+        lines.append(f"{several(len(failed) + beyond, 'use')} not shown to be allowed:")
         for group in groups[:_GROUPS_SHOWN]:
             lines += _told(group)
         more = len(groups) - _GROUPS_SHOWN
         if more > 0:
-            lines.append(f"  … and {plural(more, 'more cause')} (--format json lists them)")
+            lines.append(f"  … and {several(more, 'more cause')} (--format json lists them)")
         if beyond:
-            lines.append(f"  … and {plural(beyond, 'more use')}, counted and not listed anywhere")
+            lines.append(f"  … and {several(beyond, 'more use')}, counted and not listed anywhere")
         lines.append("")
     rows, allowed = certificate["rows"], certificate["allowed_rows"]
     lines.append(
-        f"{allowed:,} of {plural(rows, 'observed use')} would still be allowed "
-        f"({certificate['allowed_calls']:,} of {plural(certificate['calls'], 'call')})."
+        f"{allowed:,} of {several(rows, 'observed use')} would still be allowed "
+        f"({certificate['allowed_calls']:,} of {several(certificate['calls'], 'call')})."
     )
     if unmapped:
         told = "maps" if len(unmapped) == 1 else "map"
         lines.append(
-            f"Not replayed: {plural(len(unmapped), 'operation')} that {told} to no known action: "
+            f"Not replayed: {several(len(unmapped), 'operation')} that {told} to no known action: "
             + ", ".join(sorted(unmapped)[:_OPERATIONS_SHOWN])
         )
     return "\n".join(lines) + "\n"
@@ -60,8 +59,8 @@ def _told(group: Sequence[CounterexampleJson]) -> list[str]:
     first, latest = group[0], max(group, key=lambda each: each["last"])
     passed = f" to {first['passed_to_service']}" if first["passed_to_service"] else ""
     resources = {each["resource"] for each in group if each["resource"]}
-    counted = [plural(len(resources), "resource")] if resources else []
-    counted.append(plural(sum(each["count"] for each in group), "call"))
+    counted = [several(len(resources), "resource")] if resources else []
+    counted.append(several(sum(each["count"] for each in group), "call"))
     such_as = "such as " if len(resources) > 1 else ""
     resource = next((each["resource"] for each in group if each["resource"]), None)
     return [

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from pare.cloudtrail.session_pattern import session_pattern
-from pare.message import bullet, headline, paragraph, plain
-from pare.policy.output_words import listed, plural
+from pare.message import bullet, headline, listed, paragraph, plain, several
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -174,7 +173,7 @@ def of_activity(activity: Activity, role_arn: str) -> SharedRoleJson:
 def text_of(shared: SharedRoleJson) -> str:
     """Return the text for a terminal; names and actions come from outside and are made plain."""
     lines = [headline(shared["why"])]
-    several = len(shared["groups"]) > 1
+    has_others = len(shared["groups"]) > 1
     for number, group in enumerate(shared["groups"][:_SHOWN], 1):
         own = ""
         if group["deserves_role"]:
@@ -182,17 +181,18 @@ def text_of(shared: SharedRoleJson) -> str:
         lines += [
             "",
             headline(
-                f"Group {number}{own}: {plural(group['session_count'], 'session')}, "
-                f"{plural(group['call_count'], 'call')}, {plural(len(group['actions']), 'action')}"
-                + (f"; would do without {group['spared_percent']}%" if several else "")
+                f"Group {number}{own}: {several(group['session_count'], 'session')}, "
+                f"{several(group['call_count'], 'call')}, "
+                f"{several(len(group['actions']), 'action')}"
+                + (f"; would do without {group['spared_percent']}%" if has_others else "")
             ),
             bullet(f"Sessions: {_names(group['sessions'])}"),
             bullet(f"Actions: {_names(group['actions'])}"),
         ]
     more = len(shared["groups"]) + shared["more_groups"] - _SHOWN
     if more > 0:
-        lines += ["", paragraph(f"And {plural(more, 'group')} with fewer calls.")]
-    if several and shared["common_actions"]:
+        lines += ["", paragraph(f"And {several(more, 'group')} with fewer calls.")]
+    if has_others and shared["common_actions"]:
         lines += ["", paragraph(f"Used by every session: {_names(shared['common_actions'])}")]
     alone = [session for session in shared["sessions"] if session["only_here"]]
     if len(shared["sessions"]) > 1 and alone:
@@ -201,7 +201,7 @@ def text_of(shared: SharedRoleJson) -> str:
             bullet(f"{_name_of(each)}: {_names(each['only_here'])}") for each in alone[:_SHOWN]
         ]
         if len(alone) > _SHOWN:
-            lines.append(bullet(plural(len(alone) - _SHOWN, "more name")))
+            lines.append(bullet(several(len(alone) - _SHOWN, "more name")))
     return "\n".join(lines) + "\n"
 
 
@@ -354,7 +354,7 @@ def _why(
     return (
         f"No split: of the {len(groups):,} groups of sessions, none has at least {MIN_SESSIONS} "
         f"sessions or {MIN_CALLS} calls and would do without at least {MIN_SPARED_PERCENT}% of the "
-        f"{plural(action_count, 'action')} used."
+        f"{several(action_count, 'action')} used."
     )
 
 
@@ -364,13 +364,13 @@ def _how_to_split(
     """Return ``Split it: ann and bob need 19 of 253 actions.``, and who keeps the role."""
     found = [
         f"{_anded(group['sessions'])} {_verb(group)} {len(group['actions']):,} of "
-        f"{plural(action_count, 'action')}"
+        f"{several(action_count, 'action')}"
         for group in deserving[:_GROUPS_NAMED]
     ]
     if more := len(deserving) - len(found):
-        found.append(f"{plural(more, 'more group')} likewise")
+        found.append(f"{several(more, 'more group')} likewise")
     rest = len(groups) - len(deserving)
-    keeps = f" The sessions of {plural(rest, 'other group')} can keep the role." if rest else ""
+    keeps = f" The sessions of {several(rest, 'other group')} can keep the role." if rest else ""
     return f"Split it: {'; '.join(found)}.{keeps}"
 
 
@@ -389,7 +389,7 @@ def _anded(names: Sequence[str]) -> str:
 def _name_of(session: SessionJson) -> str:
     """Return the name, and of how many sessions it is."""
     count = session["session_count"]
-    of_several = f" ({plural(count, 'session')})" if count > 1 else ""
+    of_several = f" ({several(count, 'session')})" if count > 1 else ""
     return plain(session["name"], 64) + of_several
 
 

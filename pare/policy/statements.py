@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypedDict
 
+from pare.message import listed
 from pare.policy.catalogue import load_catalogue
 from pare.policy.covering import VARIABLE, pattern_covers
 from pare.policy.document import Statement
@@ -18,7 +19,6 @@ from pare.policy.observed import PASS_ROLE, PLACEHOLDER, Observed
 from pare.policy.patterns import covers, has_wildcard, literal_prefix, overlaps
 from pare.policy.resource_types import PLACEHOLDER as FORMAT_PLACEHOLDER
 from pare.policy.resource_types import load_resource_types
-from pare.policy.verdict import listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

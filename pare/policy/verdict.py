@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 from pare.policy.patterns import wildcard_regex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 Verdict = Literal["ready", "review", "refused"]
 Level = Literal["note", "review", "refused"]
@@ -118,14 +118,3 @@ def in_order(reasons: Iterable[Reason]) -> list[Reason]:
     """Return reasons with the gravest first; within a level they stay in their order."""
     order = ("refused", "review", "note")
     return sorted(reasons, key=lambda each: order.index(each["level"]))
-
-
-def counted(count: int, what: str) -> str:
-    """Return ``1 action`` or ``9 actions``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def listed(names: Sequence[str], limit: int = 10) -> str:
-    """Return names with commas, and how many more there are."""
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -13,13 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pare
+from pare.message import listed, several
 from pare.policy.verdict import (
     LEVELS,
     Exemption,
     Level,
-    counted,
     in_order,
-    listed,
     reason,
     verdict_of,
 )
@@ -140,7 +139,7 @@ def test_an_exemption_names_a_principal_or_a_pattern(pattern: str, arn: str, hol
 
 
 def test_numbers_and_lists_as_people_read_them() -> None:
-    assert [counted(n, "action") for n in (0, 1, 2, 1234)] == [
+    assert [several(n, "action") for n in (0, 1, 2, 1234)] == [
         "0 actions", "1 action", "2 actions", "1,234 actions",
     ]  # fmt: skip
     assert listed([]) == ""
