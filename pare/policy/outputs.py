@@ -35,7 +35,7 @@ from pare.policy.output_words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 Form = Literal["json", "terraform", "cloudformation", "markdown", "text"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -57,12 +57,17 @@ _REASONS_IN_A_COMMENT = 20
 
 def render(proposal: Mapping[str, Any], form: Form) -> str:
     """Return a proposal in one form."""
+    return _rendered(proposal, form, _documents(proposal))
+
+
+def _rendered(proposal: Mapping[str, Any], form: Form, documents: Sequence[str]) -> str:
+    """Return a proposal in one form; ``documents`` are its policies as text."""
     found = proposal.get("difference")
     if form == "json":
-        return "".join(_documents(proposal))
+        return "".join(documents)
     if form == "markdown":
         difference = as_markdown(found, complete_in=_COMPLETE_ON_A_PAGE) if found else ""
-        return markdown_page(proposal, _documents(proposal), difference)
+        return markdown_page(proposal, documents, difference)
     if form == "text":
         return text_page(
             proposal, as_text(found, complete_in=_COMPLETE_ON_A_TERMINAL) if found else ""
@@ -89,12 +94,13 @@ def files_of(proposal: Mapping[str, Any], forms: Iterable[Form]) -> dict[str, st
     wanted = {*forms}
     if not proposal["documents"]:
         wanted = (wanted & {"text"}) | {"markdown"}
+    documents = _documents(proposal)
     files = {WHOLE_PROPOSAL: json_text(proposal, sort_keys=True, indent=None) + "\n"}
     for form in (each for each in FORMS if each in wanted):
         if form == "json":
-            files |= {file_name("json", n): each for n, each in enumerate(_documents(proposal), 1)}
+            files |= {file_name("json", n): each for n, each in enumerate(documents, 1)}
         else:
-            files[file_name(form)] = render(proposal, form)
+            files[file_name(form)] = _rendered(proposal, form, documents)
     return files
 
 
