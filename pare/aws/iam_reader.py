@@ -10,6 +10,7 @@ from pare.aws.calls import translated
 from pare.clock import format_time
 from pare.errors import LastAccessedError, PrincipalNotFoundError
 from pare.policy.current import kind_of
+from pare.policy.last_accessed import service_last_accessed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -178,7 +179,9 @@ class IamReader:
                 )
             sleep(pause)
             pause = min(pause * 2, 8.0)
-        return sorted((_service(item) for item in services), key=lambda row: row["service"])
+        return sorted(
+            (service_last_accessed(item) for item in services), key=lambda row: row["service"]
+        )
 
     def authorization_details(self) -> Iterable[dict[str, Any]]:
         """Yield the pages of GetAccountAuthorizationDetails: users and roles, no more."""
@@ -192,19 +195,3 @@ def _policy(
 ) -> AttachedPolicyJson:
     # botocore decodes the URL-encoded documents to objects (facts §3).
     return {"source": source, "name": name, "arn": arn, "group": group, "document": document}
-
-
-def _service(item: dict[str, Any]) -> ServiceLastAccessedJson:
-    used_at = item.get("LastAuthenticated")
-    tracked = item.get("TrackedActionsLastAccessed")
-    return {
-        "service": item["ServiceNamespace"],
-        "name": item["ServiceName"],
-        "last_accessed_at": format_time(used_at) if used_at else None,
-        "region": item.get("LastAuthenticatedRegion"),
-        "actions": None if tracked is None else {
-            action["ActionName"]: format_time(action["LastAccessedTime"])
-            if action.get("LastAccessedTime") else None
-            for action in tracked
-        },
-    }  # fmt: skip

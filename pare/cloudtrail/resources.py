@@ -30,7 +30,6 @@ _MAX_VALUE_LENGTH = 1024
 _MAX_ARN_LENGTH = 1200
 _MAX_VALUES = 1000
 _MAX_NUMBER = 10**18
-_FITS_NOWHERE = "*"
 _MAX_DEPTH = 12
 
 # The date that Lambda and CloudFront put behind an operation's name.

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetServiceLastAccessedDe
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pare.clock import format_time, parse_time
@@ -35,7 +36,7 @@ def read_last_accessed(source: Any) -> LastAccessedOutcomeJson:
     if source.get("IsTruncated"):
         raise PolicyInputError("Only the first page is here: IsTruncated is true")
     try:
-        services = [_service(item) for item in source["ServicesLastAccessed"]]
+        services = [service_last_accessed(item) for item in source["ServicesLastAccessed"]]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PolicyInputError(f"ServicesLastAccessed is damaged: {error!r}") from error
     return {"outcome": COMPLETED, "message": "", "services": services}
@@ -54,7 +55,8 @@ def entities_of(source: Any) -> frozenset[str]:
     return frozenset(each for each in entities if isinstance(each, str))
 
 
-def _service(item: dict[str, Any]) -> ServiceLastAccessedJson:
+def service_last_accessed(item: dict[str, Any]) -> ServiceLastAccessedJson:
+    """Return one of ``ServicesLastAccessed``; its times are texts, or moments as boto3 gives them."""
     tracked = item.get("TrackedActionsLastAccessed")
     return {
         "service": item["ServiceNamespace"].lower(),
@@ -67,5 +69,7 @@ def _service(item: dict[str, Any]) -> ServiceLastAccessedJson:
     }
 
 
-def _time(value: str | None) -> str | None:
-    return format_time(parse_time(value)) if value else None
+def _time(value: str | datetime | None) -> str | None:
+    if not value:
+        return None
+    return format_time(parse_time(value) if isinstance(value, str) else value)

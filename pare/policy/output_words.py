@@ -16,16 +16,18 @@ from pare.arns import parse_principal_arn
 from pare.message import listed, plain, sentence, several
 from pare.policy.document import MANAGED_POLICY_LIMIT, parse, size_in_characters
 from pare.policy.message import counted
+from pare.policy.verdict import GRAVEST_FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from pare.policy.verdict import Level
 
 OPENINGS = {
     "ready": "This policy keeps everything that was used and can be applied.",
     "review": "Somebody who knows the workload should read this policy before it is applied.",
     "refused": "Pare proposes no policy; the reason and what to do are below.",
 }
-LEVELS = ("refused", "review", "note")
 
 # The order people read a policy in; what is not named here comes after, sorted.
 _ORDER = (
@@ -135,12 +137,12 @@ def granted(counts: Any) -> str:
 
 def reasons(proposal: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the reasons, those that weigh most first."""
-    return sorted(proposal["reasons"], key=lambda reason: LEVELS.index(level_of(reason)))
+    return sorted(proposal["reasons"], key=lambda reason: GRAVEST_FIRST.index(level_of(reason)))
 
 
-def level_of(reason: Mapping[str, Any]) -> str:
+def level_of(reason: Mapping[str, Any]) -> Level:
     """Return ``refused``, ``review`` or ``note``."""
-    return str(reason["level"]) if reason.get("level") in LEVELS else "review"
+    return next((level for level in GRAVEST_FIRST if level == reason.get("level")), "review")
 
 
 def reason_text(reason: Mapping[str, Any]) -> str:

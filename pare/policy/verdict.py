@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["ready", "review", "refused"]
 Level = Literal["note", "review", "refused"]
+GRAVEST_FIRST: tuple[Level, ...] = ("refused", "review", "note")
 
 # What each reason does to the verdict. A note changes nothing: it is good to know.
 LEVELS: dict[str, Level] = {
@@ -116,5 +117,4 @@ def verdict_of(reasons: Iterable[Reason]) -> Verdict:
 
 def in_order(reasons: Iterable[Reason]) -> list[Reason]:
     """Return reasons with the gravest first; within a level they stay in their order."""
-    order = ("refused", "review", "note")
-    return sorted(reasons, key=lambda each: order.index(each["level"]))
+    return sorted(reasons, key=lambda each: GRAVEST_FIRST.index(each["level"]))
