@@ -5,13 +5,14 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetServiceLastAccessedDe
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pare.clock import format_time, parse_time
 from pare.errors import PolicyInputError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pare.policy.evidence import LastAccessedOutcomeJson, ServiceLastAccessedJson
 
 COMPLETED = "COMPLETED"
@@ -56,7 +57,7 @@ def entities_of(source: Any) -> frozenset[str]:
 
 
 def service_last_accessed(item: dict[str, Any]) -> ServiceLastAccessedJson:
-    """Return one of ``ServicesLastAccessed``; its times are texts, or moments as boto3 gives them."""
+    """Return one of ``ServicesLastAccessed``; its times are texts or boto3's moments."""
     tracked = item.get("TrackedActionsLastAccessed")
     return {
         "service": item["ServiceNamespace"].lower(),
