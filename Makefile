@@ -17,7 +17,7 @@ demo: setup ## an emulated organization, Pare deployed in it, one finding taken 
 demo-down: ## stop the emulated organization
 	@if [ -x .venv/bin/pare ]; then .venv/bin/pare local down; else echo "Nothing is set up here."; fi
 
-test: setup check test-fast test-local ## every check and every test
+test: setup check test-fast test-browser test-local ## every check and every test
 
 check: setup ## lint, types, layers, docs
 	@.venv/bin/ruff check
@@ -28,8 +28,14 @@ check: setup ## lint, types, layers, docs
 test-fast: setup ## unit, handler and infrastructure tests, no emulator
 	@$(PYTHON) -m pytest -q -n 2 tests/unit tests/handlers tests/infra
 
+test-browser: setup ## the monthly report in a real Chromium; skipped, loudly, where there is none
+	@$(PYTHON) -m pytest -q tests/browser
+
 test-local: setup ## the deployed app on the emulator
 	@$(PYTHON) -m pytest -q tests/local
+
+test-scale: setup ## the inventory of 50 accounts x 200 roles, throttled and failing, on the emulator
+	@PARE_SCALE=50x200 $(PYTHON) -m pytest -q -s tests/local/deployed/test_inventory_scale.py
 
 synth: setup ## the CloudFormation templates, into cdk.out
 	@npx cdk synth --quiet
@@ -47,4 +53,4 @@ bench: setup ## measure the reading of logs (BENCH=--full: on 1 GB)
 lock: setup ## resolve the dependencies of pyproject.toml into requirements*.txt
 	@tools/lock
 
-.PHONY: help setup demo demo-down test check test-fast test-local synth data bench lock
+.PHONY: help setup demo demo-down test check test-fast test-browser test-local synth data bench lock

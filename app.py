@@ -25,8 +25,8 @@ def main() -> None:
         settings = load_settings(app.node.try_get_context("settings") or "config/pare.yaml")
     except SettingsError as error:
         sys.exit(f"{error}\n")
-    for key in settings.not_read_yet():
-        print(f"Note: {key} is set, and this version of Pare does not act on it.", file=sys.stderr)
+    for sentence in settings.not_read_yet():
+        print(f"Note: {sentence}", file=sys.stderr)
     # The emulator refuses the publishing role of CDK's bootstrap (docs/emulator.md).
     synthesizer = (
         cdk.CliCredentialsStackSynthesizer()

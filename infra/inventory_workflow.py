@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
@@ -10,28 +10,37 @@ from constructs import Construct
 from infra.workflow import Workflow, let_map_start_children, map_over_accounts, record_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aws_cdk import aws_logs as logs
 
     from infra.lambda_function import StepFunction
 
-# IAM's limits are per account, so accounts side by side do not slow each other; the bound is for
-# STS and for people who watch it.
-ACCOUNTS_AT_ONCE = 20
+# An account is one function at a time, for some minutes. IAM's limits are per account, so accounts
+# side by side do not slow each other; entering them takes a few of STS's 600 calls a second, and
+# the hub has 1,000 functions side by side for everything (the defaults of both).
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+ACCOUNTS_AT_ONCE = 50
 # Stands in the ARNs of the map's children, so that the role can name them.
 MAP_LABEL = "Accounts"
 
 
 class InventoryWorkflow(Construct):
-    """State machine: list accounts, collect each one's principals, build the snapshot, notify."""
+    """State machine: list accounts; of each collect, read last accessed, classify; then report."""
 
     def __init__(
         self,
         scope: Construct,
         construct_id: str,
         *,
+        terms: Mapping[str, Any],
         list_accounts: StepFunction,
         collect_principals: StepFunction,
+        read_last_accessed: StepFunction,
+        classify_principals: StepFunction,
         build_snapshot: StepFunction,
+        write_report: StepFunction,
         notify_inventory: StepFunction,
         record_run_function: StepFunction,
         log_group: logs.ILogGroup,
@@ -40,26 +49,47 @@ class InventoryWorkflow(Construct):
         end = record_run(self, record_run_function, workflow="inventory")
         accounts = list_accounts.as_task(
             self,
-            {"input.$": "$", "execution.$": "$$.Execution.Id"},
+            {
+                "input.$": "$",
+                "execution.$": "$$.Execution.Id",
+                "started_at.$": "$$.Execution.StartTime",
+            },
             result_path="$.listed",
             on_failure=end,
         )
-        collect = self._collect(collect_principals)
-        collect.add_catch(end, errors=["States.ALL"], result_path="$.failure")
+        inventory = map_over_accounts(
+            self, "Inventory accounts", max_concurrency=ACCOUNTS_AT_ONCE, label=MAP_LABEL
+        )
+        inventory.item_processor(
+            self._account(terms, collect_principals, read_last_accessed, classify_principals)
+        )
+        inventory.add_catch(end, errors=["States.ALL"], result_path="$.failure")
         build = build_snapshot.as_task(
             self,
             {
                 "period.$": "$.listed.period",
                 "prefix.$": "$.listed.prefix",
-                "accounts_prefix.$": "$.listed.accounts_prefix",
+                "work.$": "$.listed.work",
+                "as_of.$": "$.listed.as_of",
                 "manifest.$": "$.listed.manifest",
+                "previous_snapshot.$": "$.listed.previous_snapshot",
             },
             result_path="$.built",
             on_failure=end,
         )
+        report = write_report.as_task(
+            self, {"snapshot.$": "$.built.snapshot"}, result_path="$.written", on_failure=end
+        )
         notify = notify_inventory.as_task(
             self,
-            {"snapshot.$": "$.built.snapshot", "execution.$": "$$.Execution.Id"},
+            {
+                "snapshot.$": "$.built.snapshot",
+                "report.$": "$.written.report",
+                "csv.$": "$.written.csv",
+                # Not the execution: who goes on with the work of one that was stopped after it
+                # told people must not tell them again.
+                "work.$": "$.listed.work",
+            },
             result_path="$.notified",
             on_failure=end,
         )
@@ -67,7 +97,7 @@ class InventoryWorkflow(Construct):
             sfn.Choice(self, "First of its period?")
             .when(
                 sfn.Condition.boolean_equals("$.listed.is_first", True),
-                collect.next(build).next(notify).next(end),
+                inventory.next(build).next(report).next(notify).next(end),
             )
             .otherwise(sfn.Succeed(self, "Period already collected"))
         )
@@ -79,17 +109,41 @@ class InventoryWorkflow(Construct):
             functions=[
                 list_accounts,
                 collect_principals,
+                read_last_accessed,
+                classify_principals,
                 build_snapshot,
+                write_report,
                 notify_inventory,
                 record_run_function,
             ],
         )
         let_map_start_children(self.workflow, MAP_LABEL)
 
-    def _collect(self, collect_principals: StepFunction) -> sfn.DistributedMap:
-        """Return the map over accounts; BuildSnapshot finds out which of them failed."""
-        collect = map_over_accounts(
-            self, "Collect accounts", max_concurrency=ACCOUNTS_AT_ONCE, label=MAP_LABEL
+    def _account(
+        self,
+        terms: Mapping[str, Any],
+        collect_principals: StepFunction,
+        read_last_accessed: StepFunction,
+        classify_principals: StepFunction,
+    ) -> sfn.IChainable:
+        """Return what is done for one account; BuildSnapshot finds out which of them failed."""
+        collect = collect_principals.as_task(self, None)
+        read = read_last_accessed.as_task(
+            self, {"item.$": "$.item", "collected.$": "$.collected"}, result_path="$.read"
         )
-        collect.item_processor(collect_principals.as_task(self, None))
-        return collect
+        classify = classify_principals.as_task(
+            self, {"item.$": "$.item", "collected.$": "$.collected", "terms": terms}
+        )
+        more = (
+            sfn.Choice(self, "More to read?")
+            .when(sfn.Condition.boolean_equals("$.read.is_done", False), read)
+            .otherwise(classify)
+        )
+        return collect.next(
+            # Done by an execution before this one, or nobody can enter it.
+            sfn.Choice(self, "Account done?")
+            .when(
+                sfn.Condition.boolean_equals("$.is_done", True), sfn.Succeed(self, "Account ended")
+            )
+            .otherwise(read.next(more))
+        )

@@ -18,6 +18,7 @@ MEMBER_CALLERS = (
     "GetGeneratedPolicy",
     "GetLastAccessed",
     "CollectPrincipals",
+    "ReadLastAccessed",
     "ListPrincipals",
 )
 

@@ -29,6 +29,7 @@ READ_PRINCIPALS = {
     "user": [
         "iam:GetUser",
         "iam:GetUserPolicy",
+        "iam:ListAccessKeys",
         "iam:ListAttachedUserPolicies",
         "iam:ListGroupsForUser",
         "iam:ListUserPolicies",
@@ -44,8 +45,11 @@ WITHOUT_RESOURCE = [
     "access-analyzer:GetGeneratedPolicy",
     "access-analyzer:ListPolicyGenerations",
     "access-analyzer:StartPolicyGeneration",
+    "iam:GenerateCredentialReport",
     "iam:GetAccountAuthorizationDetails",
+    "iam:GetCredentialReport",
     "iam:GetServiceLastAccessedDetails",
+    "iam:ListAccountAliases",
 ]
 
 

@@ -26,7 +26,7 @@ FIVE_MINUTES = cdk.Duration.minutes(5)
 
 
 class Topics(Construct):
-    """Readable text for people, full JSON for machines."""
+    """Readable text for people, full JSON for machines, cards for a chat channel."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, key: kms.IKey, people_emails: Sequence[str]
@@ -37,6 +37,9 @@ class Topics(Construct):
         )
         self._let_alarms_publish()
         self.machines = sns.Topic(self, "Machines", master_key=key, enforce_ssl=True)
+        # A topic of its own: Amazon Q Developer in chat applications drops whatever is not JSON of
+        # its own kind. https://docs.aws.amazon.com/chatbot/latest/adminguide/custom-notifs.html
+        self.chat = sns.Topic(self, "Chat", master_key=key, enforce_ssl=True)
         self.dead_letters = dead_letter_queue(self, "MessageDeadLetters")
         for email in people_emails:
             self.people.add_subscription(
@@ -159,6 +162,20 @@ class Dashboard(Construct):
                 title="Errors of functions",
                 width=8,
                 left=[function.metric_errors() for function in functions],
+            ),
+            cloudwatch.GraphWidget(
+                title="Unknown in the inventory",
+                width=8,
+                left=[
+                    # As lambdas.runtime counts: in the namespace and for the service of Powertools.
+                    cloudwatch.Metric(
+                        namespace="Pare",
+                        metric_name=name,
+                        dimensions_map={"service": "pare"},
+                        statistic="Maximum",
+                    )
+                    for name in ("UnknownAccounts", "LastAccessedUnknown")
+                ],
             ),
             cloudwatch.GraphWidget(
                 title="Duration of functions",

@@ -54,7 +54,15 @@ STEPS: Mapping[str, tuple[str, ...]] = {
         "notify_proposal",
     ),
     "accounts": ("list_principals", "start_proposals"),
-    "inventory": ("list_accounts", "collect_principals", "build_snapshot", "notify_inventory"),
+    "inventory": (
+        "list_accounts",
+        "collect_principals",
+        "read_last_accessed",
+        "classify_principals",
+        "build_snapshot",
+        "write_report",
+        "notify_inventory",
+    ),
     "activity": ("list_logs", "digest_logs", "merge_activity", "count_activity"),
     "runs": ("record_run",),
 }
@@ -65,8 +73,13 @@ TIMEOUT_SECONDS = {
     "get_last_accessed": 300,  # generates and polls in one invocation (facts §3)
     "list_principals": 900,
     "start_proposals": 120,
+    "list_accounts": 120,  # looks for last month's snapshot
     "collect_principals": 900,
+    "read_last_accessed": 900,  # comes back for what did not fit
+    "classify_principals": 900,
     "build_snapshot": 900,
+    "write_report": 900,
+    "notify_inventory": 300,  # reads all rows for the gravest
     "list_logs": 900,  # each comes back for what did not fit
     "digest_logs": 900,
     "merge_activity": 900,
@@ -78,7 +91,9 @@ TIMEOUT_SECONDS = {
 MEMORY_MB = {
     "list_principals": 1024,
     "collect_principals": 1024,
+    "classify_principals": 1769,
     "build_snapshot": 2048,
+    "write_report": 2048,
     "get_activity": 1024,
     "build_policy": 1024,
     "list_logs": 1769,
@@ -87,7 +102,9 @@ MEMORY_MB = {
     "count_activity": 1024,
 }
 # The steps that import the compiled wheels: their code is the other asset (infra/lambda_code.py).
-COMPILED_STEPS = frozenset({"digest_logs", "merge_activity", "get_activity", "build_policy"})
+COMPILED_STEPS = frozenset(
+    {"digest_logs", "merge_activity", "get_activity", "build_policy", "classify_principals"}
+)
 # A lease of Access Analyzer's turn outlives the longest wait for its job by this: for retries.
 LEASE_MARGIN_MINUTES = 15
 # The partition key of the ledger's items in the runs table (pare.aws.quota_ledger).
@@ -197,6 +214,7 @@ class PipelineStack(cdk.Stack):
             "PEOPLE_TOPIC_ARN": self.topics.people.topic_arn,
             "MACHINES_TOPIC_ARN": self.topics.machines.topic_arn,
         }
+        language = {"LANGUAGE": settings.notifications.language}
         trail_bucket = {"TRAIL_BUCKET_NAME": settings.trail.bucket}
         trail = {
             **trail_bucket,
@@ -261,14 +279,26 @@ class PipelineStack(cdk.Stack):
                 "ACCOUNT_EXCLUSIONS": ",".join(settings.account_exclusions),
                 "TIME_ZONE": settings.schedule.time_zone,
             },
-            "collect_principals": {
+            "collect_principals": {**member, **evidence},
+            "read_last_accessed": {
                 **member,
                 **evidence,
-                **owners,
+                "CALLS_PER_SECOND": str(settings.inventory.calls_per_second),
+            },
+            "classify_principals": {
+                **evidence,
                 "PRINCIPALS_TABLE_NAME": storage.principals_table.table_name,
             },
-            "build_snapshot": {**evidence, **runs},
-            "notify_inventory": {**tell, **evidence},
+            "build_snapshot": evidence,
+            "write_report": {**evidence, **language},
+            "notify_inventory": {
+                **tell,
+                **evidence,
+                **language,
+                "CHAT_TOPIC_ARN": self.topics.chat.topic_arn,
+                "IDLE_DAYS": str(settings.inventory.idle_days),
+                "KEY_MAX_AGE_DAYS": str(settings.inventory.key_max_age_days),
+            },
             "list_logs": {
                 **evidence,
                 **trail,
@@ -324,16 +354,17 @@ class PipelineStack(cdk.Stack):
         self._use_table(each["record_finding"], storage.findings_table,
                         ["dynamodb:GetItem", "dynamodb:UpdateItem"])  # fmt: skip
         self._use_table(each["record_proposal"], storage.proposals_table, ["dynamodb:PutItem"])
-        self._use_table(each["collect_principals"], storage.principals_table,
+        self._use_table(each["classify_principals"], storage.principals_table,
                         ["dynamodb:BatchWriteItem"])  # fmt: skip
-        self._use_table(each["list_accounts"], storage.runs_table, ["dynamodb:UpdateItem"])
+        self._use_table(each["list_accounts"], storage.runs_table,
+                        ["dynamodb:GetItem", "dynamodb:UpdateItem"])  # fmt: skip
         for step in ("notify_finding", "notify_proposal", "notify_inventory", "record_run"):
             self._may_tell(each[step])
+        each["notify_inventory"].allow("TellChat", ["sns:Publish"], [self.topics.chat.topic_arn])
         for step in (
             "choose_route", "start_policy_generation", "get_generated_policy", "release_lease",
         ):  # fmt: skip
             self._may_use_ledger(each[step])
-        self._use_table(each["build_snapshot"], storage.runs_table, ["dynamodb:UpdateItem"])
         self._use_table(each["record_run"], storage.runs_table, ["dynamodb:PutItem"])
         self._use_table(each["record_run"], storage.findings_table, ["dynamodb:UpdateItem"])
         for step, reads, writes in (
@@ -347,9 +378,12 @@ class PipelineStack(cdk.Stack):
             ("notify_proposal", ("proposals",), ()),
             ("list_principals", (), ("runs",)),
             ("start_proposals", ("runs",), ()),
-            ("list_accounts", (), ("inventory",)),
-            ("collect_principals", (), ("inventory",)),
+            ("list_accounts", ("inventory",), ("inventory",)),
+            ("collect_principals", ("inventory",), ("inventory",)),
+            ("read_last_accessed", ("inventory",), ("inventory",)),
+            ("classify_principals", ("inventory", "activity"), ("inventory",)),
             ("build_snapshot", ("inventory",), ("inventory",)),
+            ("write_report", ("inventory",), ("inventory",)),
             ("notify_inventory", ("inventory",), ()),
             ("list_logs", ("activity",), ("activity",)),
             ("digest_logs", ("activity",), ("activity",)),
@@ -361,7 +395,10 @@ class PipelineStack(cdk.Stack):
         # An account whose step failed left no object, and a day not read yet no digest. S3 says so
         # (404) only to who may list the bucket; to others it says 403, and that would fail the run.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-        for step in ("choose_route", "get_activity", "build_snapshot", *STEPS["activity"]):
+        for step in (
+            "choose_route", "get_activity", "list_accounts", "collect_principals",
+            "read_last_accessed", "classify_principals", "build_snapshot", *STEPS["activity"],
+        ):  # fmt: skip
             each[step].allow("SeeWhatIsMissing", ["s3:ListBucket"], [self._evidence_arn])
         for step in ("choose_route", "list_logs"):
             self._may_list_trail(each[step])
@@ -546,6 +583,7 @@ class PipelineStack(cdk.Stack):
         inventory = InventoryWorkflow(
             self,
             "InventoryWorkflow",
+            terms=self.settings.inventory_terms(),
             **{step: each[step] for step in STEPS["inventory"]},
             record_run_function=each["record_run"],
             log_group=log_group,
@@ -566,7 +604,12 @@ class PipelineStack(cdk.Stack):
             "Inventory": inventory.workflow.state_machine,
             "Activity": activity.workflow.state_machine,
         }
-        self._let_runs_be_counted(workflows)
+        self._let_executions_be_read(
+            "record_run", "ReadHistories", "states:GetExecutionHistory", *workflows.values()
+        )
+        self._let_executions_be_read(
+            "list_accounts", "SeeWhoEnded", "states:DescribeExecution", workflows["Inventory"]
+        )
         return workflows
 
     def _let_map_read_manifest(
@@ -591,8 +634,10 @@ class PipelineStack(cdk.Stack):
             f"Resource::{objects}",
         )
 
-    def _let_runs_be_counted(self, workflows: Mapping[str, sfn.StateMachine]) -> None:
-        """Let RecordRun read the histories of our executions.
+    def _let_executions_be_read(
+        self, step: str, sid: str, action: str, *machines: sfn.StateMachine
+    ) -> None:
+        """Let a step read what it asks for of our own executions.
 
         A policy of its own: it names the state machines, which in turn name the function.
         """
@@ -603,19 +648,13 @@ class PipelineStack(cdk.Stack):
                 resource_name=f"{machine.state_machine_name}:*",
                 arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
             )
-            for machine in workflows.values()
+            for machine in machines
         ]
         policy = iam.Policy(
             self,
-            "RecordRunReadsExecutions",
-            roles=[self.functions["record_run"].step_role],
-            statements=[
-                iam.PolicyStatement(
-                    sid="ReadHistories",
-                    actions=["states:GetExecutionHistory"],
-                    resources=executions,
-                )
-            ],
+            f"{pascal(step)}ReadsExecutions",
+            roles=[self.functions[step].step_role],
+            statements=[iam.PolicyStatement(sid=sid, actions=[action], resources=executions)],
         )
         explain(
             policy,
@@ -636,6 +675,7 @@ class PipelineStack(cdk.Stack):
             ("HubBusName", event_sources.hub_bus_name),
             ("PeopleTopicArn", self.topics.people.topic_arn),
             ("MachinesTopicArn", self.topics.machines.topic_arn),
+            ("ChatTopicArn", self.topics.chat.topic_arn),
             ("EvidenceBucketName", self.storage.evidence_bucket.bucket_name),
             ("FindingsTableName", self.storage.findings_table.table_name),
             ("PrincipalsTableName", self.storage.principals_table.table_name),

@@ -160,6 +160,47 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule of a person's own: which users and roles it is for, their class, and why."""
+
+    principal: str | None
+    kind: tuple[str, ...]
+    status: tuple[str, ...]
+    flags: tuple[str, ...]
+    class_: str
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rule as the step Classify principals takes it: only what it asks for."""
+        when = {
+            "principal": self.principal,
+            "kind": list(self.kind),
+            "status": list(self.status),
+            "flags": list(self.flags),
+        }
+        return {
+            "when": {name: value for name, value in when.items() if value},
+            "class": self.class_,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """How the monthly inventory judges users and roles."""
+
+    idle_days: int
+    new_days: int
+    key_max_age_days: int
+    narrow_unused_services: int
+    disable_after_days: int
+    delete_after_days: int
+    seasonal_weeks: int
+    calls_per_second: int
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Exemption:
     """A principal that is left as it is until a day."""
 
@@ -167,6 +208,10 @@ class Exemption:
     owner: str
     reason: str
     expires: date
+
+    def to_json(self) -> dict[str, str]:
+        """Return the exemption as the steps take it."""
+        return {**asdict(self), "expires": self.expires.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +234,7 @@ class Settings:
     policy_generation: PolicyGeneration
     notifications: Notifications
     schedule: Schedule
+    inventory: Inventory
     exemptions: tuple[Exemption, ...]
     log_retention_days: int
     account_exclusions: tuple[str, ...]
@@ -201,9 +247,7 @@ class Settings:
         fold_after, packing = thresholds.pop("fold_after"), thresholds.pop("packing")
         return {
             "break_glass_tag": self.break_glass_tag,
-            "exemptions": [
-                {**asdict(each), "expires": each.expires.isoformat()} for each in self.exemptions
-            ],
+            "exemptions": [each.to_json() for each in self.exemptions],
             "thresholds": {
                 **thresholds,
                 "complete_data_events": list(self.proposals.complete_data_events),
@@ -212,14 +256,36 @@ class Settings:
             "packing": packing,
         }
 
-    def not_read_yet(self) -> list[str]:
-        """Return the keys that are set and that this version does not act on."""
-        is_set = {
-            "analyzers.paid_unused_access": self.analyzers.paid_unused_access,
-            "analyzers.unused_access_arn": self.analyzers.unused_access_arn is not None,
-            "notifications.language": self.notifications.language != "en",
+    def inventory_terms(self) -> dict[str, Any]:
+        """Return what principals are judged by, as ``Classify principals`` takes it."""
+        inventory = self.inventory
+        return {
+            "idle_days": inventory.idle_days,
+            "new_days": inventory.new_days,
+            "key_max_age_days": inventory.key_max_age_days,
+            "narrow_unused_services": inventory.narrow_unused_services,
+            "disable_after_days": inventory.disable_after_days,
+            "delete_after_days": inventory.delete_after_days,
+            "seasonal_weeks": inventory.seasonal_weeks,
+            "window_days": self.window_days,
+            "break_glass_tag": self.break_glass_tag,
+            "owner_tag_keys": list(self.owner_tag_keys),
+            "default_owner": self.notifications.default_owner,
+            "exemptions": [each.to_json() for each in self.exemptions],
+            "rules": [each.to_json() for each in inventory.rules],
         }
-        return [key for key, value in is_set.items() if value]
+
+    def not_read_yet(self) -> list[str]:
+        """Return what is set and not, or not wholly, acted on by this version: a sentence each."""
+        nothing = "is set, and this version of Pare does not act on it."
+        is_set = {
+            f"analyzers.paid_unused_access {nothing}": self.analyzers.paid_unused_access,
+            f"analyzers.unused_access_arn {nothing}": self.analyzers.unused_access_arn is not None,
+            "notifications.language is ja: the inventory's message, chat card and report are in "
+            "Japanese. Messages about findings, proposals and failures, the proposals themselves "
+            "and the command line are in English.": self.notifications.language == "ja",
+        }
+        return [sentence for sentence, value in is_set.items() if value]
 
 
 def load_settings(path: str | Path) -> Settings:
@@ -508,7 +574,8 @@ def _cross_field_problems(value: dict[str, Any], bad: set[KeyPath]) -> Iterator[
                 return None
         return found
 
-    for check in (_check_accounts, _check_regions, _check_analyzers, _check_times):
+    checks = (_check_accounts, _check_regions, _check_analyzers, _check_times, _check_rules)
+    for check in checks:
         yield from check(get)
 
 
@@ -618,6 +685,14 @@ def _check_times(get: Get) -> Iterator[_Problem]:
         )
 
 
+def _check_rules(get: Get) -> Iterator[_Problem]:
+    for index, rule in enumerate(get("inventory", "rules") or ()):
+        when = get("inventory", "rules", index, "when")
+        if isinstance(rule, dict) and when is not None and not any(when.values()):
+            path: KeyPath = ("inventory", "rules", index, "when")
+            yield _Problem(path, "says nothing, and would fit everybody", _schema_at(path)["x-fix"])
+
+
 def _check_cron(
     get: Get, key: str, allowed: re.Pattern[str], how_often: str, example: str
 ) -> Iterator[_Problem]:
@@ -675,6 +750,7 @@ def _settings(value: dict[str, Any]) -> Settings:
             default_owner=notifications["default_owner"],
         ),
         schedule=Schedule(**value["schedule"]),
+        inventory=_inventory(value["inventory"]),
         exemptions=tuple(
             Exemption(
                 principal=each["principal"],
@@ -688,3 +764,18 @@ def _settings(value: dict[str, Any]) -> Settings:
         account_exclusions=tuple(value["account_exclusions"]),
         member_external_id=value["member_external_id"] or f"pare-{value['organization_id']}",
     )
+
+
+def _inventory(value: dict[str, Any]) -> Inventory:
+    rules = tuple(
+        Rule(
+            principal=each["when"]["principal"],
+            kind=tuple(each["when"]["kind"]),
+            status=tuple(each["when"]["status"]),
+            flags=tuple(each["when"]["flags"]),
+            class_=each["class"],
+            reason=each["reason"],
+        )
+        for each in value["rules"]
+    )
+    return Inventory(**{**value, "rules": rules})

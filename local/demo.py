@@ -1,7 +1,11 @@
-"""The organization in a box: bring it up, deploy Pare, take one finding to a proposed policy."""
+"""The organization in a box: bring it up, deploy Pare, take one finding to a proposed policy.
+
+Then two monthly inventories, compared with the planted truth.
+"""
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,21 +15,33 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from local import deploy, process
-from local.organization import CreatedOrganization, create_organization, read_organization
+from local.last_month import plant_last_month, read_last_month
+from local.organization import (
+    CreatedOrganization,
+    create_organization,
+    plant_credentials,
+    read_organization,
+)
 from local.seed_findings import SeedFinding, plant_findings, unused_access_finding
-from local.trail_generator import Usage, generate, write_trail
+from local.trail_generator import CredentialUse, Usage, generate, write_trail
 from local.trail_import import read_trail
+from local.truth import Comparison, compare, read_truth
 from pare.aws.tables import from_item
 from pare.errors import PareError
+from pare.inventory.model import CLASSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from local.process import Emulator
+    from pare.inventory.model import PrincipalRowJson, SnapshotJson
+    from pare.object_ref import ObjectRef
 
 APPLICATION_ROLE = "shop-prod/ShopCheckout"
 RUN_SECONDS = 120
+# 90 days of CloudTrail, or an inventory, on a machine that does much else; else some seconds.
+WORKFLOW_SECONDS = 400
 
 
 class DemoError(PareError):
@@ -105,12 +121,15 @@ def bring_up(
             assembly = pool.submit(deploy.synthesize, state_dir, settings_file)
             ready = pool.submit(deploy.bootstrap, emulator, hub, created.organization.home_region)
             with watch.step("meanwhile: write 90 days of CloudTrail"):
+                credentials: tuple[CredentialUse, ...] = ()
                 if imported:
                     files, usage = imported.log_files(created.organization), imported.usage
                 else:
                     generated = generate(created.organization, end=now)
                     files, usage = generated.files, generated.usage
+                    credentials = generated.credentials
                 write_trail(emulator, created, files, usage)
+                plant_credentials(emulator, created.organization, now=now, used=credentials)
             ready.result()
             assembly.result()
         with watch.step("deploy"):
@@ -179,22 +198,66 @@ def subscribe_queue(box: Box) -> str:
 
 def read_logs(box: Box, *, days: int) -> None:
     """Let Pare read the trail's past days, as ``pare backfill`` does, and wait for its end."""
-    states = box.hub("stepfunctions")
     today = datetime.now(UTC).date()
     window = {"first_date": today - timedelta(days=days), "last_date": today - timedelta(days=1)}
-    arn = states.start_execution(
-        stateMachineArn=box.outputs["ActivityWorkflowArn"],
-        input=json.dumps({name: f"{date}" for name, date in window.items()}),
+    run_workflow(box, "Activity", {name: f"{date}" for name, date in window.items()})
+
+
+def run_workflow(box: Box, workflow: str, state: dict[str, str]) -> str:
+    """Run a workflow, wait for its end and return its execution's ARN; DemoError if it fails."""
+    states = box.hub("stepfunctions")
+    arn: str = states.start_execution(
+        stateMachineArn=box.outputs[f"{workflow}WorkflowArn"], input=json.dumps(state)
     )["executionArn"]
     ended = wait_for(
         lambda: (
             (status := states.describe_execution(executionArn=arn)["status"]) != "RUNNING"
             and status
         ),
-        "The end of the activity workflow",
+        f"The end of the {workflow.lower()} workflow",
+        WORKFLOW_SECONDS,
     )
     if ended != "SUCCEEDED":
-        raise DemoError(f"The activity workflow ended as {ended}.")
+        raise DemoError(f"The {workflow.lower()} workflow ended as {ended}.")
+    return arn
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """A month's inventory as it lies in the evidence bucket."""
+
+    snapshot: SnapshotJson
+    rows: list[PrincipalRowJson]
+    where: ObjectRef  # of the snapshot
+
+    def ref(self, name: str) -> ObjectRef:
+        """Return where another object of the period lies, such as ``report.html``."""
+        return {**self.where, "key": f"{self.where['key'].rpartition('/')[0]}/{name}"}
+
+
+def take_inventory(box: Box, period: str) -> Inventory:
+    """Run the inventory of a period (``2026-11``) as its schedule would, and return it."""
+    run_workflow(box, "Inventory", {"scheduled_at": f"{period}-01T06:00:00Z"})
+    key = f"inventory/period={period}/snapshot.json"
+    where: ObjectRef = {"bucket": box.outputs["EvidenceBucketName"], "key": key}
+    snapshot: SnapshotJson = read_json(box, where)
+    body = read_bytes(box, snapshot["rows"])
+    rows = [json.loads(line) for line in gzip.decompress(body).splitlines()]
+    return Inventory(snapshot, rows, where)
+
+
+def take_two_inventories(box: Box, last: str, this: str) -> Inventory:
+    """Run last month's inventory, plant what was otherwise then, and return this month's."""
+    before = take_inventory(box, last)
+    then = read_last_month(box.created.organization)
+    plant_last_month(box.hub("s3"), before.snapshot, before.where, then)
+    return take_inventory(box, this)
+
+
+def compare_with_truth(box: Box, inventory: Inventory) -> Comparison:
+    """Return where an inventory of the seeded organization says other than what is planted."""
+    accounts = inventory.snapshot["accounts"]
+    return compare(read_truth(), box.created.organization, inventory.rows, accounts)
 
 
 def send(box: Box, finding: SeedFinding) -> None:
@@ -259,10 +322,15 @@ def finding_item(box: Box, finding_id: str) -> dict[str, Any] | None:
     return from_item(item) if item else None
 
 
-def read_json(box: Box, ref: dict[str, str]) -> Any:
+def read_bytes(box: Box, ref: ObjectRef) -> bytes:
+    """Return the content of the object that a reference names."""
+    body: bytes = box.hub("s3").get_object(Bucket=ref["bucket"], Key=ref["key"])["Body"].read()
+    return body
+
+
+def read_json(box: Box, ref: ObjectRef) -> Any:
     """Return the JSON object that a reference names."""
-    body = box.hub("s3").get_object(Bucket=ref["bucket"], Key=ref["key"])["Body"].read()
-    return json.loads(body)
+    return json.loads(read_bytes(box, ref))
 
 
 def run(
@@ -288,17 +356,14 @@ def run(
         notifications = receive(box, queue_url, 2)
         if len(notifications) < 2:
             raise DemoError(f"{len(notifications)} of 2 messages to people were delivered.")
+    inventory = _take_inventory(box, watch, queue_url, state_dir, is_planted=trail is None)
     summary = {
         "finding": finding_item(box, finding.finding["id"]),
         "proposals": [
             {**item, "document": read_json(box, item["proposal"])} for item in proposals
         ],
-        "notifications": [
-            {"subject": message.get("Subject"), "message": message["Message"],
-             "attributes": {name: value["Value"] for name, value in
-                            message.get("MessageAttributes", {}).items()}}
-            for message in notifications
-        ],
+        "notifications": [_notification(message) for message in notifications],
+        "inventory": inventory,
         "seconds": {**watch.seconds, "total": round(time.monotonic() - begin, 1)},
         "stack_outputs": box.outputs,
         "trail": str(trail) if trail else None,
@@ -306,6 +371,58 @@ def run(
     }  # fmt: skip
     (state_dir / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+def _take_inventory(
+    box: Box, watch: Stopwatch, queue_url: str, state_dir: Path, *, is_planted: bool
+) -> dict[str, Any]:
+    """Take this month's inventory, and last month's before it where the organization is the seed's.
+
+    The report is copied into the state folder, so that a person can open it.
+    """
+    today = datetime.now(UTC).date()
+    this = f"{today:%Y-%m}"
+    last = f"{today.replace(day=1) - timedelta(days=1):%Y-%m}"
+    if is_planted:
+        with watch.step("inventory of last month, and of this month"):
+            inventory = take_two_inventories(box, last, this)
+    else:
+        with watch.step("inventory"):
+            inventory = take_inventory(box, this)
+    for name in ("report.html", "report.csv"):
+        (state_dir / name).write_bytes(read_bytes(box, inventory.ref(name)))
+    received = receive(box, queue_url, 2 if is_planted else 1)
+    messages = [_notification(message) for message in received]
+    messages = [each for each in messages if each["attributes"].get("kind") == "inventory"]
+    if not messages:
+        raise DemoError("The inventory's message to people was not delivered.")
+    planted = compare_with_truth(box, inventory) if is_planted else None
+    snapshot = inventory.snapshot
+    return {
+        "period": snapshot["period"],
+        "counts": snapshot["counts"],
+        "by_kind": snapshot["by_kind"],
+        "accounts": snapshot["account_count"],
+        "unknown_accounts": snapshot["unknown_account_count"],
+        "report": str(state_dir / "report.html"),
+        "csv": str(state_dir / "report.csv"),
+        "planted": planted and {
+            "cases": planted.count,
+            "right": planted.right,
+            "differences": list(planted.differences),
+        },
+        "notification": messages[-1],
+    }  # fmt: skip
+
+
+def _notification(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message as SNS delivered it, in the form of the summary."""
+    attributes = message.get("MessageAttributes", {})
+    return {
+        "subject": message.get("Subject"),
+        "message": message["Message"],
+        "attributes": {name: value["Value"] for name, value in attributes.items()},
+    }
 
 
 def _proposed(box: Box) -> list[dict[str, Any]]:
@@ -363,9 +480,10 @@ def account(summary: dict[str, Any], state_dir: Path) -> str:
         ref = proposal["proposal"]
         lines.append(f"  stored in s3://{ref['bucket']}/{ref['key'].rpartition('/')[0]}/")
     lines += ["", "The notifications, as delivered"]
-    for message in summary["notifications"]:
+    for message in [*summary["notifications"], summary["inventory"]["notification"]]:
         lines += ["", f"  Subject: {message['subject']}"]
         lines += [f"  | {line}" for line in message["message"].rstrip().splitlines()]
+    lines += _inventory_account(summary["inventory"])
     lines += ["", "Seconds"]
     lines += [f"  {seconds:6.1f}  {name}" for name, seconds in summary["seconds"].items()]
     if summary["notes"]:
@@ -373,7 +491,28 @@ def account(summary: dict[str, Any], state_dir: Path) -> str:
     lines += [
         "",
         f"All of this is in {state_dir / 'summary.json'}.",
+        f"Open the inventory's report in a browser: {state_dir / 'report.html'}",
         "The emulated organization stays up. Look further: .venv/bin/pare local status",
         "Stop it: make demo-down",
     ]
     return "\n".join(lines)
+
+
+def _inventory_account(inventory: dict[str, Any]) -> list[str]:
+    counts = inventory["counts"]
+    classes = ", ".join(f"{name} {counts[f'class_{name}']}" for name in CLASSES)
+    lines = [
+        "",
+        f"The inventory of {inventory['period']}",
+        f"  {counts['principals']} principals in {inventory['accounts']} accounts"
+        f" ({inventory['unknown_accounts']} could not be read): {classes}",
+        f"  {counts['new']} new, {counts['gone']} gone, {counts['changed']} changed;"
+        f" {counts['unused_principals']} not used for 90 days",
+    ]
+    planted = inventory["planted"]
+    if planted:
+        lines.append(
+            f"  {planted['right']} of {planted['cases']} planted cases classified as planted"
+        )
+        lines += [f"  not as planted: {line}" for line in planted["differences"]]
+    return lines

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ class Deployment:
 def write_settings(path: Path, created: CreatedOrganization) -> Path:
     """Write the settings file that fits the emulated organization, and return it."""
     organization = created.organization
+    today = datetime.now(UTC).date()
     settings = {
         "organization_id": created.organization_id,
         "management_account_id": organization.management_account.account_id,
@@ -60,6 +62,17 @@ def write_settings(path: Path, created: CreatedOrganization) -> Path:
             "people_emails": [],
             "default_owner": "security@example.com",
         },
+        "exemptions": [
+            {
+                "principal": organization.principal(each.principal).arn,
+                "owner": each.owner,
+                "reason": each.reason,
+                "expires": f"{today + timedelta(days=each.expires_in_days)}",
+            }
+            for each in organization.exemptions
+        ],
+        # Nobody else asks the emulated IAM for anything.
+        "inventory": {"calls_per_second": 50},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from local.trail_generator import CredentialUse
     from pare.policy.document import JsonObject
 
 SCHEMA_VERSION = 1
@@ -82,6 +83,17 @@ class AccessKey:
     status: str = "Active"  # or "Inactive"
     created_days_ago: int = 0
     access_key_id: str | None = None
+    last_used_days_ago: int | None = None  # beside what the trail shows; None: not used
+    last_used_service: str = "s3"
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """An account's root user: one that is locked away, where the data says nothing else."""
+
+    has_mfa: bool = True
+    last_used_days_ago: int | None = None
+    access_keys: tuple[AccessKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +154,8 @@ class User:
     groups: tuple[str, ...] = ()
     access_keys: tuple[AccessKey, ...] = ()
     has_console_password: bool = False
+    has_mfa: bool = False
+    password_last_used_days_ago: int | None = None  # beside what the trail shows; None: not used
     created_days_ago: int = 0
     unique_id: str = ""  # AIDA…
 
@@ -159,6 +173,16 @@ Principal: TypeAlias = Role | User
 
 
 @dataclass(frozen=True, slots=True)
+class Exemption:
+    """A principal that the settings leave as it is."""
+
+    principal: str  # account/Name
+    owner: str
+    reason: str
+    expires_in_days: int  # less than 0: it has expired
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """One account and what is in its IAM."""
 
@@ -170,6 +194,12 @@ class Account:
     groups: tuple[Group, ...] = ()
     roles: tuple[Role, ...] = ()
     users: tuple[User, ...] = ()
+    root: Root = Root()
+
+    @property
+    def root_arn(self) -> str:
+        """The ARN that the root user has in the credential report and in CloudTrail."""
+        return f"arn:aws:iam::{self.account_id}:root"
 
     @property
     def principals(self) -> tuple[Principal, ...]:
@@ -193,6 +223,7 @@ class Organization:
     delegated_services: tuple[str, ...]
     service_control_policies: tuple[ServiceControlPolicy, ...]
     accounts: tuple[Account, ...]
+    exemptions: tuple[Exemption, ...] = ()
 
     @property
     def management_account(self) -> Account:
@@ -313,8 +344,11 @@ def _organization(table: dict[str, Any]) -> Organization:
             for policy in head.pop("service_control_policies", ())
         ),
         accounts=accounts,
+        exemptions=tuple(Exemption(**each) for each in table.get("exemptions", ())),
     )
     _refuse_rest(head, "organization")
+    for exemption in organization.exemptions:
+        organization.principal(exemption.principal)
     for name in (organization.management_account_name, organization.hub_account_name):
         organization.account(name)
     for account in accounts:
@@ -339,6 +373,7 @@ def _account(table: dict[str, Any], accounts: list[dict[str, Any]]) -> Account:
         groups=tuple(Group(**_attachments(group)) for group in table.pop("groups", ())),
         roles=tuple(_role(role, account_id, ids) for role in table.pop("roles", ())),
         users=tuple(_user(user, account_id) for user in table.pop("users", ())),
+        root=Root(**_access_keys(table.pop("root", {}))),
     )
     _refuse_rest(table, f"account {account.name!r}")
     return account
@@ -367,10 +402,14 @@ def _role(table: dict[str, Any], account_id: str, ids: Mapping[str, str]) -> Rol
 
 
 def _user(table: dict[str, Any], account_id: str) -> User:
-    table = _attachments(table)
+    table = _access_keys(_attachments(table))
     table["groups"] = tuple(table.pop("groups", ()))
-    table["access_keys"] = tuple(AccessKey(**key) for key in table.pop("access_keys", ()))
     return User(account_id=account_id, **table)
+
+
+def _access_keys(table: Mapping[str, Any]) -> dict[str, Any]:
+    keys = tuple(AccessKey(**key) for key in table.get("access_keys", ()))
+    return {**table, "access_keys": keys}
 
 
 def _refuse_rest(table: Mapping[str, Any], where: str) -> None:
@@ -381,8 +420,9 @@ def _refuse_rest(table: Mapping[str, Any], where: str) -> None:
 def trust_document(trust: Mapping[str, str], account_id: str, ids: Mapping[str, str]) -> JsonObject:
     """Return the trust policy a short form stands for.
 
-    Short forms: ``service``, ``account`` (by name), ``principal`` (an ARN), ``identity_center``
-    (the name of its SAML provider), ``web_identity`` with ``subject``.
+    Short forms: ``service``, ``account`` (by name, or an id outside the organization) with
+    ``external_id`` or without, ``principal`` (an ARN, the id of a principal that is deleted, or *),
+    ``identity_center`` (the name of its SAML provider), ``web_identity`` with ``subject``.
     """
     statement: JsonObject = {"Effect": "Allow", "Action": "sts:AssumeRole"}
     match trust:
@@ -390,6 +430,8 @@ def trust_document(trust: Mapping[str, str], account_id: str, ids: Mapping[str, 
             statement["Principal"] = {"Service": service}
         case {"account": name}:
             statement["Principal"] = {"AWS": f"arn:aws:iam::{ids.get(name, name)}:root"}
+            if "external_id" in trust:
+                statement["Condition"] = {"StringEquals": {"sts:ExternalId": trust["external_id"]}}
         case {"principal": arn}:
             statement["Principal"] = {"AWS": arn}
         case {"identity_center": provider}:
@@ -442,6 +484,7 @@ def create_organization(
         )
     organization = replace(organization, accounts=accounts)
     _backdate(emulator, organization, now)
+    plant_credentials(emulator, organization, now=now)
     _create_bucket(emulator, organization)
     trail_arn = _create_trail(emulator, organization)
     return CreatedOrganization(
@@ -619,6 +662,77 @@ def _backdate(emulator: EmulatorClients, organization: Organization, now: dateti
                 for key in principal.access_keys
             ]
     emulator.control("ages", {"entries": entries})
+
+
+def plant_credentials(
+    emulator: EmulatorClients,
+    organization: Organization,
+    *,
+    now: datetime,
+    used: Iterable[CredentialUse] = (),
+) -> None:
+    """Plant MFA, and the use of passwords and keys, as the data and ``used`` say.
+
+    What was planted before is replaced.
+    """
+    entries = [
+        entry
+        for account in organization.accounts
+        for entry in (_root_credentials(account, now), *_user_credentials(account, now))
+    ]
+    by_arn = {entry["arn"]: entry for entry in entries}
+    for use in used:
+        entry = by_arn[use.arn]
+        if use.access_key_id is None:
+            entry["password_last_used_at"] = format_time(use.last_used_at)
+        else:
+            entry["access_keys"] = [*entry.get("access_keys", []), use.to_json()]
+    emulator.control("credentials", {"entries": entries})
+
+
+def _root_credentials(account: Account, now: datetime) -> dict[str, Any]:
+    root = account.root
+    keys = [
+        {
+            "access_key_id": key.access_key_id,
+            "created_at": _ago(now, key.created_days_ago),
+            **_key_use(key, now),
+        }
+        for key in root.access_keys
+    ]
+    entry: dict[str, Any] = {
+        "arn": account.root_arn,
+        "mfa_active": root.has_mfa,
+        "access_keys": keys,
+    }
+    if root.last_used_days_ago is not None:
+        entry["password_last_used_at"] = _ago(now, root.last_used_days_ago)
+    return entry
+
+
+def _user_credentials(account: Account, now: datetime) -> Iterator[dict[str, Any]]:
+    for user in account.users:
+        entry: dict[str, Any] = {"arn": user.arn, "mfa_active": user.has_mfa}
+        if user.has_console_password:
+            entry["password_changed_at"] = _ago(now, user.created_days_ago)
+        if user.password_last_used_days_ago is not None:
+            entry["password_last_used_at"] = _ago(now, user.password_last_used_days_ago)
+        entry["access_keys"] = [
+            {"access_key_id": key.access_key_id, **_key_use(key, now)}
+            for key in user.access_keys
+            if key.last_used_days_ago is not None
+        ]
+        yield entry
+
+
+def _key_use(key: AccessKey, now: datetime) -> dict[str, str]:
+    if key.last_used_days_ago is None:
+        return {}
+    return {
+        "last_used_at": _ago(now, key.last_used_days_ago),
+        "service": key.last_used_service,
+        "region": "eu-west-1",
+    }
 
 
 def _ago(now: datetime, days: int) -> str:

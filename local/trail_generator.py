@@ -97,11 +97,35 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialUse:
+    """The last time the trail shows a user's first access key, or a password, in use."""
+
+    arn: str  # of the user, or of an account's root user
+    access_key_id: str | None  # None: the password
+    last_used_at: datetime
+    service: str = ""
+    region: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return an access key's use as the emulator's control plane takes it."""
+        return {
+            "access_key_id": self.access_key_id,
+            "last_used_at": format_time(self.last_used_at),
+            "service": self.service,
+            "region": self.region,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratedTrail:
-    """The files of a trail, and beside them the truth about use. Iterating yields the files."""
+    """The files of a trail, and beside them the truth about use. Iterating yields the files.
+
+    ``usage`` has also what the trail does not show: data events, and what is older.
+    """
 
     files: tuple[LogFile, ...]
     usage: tuple[Usage, ...]
+    credentials: tuple[CredentialUse, ...] = ()
 
     def __iter__(self) -> Iterator[LogFile]:
         return iter(self.files)
@@ -131,8 +155,14 @@ def generate(
         bursts[table["principal"]] = actor.act(recorder, bursts)
     for table in behaviour["events"]:
         _by_themselves(table, recorder, operations, seed)
+    for table in behaviour["beside_the_trail"]:
+        recorder.use(_beside_the_trail(table, organization, end))
     files = [*recorder.log_files(seed), *_sibling_files(organization, end, operations, seed)]
-    return GeneratedTrail(files=tuple(sorted(files, key=lambda f: f.key)), usage=recorder.usage())
+    return GeneratedTrail(
+        files=tuple(sorted(files, key=lambda f: f.key)),
+        usage=recorder.usage(),
+        credentials=recorder.credentials(),
+    )
 
 
 def write_trail(
@@ -240,6 +270,7 @@ class _Recorder:
         self.end = end
         self._files: dict[tuple[str, str, datetime], list[JsonObject]] = {}
         self._usage: dict[tuple[str, str, str | None], Usage] = {}
+        self._credentials: dict[tuple[str, str | None], CredentialUse] = {}
 
     def covers(self, moment: datetime) -> bool:
         """Return whether an event of that time has been delivered by the trail's end."""
@@ -259,6 +290,19 @@ class _Recorder:
             return
         latest = max(before, usage, key=lambda u: u.last_accessed_at)
         self._usage[key] = replace(latest, is_denied=before.is_denied and usage.is_denied)
+
+    def sign(self, use: CredentialUse) -> None:
+        """Remember the use of a credential, refused or not, if it is the latest."""
+        key = (use.arn, use.access_key_id)
+        before = self._credentials.get(key)
+        if before is None or before.last_used_at < use.last_used_at:
+            self._credentials[key] = use
+
+    def credentials(self) -> tuple[CredentialUse, ...]:
+        """Return the last uses of credentials, sorted."""
+        return tuple(
+            sorted(self._credentials.values(), key=lambda u: (u.arn, u.access_key_id or ""))
+        )
 
     def usage(self) -> tuple[Usage, ...]:
         """Return what was used, sorted."""
@@ -403,6 +447,9 @@ class _Actor:
             {**self.operations["values"], **call.values},
         )
         recorder.record(moment, api_call(call, session, moment, region, account_id, values))
+        if isinstance(self.principal, User) and not session.is_console:
+            service = call.name.partition(":")[0]
+            recorder.sign(_key_use(self.principal, moment, service, region))
         for action in call.actions:
             service = action.partition(":")[0]
             is_denied = call.denied is not None
@@ -446,6 +493,7 @@ class _Actor:
         # The sign-in page sees the browser, whatever calls AWS later.
         sign_in = console_sign_in(user, address, self.agents[0], values, template)
         recorder.record(begin, sign_in)
+        recorder.sign(CredentialUse(user.arn, None, begin))
         return user_session(user, address, agent, begin, self.rng)
 
     def _begin(
@@ -480,6 +528,26 @@ class _Actor:
             record = with_shared_id(record, new_uuid(self.rng))
             recorder.record(begin, seen_from(record, role.account_id, self.rng))
         recorder.record(begin, record)
+
+
+def _key_use(user: User, moment: datetime, service: str, region: str) -> CredentialUse:
+    key = next((key.access_key_id for key in user.access_keys), None)
+    return CredentialUse(user.arn, key or "", moment, service, region)
+
+
+def _beside_the_trail(table: Mapping[str, Any], organization: Organization, end: datetime) -> Usage:
+    """Return a use that the trail does not show."""
+    action: str | None = table.get("action")
+    try:
+        principal = organization.principal(table["principal"])
+        service = table["service"] if action is None else action.partition(":")[0]
+        moment = end - timedelta(days=table["days_ago"])
+        return Usage(principal.arn, service, action, moment, table["region"])
+    except KeyError as error:
+        raise SeedError(
+            f"behaviour.yaml, beside_the_trail, {table.get('principal')!r}: "
+            f"{error.args[0]!r} is not known."
+        ) from error
 
 
 def _habit(name: str, habit: Any, templates: Mapping[str, Mapping[str, Any]]) -> tuple[Call, float]:
@@ -523,6 +591,9 @@ def _by_themselves(
             happened = True
             values = Values.at(moment, rng, known, operations["values"])
             recorder.record(moment, values.fill(operations["events"][table["kind"]]))
+            if table["kind"] == "root_sign_in":
+                root = organization.account(account_id).root_arn
+                recorder.sign(CredentialUse(root, None, moment))
         day += timedelta(days=1)
 
 

@@ -439,7 +439,7 @@ def _principals(records: list[_Record], notes: Counter[str]) -> dict[_Entity, Pr
         if chosen.entity.kind == "role":
             made[entity] = _role(chosen.entity, unique_id)
         else:
-            made[entity] = _user(chosen.entity, unique_id, access_keys[chosen.entity.arn])
+            made[entity] = _user(chosen.entity, unique_id, access_keys.get(chosen.entity.arn, ()))
     return made
 
 
@@ -448,15 +448,35 @@ def _preference(record: _Record) -> tuple[bool, datetime]:
     return known, record.time or datetime.min.replace(tzinfo=UTC)
 
 
-def _access_keys(records: list[_Record]) -> Counter[str]:
-    """Return how many long-term access keys each user is seen with: 2 at most, as in IAM."""
-    ids: dict[str, set[str]] = {}
+def _access_keys(records: list[_Record]) -> dict[str, tuple[AccessKey, ...]]:
+    """Return the long-term access keys each user is seen with, by ARN: 2 at most, as in IAM.
+
+    Days are counted to the newest record, which is moved to this day.
+    """
+    newest = max((record.time for record in records if record.time is not None), default=None)
+    last: dict[str, dict[str, _Record]] = {}
     for record in records:
         if record.entity is not None and record.entity.kind == "user":
             key = record.json["userIdentity"].get("accessKeyId")
             if isinstance(key, str) and key.startswith("AKIA"):
-                ids.setdefault(record.entity.arn, set()).add(key)
-    return Counter({arn: min(len(keys), 2) for arn, keys in ids.items()})
+                keys = last.setdefault(record.entity.arn, {})
+                if key not in keys or _preference(keys[key])[1] <= _preference(record)[1]:
+                    keys[key] = record
+    return {
+        arn: tuple(_access_key(keys[key], newest) for key in sorted(keys)[:2])
+        for arn, keys in last.items()
+    }
+
+
+def _access_key(last: _Record, newest: datetime | None) -> AccessKey:
+    """Return a key as its last record shows it in use."""
+    if last.time is None or newest is None:
+        return AccessKey(created_days_ago=_AGE_DAYS)
+    return AccessKey(
+        created_days_ago=max(_AGE_DAYS, (newest - last.time).days + 1),
+        last_used_days_ago=(newest - last.time).days,
+        last_used_service=service_of(last.operation[0]),
+    )
 
 
 def _unique_id(record: _Record) -> str:
@@ -495,13 +515,13 @@ def _trust(entity: _Entity, service: str | None) -> Any:
     return trust_document({"account": entity.account_id}, entity.account_id, {})
 
 
-def _user(entity: _Entity, unique_id: str, key_count: int) -> User:
+def _user(entity: _Entity, unique_id: str, access_keys: tuple[AccessKey, ...]) -> User:
     return User(
         account_id=entity.account_id,
         name=entity.name,
         path=entity.path,
         managed_policy_arns=(ADMINISTRATOR_ACCESS,),
-        access_keys=(AccessKey(created_days_ago=_AGE_DAYS),) * key_count,
+        access_keys=access_keys,
         created_days_ago=_AGE_DAYS,
         unique_id=unique_id,
     )
@@ -539,6 +559,7 @@ def _organization(
         accounts=tuple(accounts),
         regions=tuple(sorted({*base.regions, *regions})),
         service_control_policies=(),  # a trail does not tell them
+        exemptions=(),
     )
 
 

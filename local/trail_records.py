@@ -147,7 +147,10 @@ def user_session(
     if signed_in_at is not None:
         identity["accessKeyId"] = "ASIA" + random_text(rng, "key", 16)
         identity["sessionContext"] = {
-            "attributes": {"creationDate": format_time(signed_in_at), "mfaAuthenticated": "true"}
+            "attributes": {
+                "creationDate": format_time(signed_in_at),
+                "mfaAuthenticated": "true" if user.has_mfa else "false",
+            }
         }
     return Session(identity, user.arn, address, agent, is_console=signed_in_at is not None)
 
@@ -417,6 +420,10 @@ def console_sign_in(
         "account": user.account_id,
     }
     record: JsonObject = values.fill(template)
+    if not user.has_mfa:
+        additional: Any = record["additionalEventData"]
+        del additional["MFAIdentifier"]
+        additional["MFAUsed"] = "No"
     return record
 
 

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pare.cli_activity import activity, backfill, printable
+from pare.cli_explain import explain_principal
+from pare.cli_inventory import inventory
+from pare.cli_last_accessed import last_accessed
 from pare.cli_policy import policy
 from pare.cli_policy_start import start
 from pare.errors import PareError
@@ -53,6 +56,9 @@ main.add_command(activity)
 main.add_command(backfill)
 main.add_command(policy)
 policy.add_command(start)
+main.add_command(inventory)
+main.add_command(last_accessed)
+main.add_command(explain_principal)
 
 
 @main.group(cls=_Group)

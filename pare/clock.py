@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 
 def format_time(moment: datetime) -> str:
@@ -25,3 +26,14 @@ def parse_time(text: str) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError as error:
         raise ValueError(f"{text!r} is before the year 1 or after 9999 in UTC") from error
+
+
+def json_times(value: Any) -> Any:
+    """Return a value as JSON can hold it: the moments in it, such as boto3 gives, as texts."""
+    if isinstance(value, datetime):
+        return format_time(value)
+    if isinstance(value, dict):
+        return {key: json_times(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [json_times(each) for each in value]
+    return value

@@ -39,6 +39,9 @@ message to people carry it. Every class says what a person should do next in ``w
   - PolicyInputError
   - AuthorizationDetailsError
   - LimitsError
+  - SnapshotError
+  - NoInventoryError
+  - NotInInventoryError
 """
 
 from __future__ import annotations
@@ -312,3 +315,24 @@ class LimitsError(PareError):
         "Give for each level, from the root to the account, all its policies with FullAWSAccess: "
         "docs/policies.md shows the shapes."
     )
+
+
+class SnapshotError(PareError):
+    """A snapshot of the inventory that was named is not there, or cannot be read."""
+
+    what_to_do = (
+        "Give principals.ndjson.gz of a period, or the period's folder as `aws s3 cp --recursive` "
+        "brings it (docs/inventory.md)."
+    )
+
+
+class NoInventoryError(PareError):
+    """The deployed Pare has made no inventory (of that month) yet."""
+
+    what_to_do = "Make one: `pare inventory run --wait`."
+
+
+class NotInInventoryError(PareError):
+    """The inventory has no such user or role; the message says which step lost it."""
+
+    what_to_do = "`pare inventory show` lists those it has."

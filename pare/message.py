@@ -6,6 +6,7 @@ characters, bounded, so that nothing can forge a line, a header or a link of our
 
 from __future__ import annotations
 
+import re
 import textwrap
 import unicodedata
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 SUBJECT_LIMIT = 99
 WIDTH = 78
 
+_WWW = re.compile(r"\b(www)\.", re.IGNORECASE)
+# Signs and small letters that begin no line, beside punctuation (JIS X 4051, kinsoku shori).
+_NOT_FIRST = frozenset("ーぁぃぅぇぉっゃゅょァィゥェォッャュョ々")
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -27,6 +32,7 @@ class Message:
     text: str
     attributes: dict[str, str] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    card: dict[str, Any] | None = None  # for a chat channel (pare/chat_card.py)
 
 
 def plain(text: object, limit: int = 300) -> str:
@@ -41,6 +47,15 @@ def plain(text: object, limit: int = 300) -> str:
     )
     kept = " ".join(kept.split())
     return kept if len(kept) <= limit else kept[: limit - 3] + "..."
+
+
+def unlinked(text: str) -> str:
+    """Return outside text in which mail programs find no link, though the words stay readable.
+
+    They make links of whatever has a scheme or begins with www. An e-mail address stays one: it
+    names an owner.
+    """
+    return _WWW.sub(r"\1 .", text.replace("://", ": //"))
 
 
 def sentence(text: str) -> str:
@@ -59,18 +74,22 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
 
 
-def subject(text: str) -> str:
-    """Return a subject line that SNS accepts: ASCII, one line, under 100 characters.
+def subject(text: str, *, ascii_only: bool = True) -> str:
+    """Return a subject line that SNS accepts: one line, under 100 characters.
 
-    SNS documents UTF-8 subjects, but mail clients differ; what is not ASCII becomes ``?``.
+    SNS takes UTF-8 (its API reference, Publish), but mail clients differ: where names from outside
+    may stand in it, what is not ASCII becomes ``?``. A subject of our own words in Japanese, for
+    people who asked for Japanese, says more as it is: ``ascii_only=False``.
     """
-    line = plain(text, 10_000).encode("ascii", "replace").decode()
+    line = plain(text, 10_000)
+    if ascii_only:
+        line = line.encode("ascii", "replace").decode()
     return line if len(line) <= SUBJECT_LIMIT else line[: SUBJECT_LIMIT - 3] + "..."
 
 
 def paragraph(text: str) -> str:
     """Return text wrapped for a mail; words longer than a line (ARNs, links) stay whole."""
-    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+    return fill(text)
 
 
 def headline(text: str) -> str:
@@ -78,35 +97,85 @@ def headline(text: str) -> str:
 
     A name from outside can be long enough to be wrapped; it must not begin a line of ours.
     """
-    return textwrap.fill(
-        text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
+    return fill(text, after="  ")
 
 
-def bullet(text: str) -> str:
+def bullet(text: str, *, indent: str = "") -> str:
     """Return text wrapped as an item of a list, its further lines set under its first."""
-    return textwrap.fill(
-        text,
-        WIDTH,
-        initial_indent="- ",
-        subsequent_indent="  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return fill(text, first=f"{indent}- ", after=f"{indent}  ")
 
 
 def rows(pairs: list[tuple[str, str]]) -> str:
     """Return label and value under each other, aligned; empty values are left out."""
     shown = [(label, value) for label, value in pairs if value]
-    width = max((len(label) for label, _ in shown), default=0) + 2
+    width = max((columns(label) for label, _ in shown), default=0) + 2
     return "\n".join(
-        textwrap.fill(
+        fill(
             value,
-            WIDTH,
-            initial_indent=f"{label + ':':<{width}}",
-            subsequent_indent=" " * width,
-            break_long_words=False,
-            break_on_hyphens=False,
+            first=f"{label}:" + " " * (width - columns(label) - 1),
+            after=" " * width,
         )
         for label, value in shown
     )
+
+
+def columns(text: str) -> int:
+    """Return how many columns a text takes where letters are of one width: Japanese takes two."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1
+        for each in text
+    )
+
+
+def fill(text: str, *, first: str = "", after: str = "") -> str:
+    """Return text in lines of at most WIDTH columns, the first and the others beginning so.
+
+    Words stay whole; Japanese, which has no spaces, is broken between any two characters but
+    before a full stop or behind an opening bracket.
+    """
+    if columns(text) == len(text) and columns(first) == len(first):
+        return textwrap.fill(
+            text,
+            WIDTH,
+            initial_indent=first,
+            subsequent_indent=after,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    lines: list[str] = []
+    line, begin = first, first
+    for space, piece in _pieces(text):
+        joined = line + (space if line != begin else "") + piece
+        if columns(joined) > WIDTH and line != begin:
+            lines.append(line)
+            line = begin = after
+            joined = after + piece
+        line = joined
+    return "\n".join([*lines, line])
+
+
+def _pieces(text: str) -> list[tuple[str, str]]:
+    """Return what must stay together, each with the space that stands before it, if any."""
+    pieces: list[tuple[str, str]] = []
+    for word in text.split():
+        space = " "
+        for character in word:
+            is_open = bool(pieces) and not space  # the piece before is of the same word
+            last = pieces[-1][1][-1] if is_open else ""
+            if is_open and (
+                character in _NOT_FIRST
+                or unicodedata.category(character) in {"Pe", "Pf", "Po"}
+                or unicodedata.category(last) in {"Ps", "Pi"}
+                or (not _is_wide(character) and not _is_wide(last))
+            ):
+                pieces[-1] = (pieces[-1][0], pieces[-1][1] + character)
+            else:
+                pieces.append((space, character))
+            space = ""
+    return pieces
+
+
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in "WF"

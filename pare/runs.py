@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict, TypeGuard
 
 import pare.errors
+from pare.data_tables import read_table
 from pare.errors import PareError
 from pare.message import Message, headline, paragraph, plain, rows, subject
 
@@ -13,9 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pare.object_ref import ObjectRef
-
-# Step Functions Standard, per state transition (facts §6; AWS's price list of 2026).
-USD_PER_TRANSITION = 0.025 / 1000
 
 # Errors that say something about the input or the organization rather than about Pare: the run is
 # recorded as rejected, people are told, and the execution does not count as failed.
@@ -25,6 +24,9 @@ REJECTIONS = frozenset(
 )  # fmt: skip
 
 
+# The count, among a step's counts, of transitions that the execution's own history does not have:
+# those of the children of a distributed map. AWS charges them like the others.
+CHILD_TRANSITIONS = "child_transitions"
 # Where the steps that count, or know of something unknown, leave their results.
 _TELLING_STEPS = ("finding", "built", "recorded", "counted", "listed", "started")
 
@@ -44,8 +46,8 @@ class RunJson(TypedDict):
     subject: str
     counts: dict[str, int]
     unknown: list[str]
-    transitions: int | None  # None: the history could not be read
-    estimated_cost_usd: float | None
+    transitions: int | None  # children included; None: the history could not be read
+    estimated_cost_usd: float | None  # of the transitions
     input: ObjectRef | None  # where the input lies, when the run did not succeed
 
 
@@ -54,6 +56,13 @@ class FailureJson(TypedDict):
 
     Error: str
     Cause: str
+
+
+@cache
+def usd_per_transition() -> float:
+    """Return what AWS asks for a transition of a Standard workflow (pare/data/prices.json)."""
+    price: float = read_table("prices.json", schema_version=1)["usd"]["step_functions_transition"]
+    return price
 
 
 def failure_text(failure: FailureJson) -> tuple[str, str]:
@@ -89,7 +98,10 @@ def run_record(
     transitions: int | None,
     input_ref: ObjectRef | None,
 ) -> RunJson:
-    """Return the record of a run from the last state of its execution."""
+    """Return the record of a run from the last state of its execution.
+
+    ``transitions``: of the execution itself; those of its map's children are in the counts.
+    """
     failure = state.get("failure")
     error, message = failure_text(failure) if _is_failure(failure) else (None, None)
     counts: dict[str, int] = {}
@@ -106,7 +118,8 @@ def run_record(
     if transitions is None:
         unknown.append("transitions")
     else:
-        cost = round(transitions * USD_PER_TRANSITION, 6)
+        transitions += counts.get(CHILD_TRANSITIONS, 0)
+        cost = round(transitions * usd_per_transition(), 6)
     outcome = "succeeded"
     if error:
         outcome = "rejected" if error in REJECTIONS else "failed"

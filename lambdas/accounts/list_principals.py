@@ -70,7 +70,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     reader = iam_reader(account_id, role=role, sts=client("sts"), purpose="list-principals")
     principals: list[str] = []
     skipped: dict[str, str] = {}
-    for page in reader.authorization_details():
+    for page in reader.authorization_details(("User", "Role")):
         for entity in (*page.get("UserDetailList", ()), *page.get("RoleDetailList", ())):
             why_not = _why_not(entity, settings.break_glass_tag)
             if why_not:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
 from pare.aws.evidence_store import EvidenceStore
 from pare.aws.executions import count_transitions
-from pare.aws.tables import FindingsTable, RunsTable
+from pare.aws.tables import PERIOD, FindingsTable, RunsTable
 from pare.aws.topics import Topics
 from pare.clock import format_time, parse_time
 from pare.errors import PareError
@@ -80,6 +80,10 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         topics.tell_once(failure_message(run), key=f"run#{execution}", runs=runs, now=now)
     elif workflow == "finding":
         _settle(state, execution)
+    elif workflow == "inventory":
+        # Not before people were told: until now a new start goes on where this one was stopped,
+        # from now on it does nothing.
+        runs.finish(PERIOD, state["listed"]["period"], execution=execution)
     logger.info("run recorded", workflow=workflow, outcome=run["outcome"], error=run["error"])
     return {
         "outcome": run["outcome"],

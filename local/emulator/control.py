@@ -31,6 +31,7 @@ class ControlPlane:
             ("POST", "accounts"): self._accounts,
             ("POST", "ages"): self._ages,
             ("POST", "usage"): self._usage,
+            ("POST", "credentials"): self._credentials,
             ("POST", "findings"): self._findings,
             ("POST", "faults"): self._faults,
             ("DELETE", "faults"): lambda _: self._clear_faults(),
@@ -79,6 +80,11 @@ class ControlPlane:
         uses = [Use.from_json(entry) for entry in _list(body, "entries")]
         self._emulation.usage.add(uses)
         return {"entries": len(uses)}
+
+    def _credentials(self, body: dict[str, Any]) -> dict[str, Any]:
+        entries = _list(body, "entries")
+        self._emulation.credential_reports.plant(entries)
+        return {"entries": len(entries)}
 
     def _findings(self, body: dict[str, Any]) -> dict[str, Any]:
         found = _list(body, "findings")

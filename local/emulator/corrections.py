@@ -17,6 +17,8 @@ from ministack.services import cloudtrail, iam, organizations, s3, scheduler, sn
 from ministack.services.cloudformation import provisioners
 
 from local.emulator import (
+    authorization_details,
+    child_histories,
     executions,
     function_errors,
     key_permissions,
@@ -47,10 +49,12 @@ def apply() -> None:
     encryption_of_buckets_in_stacks()
     time_zones_of_schedules_in_stacks()
     calls_inside_aws_are_encrypted()
+    authorization_details.more_aws_policies()
     key_permissions.apply()
     workflow_roles.apply()
     function_errors.apply()
     executions.apply()
+    child_histories.apply()
 
 
 def organization_id_of_members() -> None:

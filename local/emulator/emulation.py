@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from local.emulator.access_analyzer import AccessAnalyzer
+from local.emulator.authorization_details import AuthorizationDetails
+from local.emulator.credential_report import CredentialReports
 from local.emulator.faults import FaultBook
 from local.emulator.last_accessed import LastAccessed
 from local.emulator.usage import UsageBook
@@ -28,17 +30,21 @@ class Emulation:
     usage: UsageBook = field(init=False)
     access_analyzer: AccessAnalyzer = field(init=False)
     last_accessed: LastAccessed = field(init=False)
+    credential_reports: CredentialReports = field(init=False)
+    authorization_details: AuthorizationDetails = field(init=False)
 
     def __post_init__(self) -> None:
         self.faults = FaultBook()
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: settings, faults, usage, analyzers, findings and jobs."""
+        """Forget everything: settings, faults, usage, analyzers, findings, jobs and reports."""
         self.settings = self.first_settings
         self.faults.clear()
         self.usage = UsageBook()
         self.last_accessed = LastAccessed(self)
+        self.credential_reports = CredentialReports(self)
+        self.authorization_details = AuthorizationDetails(self)
         self.access_analyzer = AccessAnalyzer(self)
 
     def now(self) -> datetime:

@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
-from local.emulator import last_accessed
+from local.emulator import authorization_details, credential_report, last_accessed
 from local.emulator.faults import REQUEST_KINDS, error_of
 from local.emulator.wire import Request, Response, credential_scope, error_in_protocol
 
@@ -68,9 +68,9 @@ class Gateway:
         if (is_iam or self._emulation.faults.active) and (form or "Action" in query):
             request = await _read(scope, receive)
             operation = request.form.get("Action", "")
-            if is_iam and operation in last_accessed.OPERATIONS:
-                handler = self._emulation.last_accessed.handle
-                await _respond(send, await asyncio.to_thread(self._guarded, handler, request))
+            own = self._iam_handler(operation) if is_iam else None
+            if own is not None:
+                await _respond(send, await asyncio.to_thread(self._guarded, own, request))
                 return
             fault = self._fault(operation, "query")
             if fault is not None:
@@ -86,6 +86,17 @@ class Gateway:
                 await _respond(send, fault)
                 return
         await self._ministack(scope, receive, send)
+
+    def _iam_handler(self, operation: str) -> Callable[[Request], Response] | None:
+        """Return our own handler of an operation of IAM; None: it is ministack's."""
+        # Looked up each time: a reset makes new ones.
+        if operation in last_accessed.OPERATIONS:
+            return self._emulation.last_accessed.handle
+        if operation in credential_report.OPERATIONS:
+            return self._emulation.credential_reports.handle
+        if operation in authorization_details.OPERATIONS:
+            return self._emulation.authorization_details.handle
+        return None
 
     def _fault(self, operation: str, protocol: str) -> Response | None:
         fault = self._emulation.faults.take(operation, REQUEST_KINDS)

@@ -6,11 +6,15 @@ checked against the operation's output shape before it is sent.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
@@ -24,7 +28,6 @@ from local.emulator.wire import AwsError, Request, Response, error_in_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
     from local.emulator.caller import Caller
     from local.emulator.emulation import Emulation
@@ -47,20 +50,36 @@ class _Job:
     session: str
     job_type: str
     created_at: datetime
+    completed_at: datetime
     ready_at: float
-    services: list[tuple[str, list[Use]]]
     allowed: Allowed
     principals: tuple[str, ...]
+    uses: dict[str, list[Use]]  # by service
     stuck: bool = False
     failed: str | None = None
-    completed_at: datetime | None = None
 
-    def status(self, now: datetime) -> str:
+    def status(self) -> str:
         if self.stuck or time.monotonic() < self.ready_at:
             return "IN_PROGRESS"
-        if self.completed_at is None:
-            self.completed_at = now
         return "FAILED" if self.failed else "COMPLETED"
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """What an account may still call: a second's worth at once, refilled as time goes by."""
+
+    tokens: float
+    filled_at: float
+
+    def take(self, per_second: float) -> bool:
+        now = time.monotonic()
+        most = max(per_second, 1.0) if per_second else 0.0
+        self.tokens = min(most, self.tokens + (now - self.filled_at) * per_second)
+        self.filled_at = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
 
 
 class LastAccessed:
@@ -69,6 +88,8 @@ class LastAccessed:
     def __init__(self, emulation: Emulation) -> None:
         self._emulation = emulation
         self._jobs: dict[str, _Job] = {}
+        self._buckets: dict[str, _Bucket] = {}
+        self._calls = self._throttled = 0
         self._lock = threading.Lock()
 
     def handle(self, request: Request) -> Response:
@@ -77,6 +98,7 @@ class LastAccessed:
         operation = form["Action"]
         try:
             caller = identify(request)
+            self._throttle(caller.account_id)
             fault = self._emulation.faults.take(operation, _REQUEST_FAULTS)
             if fault is not None:
                 raise error_of(fault, "query")
@@ -91,18 +113,28 @@ class LastAccessed:
         except AwsError as error:
             return error_in_protocol(_query_error(error), "query")
 
-    def summary(self) -> list[dict[str, Any]]:
-        """Return every job for the control plane."""
+    def summary(self) -> dict[str, Any]:
+        """Return counts of calls and of jobs by status, for the control plane."""
         with self._lock:
-            return [
-                {
-                    "job_id": job.id,
-                    "account_id": job.account_id,
-                    "status": job.status(self._emulation.now()),
-                    "principals": list(job.principals),
-                }
-                for job in self._jobs.values()
-            ]
+            statuses = Counter(job.status() for job in self._jobs.values())
+            return {
+                "calls": self._calls,
+                "throttled": self._throttled,
+                "jobs": dict(sorted(statuses.items())),
+            }
+
+    def _throttle(self, account_id: str) -> None:
+        """Raise what IAM answers to an account that calls too often; both operations count."""
+        per_second = self._emulation.settings.last_accessed_calls_per_second
+        with self._lock:
+            self._calls += 1
+            if per_second is None:
+                return
+            bucket = self._buckets.setdefault(account_id, _Bucket(1e9, time.monotonic()))
+            if bucket.take(per_second):
+                return
+            self._throttled += 1
+        raise AwsError("Throttling", "Rate exceeded", 400)
 
     def _generate(self, caller: Caller, form: dict[str, str]) -> dict[str, Any]:
         arn = form.get("Arn", "")
@@ -117,21 +149,23 @@ class LastAccessed:
         if entity is None:
             raise AwsError("NoSuchEntity", f"ARN {arn} not found", 404)
         principals = tuple(upstream.principals_behind(entity, caller.account_id))
-        allowed = Allowed(entity.policies)
-        uses = {principal: self._emulation.usage.services(principal) for principal in principals}
+        uses: dict[str, list[Use]] = {}
+        for principal in principals:
+            for service, use in self._emulation.usage.services(principal).items():
+                uses.setdefault(service, []).append(use)
+        delay = self._emulation.settings.last_accessed_delay_seconds
+        now = self._emulation.now()
         job = _Job(
             id=str(uuid.uuid4()),
             account_id=caller.account_id,
             session=caller.session,
             job_type=granularity,
-            created_at=self._emulation.now(),
-            ready_at=time.monotonic() + self._emulation.settings.last_accessed_delay_seconds,
-            services=[
-                (service, [found[service] for found in uses.values() if service in found])
-                for service in allowed.services()
-            ],
-            allowed=allowed,
+            created_at=now,
+            completed_at=now + timedelta(seconds=delay),
+            ready_at=time.monotonic() + delay,
+            allowed=allowed_by(entity.policies),
             principals=principals,
+            uses=uses,
         )
         fault = self._emulation.faults.take("GenerateServiceLastAccessedDetails", JOB_KINDS)
         if fault is not None and fault.kind == "stuck_job":
@@ -149,14 +183,19 @@ class LastAccessed:
             raise AwsError("ValidationError", "JobId must have 36 characters.", 400)
         with self._lock:
             job = self._jobs.get(job_id)
-        if job is None or job.account_id != caller.account_id or job.session != caller.session:
+        if (
+            job is None
+            or self._is_forgotten(job)
+            or job.account_id != caller.account_id
+            or job.session != caller.session
+        ):
             # Bound to the caller's session (facts §3): any other does not find it.
             raise AwsError("NoSuchEntity", f"Job {job_id} not found", 404)
         size = _number(form.get("MaxItems"), "MaxItems", _DEFAULT_ITEMS)
         if not 1 <= size <= _MAX_ITEMS:
             raise AwsError("ValidationError", f"MaxItems must be 1 to {_MAX_ITEMS}.", 400)
         first = _number(form.get("Marker"), "Marker", 0)
-        status = job.status(self._emulation.now())
+        status = job.status()
         answer: dict[str, Any] = {
             "JobStatus": status,
             "JobType": job.job_type,
@@ -164,7 +203,7 @@ class LastAccessed:
             "ServicesLastAccessed": [],
             "IsTruncated": False,
         }
-        if job.completed_at is not None:
+        if status != "IN_PROGRESS":
             answer["JobCompletionDate"] = job.completed_at
         if status == "FAILED":
             answer["Error"] = {
@@ -172,24 +211,31 @@ class LastAccessed:
                 "Code": job.failed,
             }
         if status == "COMPLETED":
-            chosen = job.services[first : first + size]
-            answer["ServicesLastAccessed"] = [self._service(job, s, uses) for s, uses in chosen]
-            if first + size < len(job.services):
+            services = job.allowed.services
+            chosen = services[first : first + size]
+            answer["ServicesLastAccessed"] = [self._service(job, service) for service in chosen]
+            if first + size < len(services):
                 answer["IsTruncated"] = True
                 answer["Marker"] = str(first + size)
         return answer
 
-    def _service(self, job: _Job, service: str, uses: list[Use]) -> dict[str, Any]:
-        answer: dict[str, Any] = {
+    def _is_forgotten(self, job: _Job) -> bool:
+        kept = self._emulation.settings.last_accessed_retention_seconds
+        return kept is not None and time.monotonic() > job.ready_at + kept
+
+    def _service(self, job: _Job, service: str) -> dict[str, Any] | _Checked:
+        if service not in job.uses:
+            return job.allowed.unused(service, job.job_type)
+        uses = job.uses[service]
+        newest = max(uses, key=lambda use: use.last_accessed_at)
+        answer = {
             "ServiceName": catalogue.service_name(service),
             "ServiceNamespace": service,
             "TotalAuthenticatedEntities": len(uses),
+            "LastAuthenticated": newest.last_accessed_at,
+            "LastAuthenticatedEntity": newest.principal_arn,
+            "LastAuthenticatedRegion": newest.region,
         }
-        if uses:
-            newest = max(uses, key=lambda use: use.last_accessed_at)
-            answer["LastAuthenticated"] = newest.last_accessed_at
-            answer["LastAuthenticatedEntity"] = newest.principal_arn
-            answer["LastAuthenticatedRegion"] = newest.region
         if job.job_type == "ACTION_LEVEL":
             tracked = self._actions(job, service)
             if tracked:
@@ -227,26 +273,33 @@ class Allowed:
     """
 
     def __init__(self, policies: Iterable[dict[str, Any]]) -> None:
-        self._patterns: list[str] = []
+        self._exact: set[str] = set()
+        self._patterns: dict[str, list[str]] = {}  # by service; "" where the service is a pattern
         self._exceptions: list[list[str]] = []
+        self._unused: dict[tuple[str, str], _Checked] = {}
         for policy in policies:
             for statement in _as_list(policy.get("Statement")):
                 if not isinstance(statement, dict) or statement.get("Effect") != "Allow":
                     continue
                 if "NotAction" in statement:
                     self._exceptions.append([a.lower() for a in _as_list(statement["NotAction"])])
-                self._patterns += [a.lower() for a in _as_list(statement.get("Action"))]
+                for action in _as_list(statement.get("Action")):
+                    self._add(action.lower())
 
+    def _add(self, pattern: str) -> None:
+        prefix = pattern.partition(":")[0]
+        if not _is_pattern(pattern):
+            self._exact.add(pattern)
+        self._patterns.setdefault("" if _is_pattern(prefix) else prefix, []).append(pattern)
+
+    @cached_property
     def services(self) -> list[str]:
-        """Return the prefixes of the services allowed, sorted."""
+        """The prefixes of the services allowed, sorted."""
         known = catalogue.services()
-        allowed: set[str] = set()
-        for pattern in self._patterns:
+        allowed = {prefix for prefix in self._patterns if prefix}
+        for pattern in self._patterns.get("", []):
             prefix = pattern.partition(":")[0]
-            if "*" in prefix or "?" in prefix:
-                allowed.update(service for service in known if catalogue.matches(service, [prefix]))
-            else:
-                allowed.add(prefix)
+            allowed.update(service for service in known if catalogue.matches(service, [prefix]))
         for exceptions in self._exceptions:
             whole = [e.partition(":")[0] for e in exceptions if e == "*" or e.endswith(":*")]
             allowed.update(s for s in known if not catalogue.matches(s, whole))
@@ -254,13 +307,53 @@ class Allowed:
 
     def action(self, service: str, name: str) -> bool:
         """Return whether the action is allowed."""
-        action = f"{service}:{name}"
-        return catalogue.matches(action, self._patterns) or any(
-            not catalogue.matches(action, exceptions) for exceptions in self._exceptions
+        action = f"{service}:{name}".lower()
+        return (
+            action in self._exact
+            or catalogue.matches(action, self._patterns.get(service, []))
+            or catalogue.matches(action, self._patterns.get("", []))
+            or any(not catalogue.matches(action, exceptions) for exceptions in self._exceptions)
         )
+
+    def unused(self, service: str, job_type: str) -> _Checked:
+        """Return what is said of a service nobody used: the same whoever is asked about."""
+        key = (service, job_type)
+        if key not in self._unused:
+            answer: dict[str, Any] = {
+                "ServiceName": catalogue.service_name(service),
+                "ServiceNamespace": service,
+                "TotalAuthenticatedEntities": 0,
+            }
+            names = catalogue.tracked_actions(service) if job_type == "ACTION_LEVEL" else ()
+            tracked = [{"ActionName": name} for name in names if self.action(service, name)]
+            if tracked:
+                answer["TrackedActionsLastAccessed"] = tracked
+            self._unused[key] = _checked_service(answer)
+        return self._unused[key]
+
+
+def allowed_by(policies: tuple[dict[str, Any], ...]) -> Allowed:
+    """Return what policies allow; many principals have the same ones."""
+    return _allowed_by(json.dumps(policies, sort_keys=True))
+
+
+@lru_cache(maxsize=256)
+def _allowed_by(text: str) -> Allowed:
+    return Allowed(json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """XML that was checked against the model of the service before."""
+
+    xml: str
 
 
 _REQUEST_FAULTS = frozenset({"throttle", "server_error", "access_denied"})
+
+
+def _is_pattern(text: str) -> bool:
+    return "*" in text or "?" in text
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -291,17 +384,42 @@ def _query_error(error: AwsError) -> AwsError:
 def _xml_response(
     operation: str, answer: dict[str, Any], may_lack: frozenset[str] = frozenset()
 ) -> Response:
-    body = (
-        f'<{operation}Response xmlns="{_NAMESPACE}"><{operation}Result>{_xml(answer)}'
-        f"</{operation}Result><ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId>"
-        f"</ResponseMetadata></{operation}Response>"
-    ).encode()
-    found = _answer_problems(operation, body, may_lack)
+    unchecked = {
+        name: [each for each in value if not isinstance(each, _Checked)]
+        if isinstance(value, list)
+        else value
+        for name, value in answer.items()
+    }
+    found = _answer_problems(operation, _body(operation, unchecked), may_lack)
     if found:
         text = "; ".join(str(problem) for problem in found)
         logger.error("%s answered what AWS could not: %s", operation, text)
         raise AwsError("ServiceFailure", f"emulator fault in {operation}: {text}", 500)
-    return Response(200, body, "text/xml")
+    return Response(200, _body(operation, answer), "text/xml")
+
+
+def _body(operation: str, answer: dict[str, Any]) -> bytes:
+    return (
+        f'<{operation}Response xmlns="{_NAMESPACE}"><{operation}Result>{_xml(answer)}'
+        f"</{operation}Result><ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId>"
+        f"</ResponseMetadata></{operation}Response>"
+    ).encode()
+
+
+def _checked_service(service: dict[str, Any]) -> _Checked:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    _xml_response(
+        "GetServiceLastAccessedDetails",
+        {
+            "JobStatus": "COMPLETED",
+            "JobType": "ACTION_LEVEL",
+            "JobCreationDate": moment,
+            "JobCompletionDate": moment,
+            "ServicesLastAccessed": [service],
+            "IsTruncated": False,
+        },
+    )
+    return _Checked(_xml(service))
 
 
 def _answer_problems(operation: str, body: bytes, may_lack: frozenset[str]) -> list[Problem]:
@@ -316,6 +434,8 @@ def _answer_problems(operation: str, body: bytes, may_lack: frozenset[str]) -> l
 
 
 def _xml(value: Any) -> str:
+    if isinstance(value, _Checked):
+        return value.xml
     if isinstance(value, dict):
         return "".join(f"<{name}>{_xml(item)}</{name}>" for name, item in value.items())
     if isinstance(value, list):

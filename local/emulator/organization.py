@@ -367,12 +367,36 @@ def _create_organization(_: dict[str, Any]) -> dict[str, Any]:
     return {"Organization": dict(organizations._orgs["self"])}
 
 
+def _remove_account(payload: dict[str, Any]) -> dict[str, Any]:
+    """Remove a member; API reference, RemoveAccountFromOrganization."""
+    organizations._ensure_org()
+    account_id = str(payload.get("AccountId", ""))
+    if account_id not in organizations._accounts:
+        raise _Refused("AccountNotFoundException", f"There is no account {account_id}.")
+    if account_id == responses.get_account_id():
+        raise _Refused(
+            "MasterCannotLeaveOrganizationException",
+            "The management account cannot be removed from its organization.",
+        )
+    if account_id in _delegations.get(responses.get_account_id(), {}):
+        raise _Refused(
+            "ConstraintViolationException", "Deregister the delegated administrator first."
+        )
+    del organizations._accounts[account_id]
+    organizations._tags.pop(account_id, None)
+    for targets in organizations._attachments.values():
+        if account_id in targets:
+            targets.remove(account_id)
+    return {}
+
+
 _ADDED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "CreateOrganization": _create_organization,
     "RegisterDelegatedAdministrator": _register,
     "DeregisterDelegatedAdministrator": _deregister,
     "ListDelegatedAdministrators": _list_administrators,
     "ListDelegatedServicesForAccount": _list_delegated_services,
+    "RemoveAccountFromOrganization": _remove_account,
     "EnableAWSServiceAccess": _enable_service,
     "DisableAWSServiceAccess": _disable_service,
     "ListAWSServiceAccessForOrganization": _list_services,

@@ -14,7 +14,7 @@ from hypercorn.config import Config
 from ministack import app as ministack
 from ministack.core import lambda_runtime, tls
 
-from local.emulator import analyzer_resource, corrections
+from local.emulator import analyzer_resource, authorization_details, corrections
 from local.emulator.control import ControlPlane
 from local.emulator.emulation import Emulation
 from local.emulator.gateway import Gateway
@@ -34,6 +34,7 @@ def serve(port: int, *, wait_scale: float) -> None:
         TrailReader(f"https://127.0.0.1:{port}", Path(certificate)),
     )
     analyzer_resource.register(emulation)
+    authorization_details.register(emulation)
     control = ControlPlane(emulation, ministack._reset_all_state)
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]

@@ -10,18 +10,32 @@ from typing import Any
 AWS_JOB_SECONDS = 150.0
 # "Jobs take seconds" (facts §3).
 AWS_LAST_ACCESSED_SECONDS = 5.0
+# From memory: seconds, of a large account a minute.
+AWS_CREDENTIAL_REPORT_SECONDS = 5.0
+
+
+_MAY_BE_NONE = frozenset(
+    {"quota_per_day", "last_accessed_calls_per_second", "last_accessed_retention_seconds"}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Delays, quotas and the clock. ``quota_per_day`` None means AWS's number for the Region."""
+    """Delays, quotas and the clock.
+
+    None: ``quota_per_day`` is AWS's number for the Region, IAM throttles no last-accessed calls of
+    an account, and jobs are never forgotten.
+    """
 
     job_delay_seconds: float
     last_accessed_delay_seconds: float
+    credential_report_delay_seconds: float = AWS_CREDENTIAL_REPORT_SECONDS
     quota_per_day: int | None = None
     max_files: int = 100_000
     max_bytes: int = 25 * 1024**3
     clock_offset_seconds: float = 0.0
+    last_accessed_calls_per_second: float | None = None
+    last_accessed_retention_seconds: float | None = None
 
     @classmethod
     def scaled(cls, wait_scale: float) -> Settings:
@@ -29,6 +43,7 @@ class Settings:
         return cls(
             job_delay_seconds=AWS_JOB_SECONDS * wait_scale,
             last_accessed_delay_seconds=AWS_LAST_ACCESSED_SECONDS * wait_scale,
+            credential_report_delay_seconds=AWS_CREDENTIAL_REPORT_SECONDS * wait_scale,
         )
 
     def changed(self, changes: dict[str, Any]) -> Settings:
@@ -37,7 +52,7 @@ class Settings:
         for name, value in changes.items():
             if name not in known:
                 raise ValueError(f"unknown setting {name!r}; known: {', '.join(sorted(known))}")
-            if value is None and name == "quota_per_day":
+            if value is None and name in _MAY_BE_NONE:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise ValueError(f"setting {name!r} must be a number")

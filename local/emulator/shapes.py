@@ -222,12 +222,22 @@ def _structure_problems(value: dict[str, Any], shape: Any, name: str) -> list[Pr
     return found
 
 
+@cache
+def _pattern(text: str) -> re.Pattern[str] | None:
+    """Return a pattern of a model; None for one in Java's own words, such as ``\\p{L}`` of tags."""
+    try:
+        return re.compile(text)
+    except re.error:
+        return None
+
+
 def _limit_problems(value: Any, shape: Any, name: str) -> list[Problem]:
     found = []
     metadata = shape.metadata
     if "enum" in metadata and value not in metadata["enum"]:
         found.append(Problem(name, f"must be one of {', '.join(metadata['enum'])}"))
-    if "pattern" in metadata and not re.fullmatch(metadata["pattern"], value):
+    pattern = _pattern(metadata["pattern"]) if "pattern" in metadata else None
+    if pattern is not None and not pattern.fullmatch(value):
         found.append(Problem(name, f"must match the pattern {metadata['pattern']}"))
     size = value if isinstance(value, int | float) else None
     if isinstance(value, str | list | dict):

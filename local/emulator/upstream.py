@@ -11,8 +11,9 @@ import json
 import re
 import secrets
 import time
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, quote
 
 from ministack.core import iam_evaluator, responses, router
@@ -68,6 +69,60 @@ class Entity:
     kind: str  # user, role, group or policy
     name: str
     policies: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """An access key of a user."""
+
+    access_key_id: str
+    is_active: bool
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserCredentials:
+    """The credentials of a user."""
+
+    name: str
+    arn: str
+    created_at: str
+    password_created_at: str | None  # None: no password
+    has_mfa: bool
+    access_keys: tuple[KeyState, ...]  # oldest first
+
+
+class PolicyUse(NamedTuple):
+    """To how many users, groups and roles a policy is attached, and of how many the boundary."""
+
+    attachments: int
+    boundaries: int
+
+
+class IamRecords:
+    """ministack's IAM records of one account, by name (policies by ARN), sorted."""
+
+    def __init__(self, account_id: str) -> None:
+        self.users = dict(sorted(_in_account(iam._users, account_id)))
+        self.groups = dict(sorted(_in_account(iam._groups, account_id)))
+        self.roles = dict(sorted(_in_account(iam._roles, account_id)))
+        self.policies = dict(sorted(_in_account(iam._policies, account_id)))
+        self.instance_profiles = dict(sorted(_in_account(iam._instance_profiles, account_id)))
+        self.user_policies = dict(_in_account(iam._user_inline_policies, account_id))
+        self.group_policies = dict(_in_account(iam._group_inline_policies, account_id))
+
+    def policies_in_use(self) -> dict[str, PolicyUse]:
+        """Return the managed policies that are attached or a boundary, by ARN."""
+        attachments: Counter[str] = Counter()
+        boundaries: Counter[str] = Counter()
+        for records in (self.users, self.groups, self.roles):
+            for record in records.values():
+                attachments.update(record.get("AttachedPolicies") or [])
+                boundaries.update(filter(None, [record.get("PermissionsBoundary")]))
+        return {
+            arn: PolicyUse(attachments[arn], boundaries[arn])
+            for arn in sorted(attachments | boundaries)
+        }
 
 
 def authenticate(request: Request) -> Identity | AuthenticationFailure:
@@ -211,6 +266,45 @@ def entity(arn: str, account_id: str) -> Entity | None:
             if name in group.get("Users", []):
                 documents += _own_policies("group", group_name, group, account_id)
     return Entity(arn, kind, name, tuple(documents))
+
+
+def user_credentials(account_id: str) -> list[UserCredentials]:
+    """Return the credentials of every user of an account, by name."""
+    keys: dict[str, list[KeyState]] = {}
+    for key_id, key in _in_account(iam._access_keys, account_id):
+        state = KeyState(key_id, key.get("Status") == "Active", str(key["CreateDate"]))
+        keys.setdefault(key["UserName"], []).append(state)
+    with_mfa = {device.get("User") for _, device in _in_account(iam._mfa_devices, account_id)}
+    profiles = dict(_in_account(iam._login_profiles, account_id))
+    return [
+        UserCredentials(
+            name=name,
+            arn=str(user["Arn"]),
+            created_at=str(user["CreateDate"]),
+            password_created_at=str(profiles[name]["CreateDate"]) if name in profiles else None,
+            has_mfa=name in with_mfa,
+            access_keys=tuple(
+                sorted(keys.get(name, []), key=lambda key: (key.created_at, key.access_key_id))
+            ),
+        )
+        for name, user in sorted(_in_account(iam._users, account_id))
+    ]
+
+
+def user_by_arn(arn: str) -> dict[str, Any] | None:
+    """Return the record of a user, or None."""
+    record = iam._users.get_scoped(account_of(arn), None, arn.rpartition("/")[2])
+    return record if record is not None and record.get("Arn") == arn else None
+
+
+def aws_managed_policy(arn: str) -> dict[str, Any] | None:
+    """Return the record of a policy of AWS's own, or None where ministack does not have it."""
+    return iam._lookup_policy(arn) if iam._is_aws_managed_arn(arn) else None
+
+
+def document_text(document: str | dict[str, Any] | None) -> str:
+    """Return a policy document of a record as text."""
+    return document if isinstance(document, str) else json.dumps(document or {})
 
 
 def set_age(arn: str, created_at: str, access_key_id: str | None = None) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 STACK_NAME = "ParePipeline"
 _STARTED = {"ExecutionAlreadyExists": ConditionFailedError}
+_FORGOTTEN = {"ExecutionDoesNotExist": ConditionFailedError}
 
 
 def start_once(states: SFNClient, machine_arn: str, start: Mapping[str, Any]) -> str:
@@ -34,6 +35,19 @@ def start_once(states: SFNClient, machine_arn: str, start: Mapping[str, Any]) ->
         return started["executionArn"]
     except ConditionFailedError:
         return f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+
+
+def has_ended(states: SFNClient, execution_arn: str) -> bool:
+    """Return whether an execution has ended, in whichever way; AWS forgets it after 90 days.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+    """
+    try:
+        with translated("states:DescribeExecution", codes=_FORGOTTEN):
+            status = states.describe_execution(executionArn=execution_arn)["status"]
+    except ConditionFailedError:
+        return True
+    return status not in {"RUNNING", "PENDING_REDRIVE"}
 
 
 def count_transitions(states: SFNClient, execution_arn: str) -> int:

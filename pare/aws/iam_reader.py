@@ -8,20 +8,43 @@ from typing import TYPE_CHECKING, Any
 
 from pare.aws.calls import translated
 from pare.clock import format_time
-from pare.errors import LastAccessedError, PrincipalNotFoundError
+from pare.errors import (
+    AwsServiceError,
+    InventoryError,
+    LastAccessedError,
+    PrincipalNotFoundError,
+    ThrottledError,
+)
 from pare.policy.current import kind_of
 from pare.policy.last_accessed import service_last_accessed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from mypy_boto3_iam import IAMClient
+    from mypy_boto3_iam.literals import EntityTypeType
 
     from pare.arns import PrincipalArn
     from pare.policy.current import AttachedPolicyJson, CurrentAccessJson, Source
     from pare.policy.evidence import ServiceLastAccessedJson
 
 _GONE = {"NoSuchEntity": PrincipalNotFoundError, "NoSuchEntityException": PrincipalNotFoundError}
+# Everything of an account, AWS's own policies as far as they are in use.
+EVERYTHING: tuple[EntityTypeType, ...] = (
+    "User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy",
+)  # fmt: skip
+# Seconds between two questions for a report that is being made.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 8.0
+
+
+class _ReportNotReadyError(InventoryError):
+    """IAM has no credential report, or no longer, or not yet."""
+
+
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetCredentialReport.html
+_NOT_READY = dict.fromkeys(
+    ("ReportNotPresent", "ReportExpired", "ReportInProgress"), _ReportNotReadyError
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +206,79 @@ class IamReader:
             (service_last_accessed(item) for item in services), key=lambda row: row["service"]
         )
 
-    def authorization_details(self) -> Iterable[dict[str, Any]]:
-        """Yield the pages of GetAccountAuthorizationDetails: users and roles, no more."""
+    def authorization_details(
+        self, entities: Sequence[EntityTypeType] = EVERYTHING
+    ) -> Iterable[dict[str, Any]]:
+        """Yield the pages of GetAccountAuthorizationDetails: everything, or what is asked for."""
         with translated("iam:GetAccountAuthorizationDetails", account_id=self.account_id):
             paginator = self.iam.get_paginator("get_account_authorization_details")
-            yield from (dict(page) for page in paginator.paginate(Filter=["User", "Role"]))
+            yield from (dict(page) for page in paginator.paginate(Filter=entities))
+
+    def credential_report(
+        self,
+        *,
+        seconds: float,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> str:
+        """Return the credential report's CSV, at most four hours old.
+
+        IAM makes a new report only where the last one is older than that. Raises InventoryError
+        where there is none within the given seconds, MemberAccountError where it is refused.
+        https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_getting-report.html
+        """
+        deadline = monotonic() + seconds
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                with translated("iam:GenerateCredentialReport", account_id=self.account_id):
+                    state = self.iam.generate_credential_report()["State"]
+                if state == "COMPLETE":
+                    # It may still be gone by now: then the next round makes another.
+                    with translated("iam:GetCredentialReport", account_id=self.account_id,
+                                    codes=_NOT_READY):  # fmt: skip
+                        content = self.iam.get_credential_report()["Content"]
+                    return content.decode(errors="replace")
+                said = f"IAM says {state}"
+            except (_ReportNotReadyError, ThrottledError, AwsServiceError) as error:
+                said = str(error)
+            if monotonic() + pause > deadline:
+                raise InventoryError(
+                    f"account {self.account_id} had no credential report within {seconds:.0f} s: "
+                    f"{said}"
+                )
+            sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def account_alias(self) -> str | None:
+        """Return the account's alias, or None where it has none; there is never a second one."""
+        with translated("iam:ListAccountAliases", account_id=self.account_id):
+            return next(iter(self.iam.list_account_aliases()["AccountAliases"]), None)
+
+    def access_keys(self, user_name: str) -> list[dict[str, str]]:
+        """Return AccessKeyId, Status and CreateDate of a user's access keys, oldest first."""
+        with translated("iam:ListAccessKeys", account_id=self.account_id, codes=_GONE):
+            keys = [
+                {
+                    "AccessKeyId": key["AccessKeyId"],
+                    "Status": key["Status"],
+                    "CreateDate": format_time(key["CreateDate"]),
+                }
+                for page in self.iam.get_paginator("list_access_keys").paginate(UserName=user_name)
+                for key in page["AccessKeyMetadata"]
+            ]
+        return sorted(keys, key=lambda key: (key["CreateDate"], key["AccessKeyId"]))
+
+
+class CallCount:
+    """Counts the calls of a client, pages too, from now on; what the SDK repeats counts once."""
+
+    def __init__(self, client: IAMClient) -> None:
+        self.calls = 0
+        client.meta.events.register("before-parameter-build.iam", self._count)
+
+    def _count(self, **_: object) -> None:
+        self.calls += 1
 
 
 def _policy(

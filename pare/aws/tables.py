@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from pare.findings.state import News, news, supersedes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -66,8 +65,15 @@ _LAST_PAUSE_SECONDS = 12.8
 _MESSAGE = "message"
 PERIOD = "inventory-period"
 
-# A claim that is not done after this long is anybody's: its execution failed or was stopped.
-CLAIM_HOURS = 6
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Which execution has a period, and the work that it does for it."""
+
+    holder: str  # the execution's ARN
+    is_done: bool
+    work: str  # the prefix under which the work lies in the evidence bucket
+    as_of: str  # the moment that the work is about
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,39 +267,55 @@ class RunsTable(_Table):
         self._put(fields)
 
     def claim(
-        self, kind: str, key: str, *, execution: str, now: datetime, again: bool = False
-    ) -> bool:
-        """Return True if this execution holds the key, False if another one does.
+        self,
+        kind: str,
+        key: str,
+        *,
+        execution: str,
+        work: str,
+        as_of: str,
+        has_ended: Callable[[str], bool],
+        again: bool = False,
+    ) -> Claim:
+        """Return who has the key now: this execution, or the one that runs or is done with it.
 
-        Another one holds it for CLAIM_HOURS, and for good once it is done (``finish``): a second
-        start of the same thing sees False, a new start of what failed does not. ``again`` takes
-        the claim from whoever has it.
+        Where the holder has ended (``has_ended``, asked of its ARN) and is not done, this execution
+        takes over and goes on with the holder's work. ``again`` takes the claim from whoever has
+        it, and begins a new work. A repeated call says the same.
         """
-        seconds = int(now.timestamp())
-        values = {":execution": execution, ":now": seconds, ":no": False}
-        condition = None
-        if not again:
-            values[":left"] = seconds - CLAIM_HOURS * 3_600
-            condition = (
-                "attribute_not_exists(claimed_by) OR claimed_by = :execution "
-                "OR (#done = :no AND claimed_at <= :left)"
+        names = {"#done": "done", "#work": "work", "#as_of": "as_of"}
+        mine = {":execution": execution, ":work": work, ":as_of": as_of, ":no": False}
+        begin = "SET claimed_by = :execution, #work = :work, #as_of = :as_of, #done = :no"
+        item_key = {"workflow": kind, "run_id": key}
+        condition = None if again else "attribute_not_exists(claimed_by)"
+        while not self._update(item_key, begin, condition=condition, names=names, values=mine):
+            item = self._get(item_key)
+            if item is None:
+                continue  # deleted meanwhile, by a person: try again
+            claim = Claim(
+                holder=item["claimed_by"],
+                is_done=item["done"],
+                # Claims of a version before this one named no work.
+                work=item.get("work", work),
+                as_of=item.get("as_of", as_of),
             )
-        return self._update(
-            {"workflow": kind, "run_id": key},
-            "SET claimed_by = :execution, claimed_at = :now, #done = :no",
-            condition=condition,
-            names={"#done": "done"},
-            values=values,
-        )
+            if claim.holder == execution or claim.is_done or not has_ended(claim.holder):
+                return claim
+            taken = {**mine, ":holder": claim.holder, ":work": claim.work, ":as_of": claim.as_of}
+            still = "claimed_by = :holder AND #done = :no"
+            if self._update(item_key, begin, condition=still, names=names, values=taken):
+                return replace(claim, holder=execution)
+            # Another execution was faster: look again.
+        return Claim(execution, is_done=False, work=work, as_of=as_of)
 
-    def finish(self, kind: str, key: str) -> bool:
-        """Return whether there was a claim; it is done, and nobody's to take without ``again``."""
+    def finish(self, kind: str, key: str, *, execution: str) -> bool:
+        """Return whether the execution had the claim; then it is done: only ``again`` takes it."""
         return self._update(
             {"workflow": kind, "run_id": key},
             "SET #done = :yes",
-            condition="attribute_exists(claimed_by)",
+            condition="claimed_by = :execution",
             names={"#done": "done"},
-            values={":yes": True},
+            values={":yes": True, ":execution": execution},
         )
 
     def claim_message(self, key: str, *, expires_at: int) -> bool:

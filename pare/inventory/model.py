@@ -42,6 +42,40 @@ class ReasonJson(TypedDict):
     values: dict[str, str | int]
 
 
+# --- terms ----------------------------------------------------------------------------------------
+
+
+class WhenJson(TypedDict, total=False):
+    """Which principals a rule is about; all that is there must hold. Empty: every one."""
+
+    principal: str  # an ARN; * stands for any characters
+    kind: list[PrincipalKind]  # any of them
+    status: list[Status]  # any of them
+    flags: list[str]  # all of them; pare/inventory/flags.py has their names
+
+
+# A rule of the settings; "class" is a keyword of Python: only this form of TypedDict takes it.
+RuleJson = TypedDict("RuleJson", {"when": WhenJson, "class": "Class", "reason": str})
+
+
+class InventoryTermsJson(TypedDict):
+    """``inventory:`` of the settings, as they hand it to the inventory workflow."""
+
+    idle_days: int
+    new_days: int
+    key_max_age_days: int
+    narrow_unused_services: int
+    disable_after_days: int
+    delete_after_days: int
+    seasonal_weeks: int
+    window_days: int  # of the nightly digests, before as_of
+    break_glass_tag: str
+    owner_tag_keys: list[str]
+    default_owner: str
+    exemptions: list[dict[str, str]]  # principal, owner, reason, expires
+    rules: list[RuleJson]  # before the default ones
+
+
 # --- what is collected ----------------------------------------------------------------------------
 
 
@@ -61,6 +95,7 @@ class TrustJson(TypedDict):
     inside: list[str]  # other accounts of the organization
     outside: list[OutsideTrustJson]
     federated: list[str]  # identity providers: their ARNs, or cognito-identity.amazonaws.com
+    federated_open: list[str]  # of these, OpenID providers all of whose identities may assume it
     is_public: bool  # anybody in AWS, with no condition that names who
     unknown: list[str]  # principals that are none of these, such as ids of deleted ones
 
@@ -156,7 +191,8 @@ class ServiceUseJson(TypedDict):
     last_accessed_at: str | None  # None: not in the tracking period
     region: str | None
     used: dict[str, str]  # action, without prefix -> last accessed at
-    unused: list[str] | None  # tracked and never used; None: actions not tracked, or not used at all
+    # Tracked and never used; None: its actions are not tracked, or the service was not used at all.
+    unused: list[str] | None
     tracked: int  # actions tracked and allowed
 
 
@@ -183,6 +219,7 @@ class ProgressJson(TypedDict):
     throttled: int
     seconds: float
     batches: int
+    stalled: int  # batches in a row in which no job ended
 
 
 # --- the row --------------------------------------------------------------------------------------

@@ -1,121 +1,129 @@
-"""The inventory of principals: every user and role of an account, and of the organization."""
+"""A month's snapshot of the organization: the sum of its accounts, beside their rows.
+
+The rows of all accounts are one object of gzip NDJSON: each account's own gzip member, one after
+the other, as RFC 1952 allows (2.2). Python's gzip, zcat, DuckDB and pandas read all members of it.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING
 
-from pare.arns import parse_principal_arn
-from pare.clock import format_time
-from pare.policy.current import kind_of, owner_of
+from pare.data_tables import read_table
+from pare.errors import InventoryError
+from pare.inventory.model import (
+    COUNTS,
+    DEFINITION_VERSION,
+    AccountResultJson,
+    PeriodCountsJson,
+    SnapshotJson,
+)
+from pare.inventory.trend import carried
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pare.object_ref import ObjectRef
 
-# Raised whenever a row changes its meaning, so that months can be compared honestly.
-DEFINITION_VERSION = 1
+# To price the functions' seconds: more than most of them have (infra/pipeline_stack.py), since
+# Read last accessed, with half of it, takes nearly all of the time.
+FUNCTION_GB = 1.0
+
+_FAILED = "its step in the map failed; look at the failed item in the Map Run"
 
 
-class PrincipalRowJson(TypedDict):
-    """One user or role in a snapshot. Times are ISO 8601 UTC."""
-
-    account_id: str
-    principal_arn: str
-    principal_id: str
-    kind: str
-    created_at: str
-    last_used_at: str | None  # of a role, as IAM tells; a user's comes with the credential report
-    owner: str | None
-    policies: list[str]
-    groups: list[str]
-    boundary: str | None
-    tags: dict[str, str]
-
-
-class AccountResultJson(TypedDict):
-    """How the collection of one account ended; ``error`` means the account is unknown."""
-
-    account_id: str
-    name: str
-    principal_count: int
-    error: str | None
-    message: str | None
-    rows: ObjectRef | None  # where the rows lie
-
-
-def principal_rows(
-    pages: Iterable[Mapping[str, Any]], *, account_id: str, owner_tag_keys: tuple[str, ...]
-) -> list[PrincipalRowJson]:
-    """Return a row for every user and role in the pages of an account, sorted by ARN."""
-    rows: list[PrincipalRowJson] = []
-    for page in pages:
-        for entity in page.get("UserDetailList", []):
-            inline = [policy["PolicyName"] for policy in entity.get("UserPolicyList", [])]
-            rows.append(_row(entity, account_id, inline, owner_tag_keys, entity["UserId"]))
-        for entity in page.get("RoleDetailList", []):
-            inline = [policy["PolicyName"] for policy in entity.get("RolePolicyList", [])]
-            rows.append(_row(entity, account_id, inline, owner_tag_keys, entity["RoleId"]))
-    return sorted(rows, key=lambda row: row["principal_arn"])
-
-
-def _row(
-    entity: Mapping[str, Any],
+def unknown_account(
     account_id: str,
-    inline: list[str],
-    owner_tag_keys: tuple[str, ...],
-    principal_id: str,
-) -> PrincipalRowJson:
-    tags = {tag["Key"]: tag["Value"] for tag in entity.get("Tags", [])}
-    attached = [policy["PolicyArn"] for policy in entity.get("AttachedManagedPolicies", [])]
-    used_at = entity.get("RoleLastUsed", {}).get("LastUsedDate")
-    return {
+    name: str,
+    *,
+    error: str = InventoryError.__name__,
+    message: str = _FAILED,
+    known: dict[str, str] | None = None,
+) -> AccountResultJson:
+    """Return the result of an account that nobody could read; ``known`` is where it last was."""
+    result: AccountResultJson = {
         "account_id": account_id,
-        "principal_arn": entity["Arn"],
-        "principal_id": principal_id,
-        "kind": kind_of(parse_principal_arn(entity["Arn"])),
-        "created_at": format_time(entity["CreateDate"]),
-        "last_used_at": format_time(used_at) if used_at else None,
-        "owner": owner_of(tags, owner_tag_keys),
-        "policies": sorted(attached) + sorted(f"inline:{name}" for name in inline),
-        "groups": sorted(entity.get("GroupList", [])),
-        "boundary": entity.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
-        "tags": dict(sorted(tags.items())),
+        "name": name,
+        "alias": None,
+        "error": error,
+        "message": message,
+        "principal_count": 0,
+        "rows": None,
+        "last_accessed": [],
+        "gone": None,
+        "root": None,
+        "issues": [],
+        "counts": {},
+        "unknown": ["account"],
+        "calls": 0,
+        "throttled": 0,
+        "seconds": 0.0,
+        "transitions": 0,
     }
-
-
-class SnapshotJson(TypedDict):
-    """The head of a snapshot; its rows lie beside it as gzip NDJSON."""
-
-    definition_version: int
-    period: str
-    created_at: str
-    account_count: int
-    principal_count: int
-    by_kind: dict[str, int]
-    unknown_accounts: list[AccountResultJson]
-    accounts: list[AccountResultJson]
+    if known:
+        result["known"] = known
+    return result
 
 
 def build_snapshot(
     *,
     period: str,
     created_at: str,
+    as_of: str,
     results: Iterable[AccountResultJson],
-    rows: Iterable[PrincipalRowJson],
+    by_kind: Mapping[str, int],
+    rows: ObjectRef,
+    previous: SnapshotJson | None,
 ) -> SnapshotJson:
-    """Return the head of a period's snapshot. An account without rows is unknown, never empty."""
+    """Return the head of a period's snapshot. An account with an error is unknown, never empty.
+
+    ``by_kind`` counts the rows, which lie at ``rows``; ``previous`` is the head of the inventory
+    before, where there is one.
+    """
     accounts = sorted(results, key=lambda result: result["account_id"])
-    by_kind: dict[str, int] = {}
-    for row in rows:
-        by_kind[row["kind"]] = by_kind.get(row["kind"], 0) + 1
+    read = [account for account in accounts if not account["error"]]
+    counts = {name: sum(account["counts"].get(name, 0) for account in read) for name in COUNTS}
+    transitions = sum(account["transitions"] for account in accounts)
+    seconds = round(sum(account["seconds"] for account in accounts), 3)
+    # An inventory of the same month that is made anew is compared with the month before it.
+    is_same = previous is not None and previous["period"] == period
+    this: PeriodCountsJson = {
+        "period": period,
+        "definition_version": DEFINITION_VERSION,
+        "accounts": len(accounts),
+        "unknown_accounts": len(accounts) - len(read),
+        "counts": counts,
+    }
     return {
         "definition_version": DEFINITION_VERSION,
         "period": period,
         "created_at": created_at,
+        "as_of": as_of,
+        "previous": previous["previous" if is_same else "period"] if previous else None,
+        "comparable": (
+            previous is not None
+            and previous["definition_version"] == DEFINITION_VERSION
+            and (previous["comparable"] or not is_same)
+        ),
         "account_count": len(accounts),
-        "principal_count": sum(by_kind.values()),
+        "unknown_account_count": len(accounts) - len(read),
+        "counts": counts,
         "by_kind": dict(sorted(by_kind.items())),
-        "unknown_accounts": [result for result in accounts if result["error"]],
+        "trend": carried(previous["trend"] if previous else [], this),
         "accounts": accounts,
+        "rows": rows,
+        "calls": sum(account["calls"] for account in accounts),
+        "throttled": sum(account["throttled"] for account in accounts),
+        "seconds": seconds,
+        "transitions": transitions,
+        "estimated_cost_usd": estimated_cost_usd(transitions=transitions, seconds=seconds),
     }
+
+
+def estimated_cost_usd(*, transitions: int, seconds: float) -> float:
+    """Return what the accounts' transitions and functions cost at AWS's list prices."""
+    usd = read_table("prices.json", schema_version=1)["usd"]
+    cost: float = (
+        transitions * usd["step_functions_transition"]
+        + seconds * FUNCTION_GB * usd["lambda_gb_second_arm64"]
+    )
+    return round(cost, 4)

@@ -109,6 +109,17 @@ def test_the_dashboard_shows_every_workflow_function_and_dead_letter_queue(
     assert shown >= pipeline.resources("AWS::SQS::Queue").keys()
 
 
+def test_every_metric_of_ours_on_the_dashboard_is_counted_by_a_step(pipeline: Template) -> None:
+    (dashboard,) = pipeline.properties("AWS::CloudWatch::Dashboard").values()
+    shown = re.findall(
+        r'"Pare","(\w+)","service","pare"', pipeline.readable(dashboard["DashboardBody"])
+    )
+    assert sorted(shown) == ["LastAccessedUnknown", "UnknownAccounts"]
+    sources = [file.read_text(encoding="utf-8") for file in (ROOT / "lambdas").rglob("*.py")]
+    for name in shown:
+        assert any(f'count("{name}", ' in source for source in sources), name
+
+
 def test_every_log_group_is_kept_as_long_as_the_settings_say(anywhere: Synthesis) -> None:
     groups = anywhere.pipeline.properties("AWS::Logs::LogGroup")
     functions = anywhere.pipeline.resources("AWS::Lambda::Function")

@@ -66,8 +66,9 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
     ("*", {"access-analyzer:CancelPolicyGeneration", "access-analyzer:GetGeneratedPolicy",
            "access-analyzer:ListPolicyGenerations", "access-analyzer:StartPolicyGeneration"},
      "Policy generation takes no resource."),
-    ("*", {"iam:GetAccountAuthorizationDetails", "iam:GetServiceLastAccessedDetails"},
-     "They take no resource."),
+    ("*", {"iam:GenerateCredentialReport", "iam:GetAccountAuthorizationDetails",
+           "iam:GetCredentialReport", "iam:GetServiceLastAccessedDetails",
+           "iam:ListAccountAliases"}, "They take no resource."),
     ("*", {"cloudtrail:GetTrail", "iam:GenerateServiceLastAccessedDetails"},
      "AWS documents the access role so."),
     ("arn:<AWS::Partition>:iam::*:role/PareMember", {"sts:AssumeRole"},
@@ -82,6 +83,8 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
     *((f"{EXECUTIONS}<{each}Workflow{each}StateMachine.Name>:*", {"states:GetExecutionHistory"},
        "Executions of our own state machines; named at run time.")
       for each in ("Finding", "Policy", "Account", "Inventory", "Activity")),
+    (f"{EXECUTIONS}<InventoryWorkflowInventoryStateMachine.Name>:*", {"states:DescribeExecution"},
+     "Whoever began the period's inventory."),
     *((f"{map_of(each)}:*", {"states:DescribeExecution", "states:StopExecution"},
        "The map's own runs.") for each in MAPS),
     *((f"{map_of(each)}/{label}:*", {"states:RedriveExecution"}, "The map's own children.")
@@ -89,8 +92,9 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
     (f"{IAM}:role/*", {"iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies",
                        "iam:ListRolePolicies", "iam:GenerateServiceLastAccessedDetails"},
      "Pare reads every role of the account."),
-    (f"{IAM}:user/*", {"iam:GetUser", "iam:GetUserPolicy", "iam:ListAttachedUserPolicies",
-                       "iam:ListGroupsForUser", "iam:ListUserPolicies",
+    (f"{IAM}:user/*", {"iam:GetUser", "iam:GetUserPolicy", "iam:ListAccessKeys",
+                       "iam:ListAttachedUserPolicies", "iam:ListGroupsForUser",
+                       "iam:ListUserPolicies",
                        "iam:GenerateServiceLastAccessedDetails"},
      "Pare reads every user of the account."),
     (f"{IAM}:group/*", {"iam:GetGroupPolicy", "iam:ListAttachedGroupPolicies",
@@ -193,8 +197,9 @@ def test_who_reads_objects_that_may_be_missing_may_know_it(pipeline: Template) -
         if ("s3:ListBucket", EVIDENCE.strip("<>")) in allowed_to(pipeline, role)
     }
     assert may_list == {
-        "BuildSnapshotRole", "ListLogsRole", "DigestLogsRole", "MergeActivityRole",
-        "CountActivityRole", "ChooseRouteRole", "GetActivityRole",
+        "ListAccountsRole", "CollectPrincipalsRole", "ReadLastAccessedRole",
+        "ClassifyPrincipalsRole", "BuildSnapshotRole", "ListLogsRole", "DigestLogsRole",
+        "MergeActivityRole", "CountActivityRole", "ChooseRouteRole", "GetActivityRole",
     }  # fmt: skip
 
 

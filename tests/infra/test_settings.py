@@ -6,7 +6,7 @@ import json
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -14,6 +14,8 @@ from jsonschema import Draft202012Validator
 
 from infra.settings import SCHEMA_PATH, Settings, load_settings
 from pare.errors import SettingsError
+from pare.inventory.flags import FLAGS
+from pare.inventory.model import Class, InventoryTermsJson, PrincipalKind, Status, WhenJson
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "config" / "pare.yaml"
@@ -119,6 +121,18 @@ def test_every_setting_is_a_key_of_the_schema() -> None:
     assert names == set(schema()["properties"])
 
 
+def test_rules_may_name_what_the_inventory_knows_and_nothing_else() -> None:
+    rule = schema()["properties"]["inventory"]["properties"]["rules"]["items"]["properties"]
+    when = rule["when"]["properties"]
+    assert when.keys() == WhenJson.__annotations__.keys()
+    assert when["kind"]["items"]["enum"] == list(get_args(PrincipalKind))
+    assert when["status"]["items"]["enum"] == list(get_args(Status))
+    assert when["flags"]["items"]["enum"] == list(FLAGS)
+    assert rule["class"]["enum"] == list(get_args(Class))
+    for name in ("kind", "status", "flags"):
+        assert ", ".join(when[name]["items"]["enum"]) in when[name]["x-fix"], name
+
+
 # --- What is read ---
 
 
@@ -156,6 +170,58 @@ account_exclusions: [012345670123]
     assert settings.exemptions[0].expires == date(2027, 6, 30)
     assert settings.log_retention_days == 365
     assert settings.account_exclusions == ("012345670123",)
+
+
+RULES = """\
+inventory:
+  idle_days: 60
+  calls_per_second: 2
+  rules:
+    - when: {principal: "arn:aws:iam::*:role/ci/*", kind: [service role],
+             status: [idle, never used], flags: [wide]}
+      class: review
+      reason: The pipelines are being replaced.
+    - {when: {flags: [no_owner]}, class: disable, reason: Nobody answers for it.}
+"""
+
+
+def test_the_inventory_is_given_its_terms(load: Any) -> None:
+    settings = load(
+        MINIMAL
+        + RULES
+        + """\
+exemptions:
+  - {principal: "arn:aws:iam::*:role/a", owner: o, reason: r, expires: 2027-06-30}
+"""
+    )
+
+    assert settings.inventory.calls_per_second == 2
+    terms = settings.inventory_terms()
+    assert terms.keys() == InventoryTermsJson.__annotations__.keys()
+    assert json.loads(json.dumps(terms)) == {
+        "idle_days": 60,
+        "new_days": 30,
+        "key_max_age_days": 365,
+        "narrow_unused_services": 5,
+        "disable_after_days": 30,
+        "delete_after_days": 60,
+        "seasonal_weeks": 3,
+        "window_days": 90,
+        "break_glass_tag": "pare:break-glass",
+        "owner_tag_keys": ["owner", "team"],
+        "default_owner": "security@example.com",
+        "exemptions": [
+            {"principal": "arn:aws:iam::*:role/a", "owner": "o", "reason": "r",
+             "expires": "2027-06-30"},
+        ],
+        "rules": [
+            {"when": {"principal": "arn:aws:iam::*:role/ci/*", "kind": ["service role"],
+                      "status": ["idle", "never used"], "flags": ["wide"]},
+             "class": "review", "reason": "The pipelines are being replaced."},
+            {"when": {"flags": ["no_owner"]}, "class": "disable",
+             "reason": "Nobody answers for it."},
+        ],
+    }  # fmt: skip
 
 
 def test_names_another_account_must_spell_are_fixed() -> None:
@@ -265,6 +331,47 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_file(faults: Any) -> No
         ("schedule: {inventory: 'cron(0 6 ? * ? *)'}", "does not have ? as exactly one"),
         ("schedule: {time_zone: Asia/Tokio}", "did you mean Asia/Tokyo?"),
         ("member_external_id: 'a b'", "'a b' is not an external id"),
+        ("inventory: {idle_days: 401}", "idle_days: 401 is not a whole number from 1 to 400"),
+        ("inventory: {new_days: 0}", "new_days: 0 is not a whole number from 1 to 365"),
+        ("inventory: {key_max_age_days: 0}", "key_max_age_days: 0 is not a whole number from 1"),
+        ("inventory: {narrow_unused_services: 0}", "services: 0 is not a whole number from 1 to"),
+        ("inventory: {disable_after_days: 0}", "0 is not a whole number from 1 to 365"),
+        ("inventory: {delete_after_days: 366}", "366 is not a whole number from 1 to 365"),
+        ("inventory: {seasonal_weeks: 13}", "13 is not a whole number from 0 to 12"),
+        ("inventory: {calls_per_second: 0}", "0 is not a whole number from 1 to 50"),
+        ("inventory: {rules: [keep]}", "rules[0]: 'keep' is not a mapping with the keys when"),
+        (
+            "inventory: {rules: [{when: {flags: [wide]}, class: stop, reason: r}]}",
+            "'stop' is not keep, review, narrow, disable or delete. Fix: write one of keep,",
+        ),
+        (
+            "inventory: {rules: [{when: {flags: [broad]}, class: keep, reason: r}]}",
+            "rules[0].when.flags[0]: 'broad' is not a flag. Fix: list some of aws_owns",
+        ),
+        (
+            "inventory: {rules: [{when: {kind: [robot]}, class: keep, reason: r}]}",
+            "'robot' is not a kind of user or role. Fix: list some of person, machine user",
+        ),
+        (
+            "inventory: {rules: [{when: {status: [unused]}, class: keep, reason: r}]}",
+            "'unused' is not a status. Fix: list some of used, idle",
+        ),
+        (
+            "inventory: {rules: [{when: {principal: ci}, class: keep, reason: r}]}",
+            "'ci' is not the ARN of a role or user",
+        ),
+        (
+            "inventory: {rules: [{when: {}, class: keep, reason: r}]}",
+            "rules[0].when: says nothing, and would fit everybody. Fix: say at least one of",
+        ),
+        (
+            "inventory: {rules: [{when: {owner: a}, class: keep, reason: r}]}",
+            "rules[0].when.owner: is not a key Pare knows",
+        ),
+        (
+            "inventory: {rules: [{when: {kind: [role]}, class: keep}]}",
+            "rules[0].reason: is missing. Fix: say why",
+        ),
         ("exemptions: [arn]", "exemptions[0]: 'arn' is not a mapping with the keys principal"),
     ],
 )
@@ -468,5 +575,12 @@ def test_settings_that_are_not_acted_on_yet_are_named(tmp_path: Path) -> None:
     path = tmp_path / "pare.yaml"
     path.write_text(text.replace("language: en ", "language: ja "), encoding="utf-8")
 
-    assert load_settings(path).not_read_yet() == ["notifications.language"]
+    (sentence,) = load_settings(path).not_read_yet()
+    assert sentence.startswith("notifications.language is ja: the inventory's message, chat card")
+    assert sentence.endswith("the command line are in English.")
+    text = text.replace("paid_unused_access: false", "paid_unused_access: true")
+    path.write_text(text, encoding="utf-8")
+    assert load_settings(path).not_read_yet() == [
+        "analyzers.paid_unused_access is set, and this version of Pare does not act on it."
+    ]
     assert load_settings(ROOT / "config/pare.yaml").not_read_yet() == []

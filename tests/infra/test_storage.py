@@ -198,7 +198,7 @@ def test_every_topic_is_encrypted_by_the_one_key_and_takes_tls_only(pipeline: Te
         for topic in policy["Topics"]
     }
     topics = pipeline.properties("AWS::SNS::Topic")
-    assert len(topics) == 2
+    assert len(topics) == 3
     for logical_id, topic in topics.items():
         assert pipeline.readable(topic["KmsMasterKeyId"]) == "PareStorage.Key.Arn", logical_id
         assert is_tls_only(policies[logical_id], "sns:Publish", {"Ref": logical_id}), logical_id

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 REAL_TRAIL = ROOT.parent / "shared" / "cloudtrail" / "invictus-ir-aws_dataset"
-KEYS = {"finding", "proposals", "notifications", "seconds", "stack_outputs", "trail", "notes"}
+KEYS = {
+    "finding", "proposals", "notifications", "inventory", "seconds", "stack_outputs", "trail",
+    "notes",
+}  # fmt: skip
 
 
 def pare(*arguments: str, seconds: float = 240) -> subprocess.CompletedProcess[str]:
@@ -64,6 +67,20 @@ def test_demo_on_real_records_tells_the_whole_story(state_dir: Path, port: str) 
         "finding",
         "proposal",
     ]
+    # The inventory runs on one's own trail too; nothing is planted there.
+    inventory = summary["inventory"]
+    assert inventory["planted"] is None
+    assert inventory["counts"]["principals"] > 5
+    assert inventory["unknown_accounts"] == 0
+    assert inventory["notification"]["attributes"]["kind"] == "inventory"
+    assert inventory["notification"]["subject"] in ran.stdout
+    report = (state_dir / "report.html").read_text()
+    assert report.startswith("<!doctype html>")
+    resource = summary["finding"]["finding"]["resource"]
+    assert resource.rpartition("/")[2] in report
+    assert resource in (state_dir / "report.csv").read_text()
+    assert f"Open the inventory's report in a browser: {state_dir / 'report.html'}" in ran.stdout
+    assert "planted" not in ran.stdout
     assert summary["seconds"]["total"] > 0
     assert summary["stack_outputs"]["EvidenceBucketName"] in ran.stdout
     assert summary["notifications"][0]["subject"] in ran.stdout

@@ -290,3 +290,109 @@ def test_the_rest_of_iam_is_left_to_ministack(box: Box) -> None:
 def test_a_wrong_usage_entry_is_refused_by_name(emulator: Emulator) -> None:
     with pytest.raises(EmulatorControlError, match="last_accessed_at"):
         emulator.control("usage", {"entries": [{"principal_arn": "x", "service": "s3"}]})
+
+
+def throttled_calls(iam: Any, role: str, count: int) -> list[bool]:
+    """Whether each of some calls, of both operations in turn, was throttled."""
+    job_id, found = "", []
+    for _ in range(count):
+        try:
+            if job_id:
+                iam.get_service_last_accessed_details(JobId=job_id)
+                job_id = ""
+            else:
+                job_id = iam.generate_service_last_accessed_details(Arn=role)["JobId"]
+            found.append(False)
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "Throttling"
+            assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+            found.append(True)
+    return found
+
+
+def test_an_account_that_calls_too_often_is_throttled(box: Box, settings: Emulator) -> None:
+    role = box.role(unique("app"), allow("s3:*"))
+    other = box.role(unique("app"), allow("s3:*"), account_id=HUB)
+    before = settings.control("state")["last_accessed_jobs"]
+    settings.control("settings", {"last_accessed_calls_per_second": 4})
+
+    started = time.monotonic()
+    found = throttled_calls(box.client("iam"), role, 30)
+    seconds = time.monotonic() - started
+    elsewhere = throttled_calls(box.client("iam", HUB), other, 4)
+    time.sleep(0.6)
+    later = throttled_calls(box.client("iam"), role, 2)
+
+    assert found[:4] == [False] * 4, "a second's worth at once"
+    assert 4 <= found.count(False) <= 4 + 4 * seconds + 1
+    assert elsewhere == [False] * 4, "each account has its own limit"
+    assert later == [False] * 2, "a pause gives it back"
+    after = settings.control("state")["last_accessed_jobs"]
+    assert after["calls"] - before["calls"] == 36
+    assert after["throttled"] - before["throttled"] == found.count(True)
+    settings.control("settings", {"last_accessed_calls_per_second": None})
+    assert throttled_calls(box.client("iam"), role, 20) == [False] * 20
+
+
+def test_a_job_is_forgotten_after_its_time(box: Box, settings: Emulator) -> None:
+    settings.control("settings", {"last_accessed_retention_seconds": 0.2})
+    role = box.role(unique("app"), allow("s3:*"))
+    iam = box.client("iam")
+    job_id = iam.generate_service_last_accessed_details(Arn=role)["JobId"]
+    assert iam.get_service_last_accessed_details(JobId=job_id)["JobStatus"] == "COMPLETED"
+
+    time.sleep(0.3)
+
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        iam.get_service_last_accessed_details(JobId=job_id)
+
+
+def test_principals_with_the_same_policies_have_uses_of_their_own(box: Box) -> None:
+    everything = allow("*")
+    idle, active = (box.role(unique("admin"), everything) for _ in range(2))
+    plant(box, used(active, "ec2", "RunInstances"))
+
+    before = by_service(report(box, idle, MaxItems=1000))
+    services = by_service(report(box, active, MaxItems=1000))
+    after = by_service(report(box, idle, MaxItems=1000))
+
+    assert before == after
+    assert sorted(before) == sorted(services)
+    assert {name for name in services if services[name] != before[name]} == {"ec2"}
+    assert services["ec2"]["LastAuthenticatedEntity"] == active
+    assert services["ec2"]["TotalAuthenticatedEntities"] == 1
+    run = [each for each in services["ec2"]["TrackedActionsLastAccessed"]
+           if "LastAccessedTime" in each]  # fmt: skip
+    assert [each["ActionName"] for each in run] == ["RunInstances"]
+    levels = by_service(report(box, idle, "SERVICE_LEVEL", MaxItems=1000))
+    assert "TrackedActionsLastAccessed" not in levels["ec2"], (
+        "both levels have answers of their own"
+    )
+
+
+def test_a_large_policy_is_read_once_for_everybody(box: Box) -> None:
+    """The scale test has thousands of jobs, some of administrators and of AWS managed policies."""
+    iam = box.client("iam")
+    roles = []
+    for _ in range(3):
+        name = unique("reader")
+        roles.append(box.role(name))
+        iam.attach_role_policy(RoleName=name, PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
+    report(box, roles[0], MaxItems=1000)
+
+    started = time.monotonic()
+    for role in roles:
+        assert len(report(box, role, MaxItems=1000)["ServicesLastAccessed"]) > 20
+
+    assert time.monotonic() - started < 6, "half a second each is slow already"
+
+
+def test_completion_is_when_the_job_ended_not_when_it_was_asked_for(box: Box) -> None:
+    role = box.role(unique("app"), allow("s3:*"))
+    iam = box.client("iam")
+    job_id = iam.generate_service_last_accessed_details(Arn=role)["JobId"]
+    time.sleep(0.3)
+
+    answer = iam.get_service_last_accessed_details(JobId=job_id)
+
+    assert answer["JobCompletionDate"] - answer["JobCreationDate"] < timedelta(seconds=0.2)

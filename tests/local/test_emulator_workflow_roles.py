@@ -127,11 +127,11 @@ def test_sending_a_message_and_an_event_need_their_actions(box: Box) -> None:
     fails_without(box, events, "events:PutEvents", bus, "EventBridge.AmazonEventBridgeException")
 
 
-def function(box: Box) -> str:
+def function(box: Box, source: str = "def run(event, context):\n    return {'ok': True}\n") -> str:
     """The ARN of a small function."""
     code = io.BytesIO()
     with zipfile.ZipFile(code, "w") as archive:
-        archive.writestr("handler.py", "def run(event, context):\n    return {'ok': True}\n")
+        archive.writestr("handler.py", source)
     role = box.role(unique("function"), trust=trusts(service="lambda.amazonaws.com"))
     arn: str = box.client("lambda").create_function(
         FunctionName=unique("function"),

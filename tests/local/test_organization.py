@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import time
 from dataclasses import dataclass
@@ -13,9 +15,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from local.organization import CreatedOrganization, User, create_organization, read_organization
+from local.organization import (
+    CreatedOrganization,
+    User,
+    create_organization,
+    plant_credentials,
+    read_organization,
+)
 from local.seed_findings import plant_findings, unused_access_finding
 from local.trail_generator import GeneratedTrail, generate, write_trail
+from pare.clock import parse_time
 
 if TYPE_CHECKING:
     from local.process import Emulator
@@ -45,6 +54,7 @@ def seeded(emulator: Emulator) -> Seeded:
     trail = generate(created.organization, end=NOW)
     began = time.monotonic()
     write_trail(emulator, created, trail.files, trail.usage)
+    plant_credentials(emulator, created.organization, now=NOW, used=trail.credentials)
     seconds["write"] = time.monotonic() - began
     return Seeded(emulator, created, trail, seconds)
 
@@ -112,6 +122,62 @@ def test_a_boundary_and_the_access_keys_are_there(seeded: Seeded) -> None:
     assert [(key["AccessKeyId"], key["Status"]) for key in keys] == [
         (key.access_key_id, key.status) for key in deployer.access_keys
     ]
+
+
+def report_of(seeded: Seeded, account_id: str) -> dict[str, dict[str, str]]:
+    """Return the rows of an account's credential report by user."""
+    iam = seeded.emulator.client("iam", account_id)
+    deadline = time.monotonic() + 20
+    while iam.generate_credential_report()["State"] != "COMPLETE" and time.monotonic() < deadline:
+        time.sleep(0.05)
+    text = iam.get_credential_report()["Content"].decode()
+    return {row["user"]: row for row in csv.DictReader(io.StringIO(text))}
+
+
+def test_the_credential_report_tells_what_is_planted_and_what_the_trail_shows(
+    seeded: Seeded,
+) -> None:
+    report = report_of(seeded, SHOP)
+
+    def days(user: str, column: str) -> int:
+        return (NOW - parse_time(report[user][column])).days
+
+    assert report["<root_account>"]["access_key_1_active"] == "true"
+    assert report["<root_account>"]["mfa_active"] == "true"
+    assert report_of(seeded, DATA)["<root_account>"]["mfa_active"] == "false"
+    assert days("ftp-bridge", "access_key_1_last_used_date") == 420
+    assert days("ftp-bridge", "access_key_2_last_used_date") == 152
+    assert days("ci-deployer", "access_key_1_last_rotated") == 1388
+    assert report["ci-deployer"]["access_key_1_active"] == "false"
+    assert 36 <= days("ci-deployer", "access_key_2_last_used_date") < 60
+    assert report["ci-deployer"]["access_key_2_last_used_service"] in {
+        "lambda",
+        "cloudformation",
+        "ecs",
+    }
+    assert (report["maria.jansen"]["mfa_active"], report["amira.haddad"]["mfa_active"]) == (
+        "false",
+        "true",
+    )
+    assert days("maria.jansen", "password_last_used") < 10
+    assert days("jonas.weber", "password_last_used") == 131
+    assert report["amira.haddad"]["access_key_1_last_used_date"] == "N/A"
+
+
+def test_who_is_trusted_is_as_the_data_says(seeded: Seeded) -> None:
+    def trust_of(account_id: str, name: str) -> dict[str, Any]:
+        iam = seeded.emulator.client("iam", account_id)
+        document: dict[str, Any] = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+        (statement,) = document["Statement"]
+        return {key: statement.get(key) for key in ("Principal", "Condition")}
+
+    assert trust_of(SHOP, "PartnerFeed") == {
+        "Principal": {"AWS": "arn:aws:iam::910000000001:root"},
+        "Condition": {"StringEquals": {"sts:ExternalId": "northwind-parcels"}},
+    }
+    assert trust_of(SHOP, "AuditorsRead")["Condition"] is None
+    assert trust_of(SHOP, "StatusPage")["Principal"] == {"AWS": "*"}
+    assert trust_of(DATA, "HandoverReader")["Principal"] == {"AWS": "AROANORTHWINDGONE0001"}
 
 
 def test_the_trail_is_an_organization_trail_with_one_arn_everywhere(seeded: Seeded) -> None:
@@ -254,6 +320,8 @@ def test_the_seed_folder_is_part_of_the_project() -> None:
     folder = Path(__file__).parents[2] / "local" / "seed"
     assert sorted(path.name for path in folder.glob("*.yaml")) == [
         "behaviour.yaml",
+        "last_month.yaml",
         "operations.yaml",
         "organization.yaml",
+        "truth.yaml",
     ]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pare.clock import format_time, parse_time
+from pare.clock import format_time, json_times, parse_time
 
 MOMENT = datetime(2026, 11, 21, 20, 46, tzinfo=UTC)
 
@@ -88,3 +88,13 @@ def test_any_text_is_a_time_or_a_value_error(text: str) -> None:
 
     assert moment.tzinfo is UTC
     assert parse_time(format_time(moment)) <= moment
+
+
+def test_the_moments_in_a_value_become_texts() -> None:
+    moment = datetime(2026, 11, 21, 20, 46, tzinfo=UTC)
+
+    assert json_times({"a": [moment, {"b": moment}], "c": 1, "d": None}) == {
+        "a": ["2026-11-21T20:46:00Z", {"b": "2026-11-21T20:46:00Z"}],
+        "c": 1,
+        "d": None,
+    }

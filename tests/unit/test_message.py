@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the tests are of Japanese
 from __future__ import annotations
 
 import unicodedata
@@ -7,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pare.message import WIDTH, bullet, headline, paragraph, plain, rows, sentence, subject
+from pare.message import (
+    WIDTH,
+    bullet,
+    columns,
+    headline,
+    paragraph,
+    plain,
+    rows,
+    sentence,
+    subject,
+    unlinked,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,6 +103,28 @@ def test_letters_beyond_ascii_become_question_marks_in_a_subject() -> None:
     assert subject("[Pare] 経理部 é") == "[Pare] ??? ?"
 
 
+def test_a_subject_of_our_own_words_keeps_its_japanese() -> None:
+    assert subject("[Pare] 経理部\r\n", ascii_only=False) == "[Pare] 経理部"
+    assert len(subject("経" * 200, ascii_only=False)) < 100
+
+
+# --- Links ---
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("see https://evil.example/a", "see https: //evil.example/a"),
+        ("ftp://x and www.evil.example", "ftp: //x and www .evil.example"),
+        ("WWW.x", "WWW .x"),
+        ("orders@example.com", "orders@example.com"),
+        ("arn:aws:iam::111122223333:role/a//b", "arn:aws:iam::111122223333:role/a//b"),
+    ],
+)
+def test_outside_text_has_no_link(text: str, expected: str) -> None:
+    assert unlinked(text) == expected
+
+
 # --- Lines ---
 
 ARN = "arn:aws:iam::111122223333:role/" + "deep-path/" * 20 + "Name"
@@ -141,3 +175,52 @@ def test_an_arn_in_a_row_is_never_broken() -> None:
 def test_no_rows_are_no_text() -> None:
     assert rows([]) == ""
     assert rows([("Error", "")]) == ""
+
+
+# --- Japanese: letters of two columns, and no spaces ---
+
+JAPANESE = (
+    "信頼ポリシーに、誰のものか不明なプリンシパルがあります（削除済みのユーザーやロールなど）。"
+    "まず無効化し、その後に削除します。"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "width"), [("abc", 3), ("経理部", 6), ("ｱｲｳ", 3), ("e\u0301", 1), ("", 0)]
+)
+def test_columns_are_counted(text: str, width: int) -> None:
+    assert columns(text) == width
+
+
+@pytest.mark.parametrize("write", [paragraph, headline, bullet])
+def test_japanese_is_wrapped_by_its_width(write: Callable[[str], str]) -> None:
+    text = write(JAPANESE * 3)
+
+    assert max(map(columns, text.splitlines())) <= WIDTH
+    assert min(map(columns, text.splitlines()[:-1])) > WIDTH - 8, "lines are filled"
+    assert "".join(line.strip() for line in text.removeprefix("- ").splitlines()) == JAPANESE * 3
+
+
+@given(st.text(alphabet="、。（）「」ーっア漢a b", max_size=200))
+def test_no_line_begins_with_a_full_stop_or_ends_with_an_opening_bracket(text: str) -> None:
+    lines = paragraph("漢" * 30 + text).splitlines()
+
+    assert all(line[0] not in "、。）」ーっ" for line in lines[1:] if " " not in text)
+    assert all(line[-1] not in "（「" for line in lines[:-1] if " " not in text)
+
+
+@given(st.text(alphabet="漢字 abc:/。", max_size=300))
+def test_wrapping_loses_nothing(text: str) -> None:
+    wrapped = paragraph("漢" + text)
+
+    assert "".join(wrapped.split()) == "".join(("漢" + text).split())
+
+
+def test_an_arn_among_japanese_is_never_broken() -> None:
+    assert ARN in paragraph(f"ロール {ARN} は使用されていません。").split()
+
+
+def test_rows_with_japanese_labels_are_aligned() -> None:
+    text = rows([("レポート", "a"), ("CSV", "b")])
+
+    assert text == "レポート: a\nCSV:      b"

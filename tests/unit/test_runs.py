@@ -7,7 +7,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pare.runs import FailureJson, RunJson, failure_message, failure_text, run_record
+from pare.runs import (
+    FailureJson,
+    RunJson,
+    failure_message,
+    failure_text,
+    run_record,
+    usd_per_transition,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,6 +193,13 @@ def test_whatever_an_execution_was_started_with_can_be_recorded(state: dict[str,
     assert all(isinstance(count, int) for count in run["counts"].values())
     assert all(isinstance(each, str) for each in run["unknown"])
     assert run["outcome"] == "succeeded" or failure_message(run).text
+
+
+def test_the_children_of_a_map_are_counted_too() -> None:
+    run = record({"built": {"counts": {"child_transitions": 1_000}}}, transitions=15)
+
+    assert run["transitions"] == 1_015
+    assert run["estimated_cost_usd"] == round(1_015 * usd_per_transition(), 6) == 0.025375
 
 
 def test_a_run_whose_transitions_nobody_knows_says_so() -> None:

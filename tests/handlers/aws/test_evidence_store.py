@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.exceptions import ReadTimeoutError
+from botocore.response import StreamingBody
 
-from pare.aws.evidence_store import EvidenceStore
+from pare.aws.evidence_store import PART_BYTES, EvidenceStore
 from pare.errors import AwsCallError, AwsServiceError, EvidenceError
 from tests.handlers.fake_aws import BUCKET
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pare.object_ref import ObjectRef
     from tests.handlers.fake_aws import FakeAws
 
@@ -135,3 +139,103 @@ def test_an_object_that_cannot_be_written_is_an_error(
 
     with pytest.raises(error, match=f"s3:PutObject s3://{BUCKET}/{KEY}"):
         evidence.put_json(KEY, {})
+
+
+# --- One row, one part at a time ---
+
+
+def test_rows_come_one_at_a_time_from_any_number_of_gzip_members(evidence: EvidenceStore) -> None:
+    members = [gzip.compress(b'{"a": %d}\n' % number, mtime=0) for number in range(3)]
+    empty = gzip.compress(b"", mtime=0)
+    body = members[0] + empty + members[1] + b"" + members[2]
+    evidence.s3.put_object(Bucket=BUCKET, Key=KEY, Body=body)
+
+    assert list(evidence.each_ndjson_gz(REF)) == [{"a": 0}, {"a": 1}, {"a": 2}]
+    assert evidence.get_ndjson_gz(REF) == [{"a": 0}, {"a": 1}, {"a": 2}]
+
+
+def test_an_empty_object_has_no_rows(evidence: EvidenceStore) -> None:
+    evidence.put_chunks(KEY, [], "application/gzip")
+
+    assert list(evidence.each_ndjson_gz(REF)) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"plain", WHOLE[:-12], WHOLE[:-8] + b"\x00" * 8, WHOLE + b"rest",
+     gzip.compress(b"not json", mtime=0)],
+    ids=["not gzip", "cut", "wrong checksum", "rest", "not JSON"],
+)  # fmt: skip
+def test_a_stream_that_is_not_gzip_ndjson_is_named(evidence: EvidenceStore, body: bytes) -> None:
+    evidence.s3.put_object(Bucket=BUCKET, Key=KEY, Body=body)
+
+    with pytest.raises(EvidenceError, match=f"s3://{BUCKET}/{KEY} is not gzip NDJSON"):
+        list(evidence.each_ndjson_gz(REF))
+
+
+def test_a_stream_that_is_not_there_is_an_error(evidence: EvidenceStore) -> None:
+    with pytest.raises(EvidenceError, match=KEY):
+        next(evidence.each_ndjson_gz(REF))
+
+
+def test_a_connection_that_breaks_while_reading_is_awss_fault_and_not_the_objects(
+    evidence: EvidenceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence.s3.put_object(Bucket=BUCKET, Key=KEY, Body=WHOLE)
+
+    def broken(*_: object, **__: object) -> bytes:
+        raise ReadTimeoutError(endpoint_url="https://aws.example", error="timed out")
+
+    monkeypatch.setattr(StreamingBody, "read", broken)
+    with pytest.raises(AwsServiceError, match="Read timeout"):
+        list(evidence.each_ndjson_gz(REF))
+
+
+def test_a_small_object_is_written_at_once_and_a_large_one_in_parts(
+    evidence: EvidenceStore, aws: FakeAws
+) -> None:
+    small, part = b"x" * 1_000, b"y" * PART_BYTES
+
+    evidence.put_chunks(KEY, [small, small], "text/csv; charset=utf-8")
+    assert evidence.get_bytes(REF) == small * 2
+    assert "s3:UploadPart" not in aws.attempts
+
+    evidence.put_chunks(KEY, [part[:-1], b"zz", part, small], "text/csv; charset=utf-8")
+    assert evidence.get_bytes(REF) == part[:-1] + b"zz" + part + small
+    assert aws.attempts.count("s3:UploadPart") == 3
+    head = evidence.s3.head_object(Bucket=BUCKET, Key=KEY)
+    assert head["ContentType"] == "text/csv; charset=utf-8"
+
+
+def test_an_object_whose_end_fits_a_part_has_no_empty_one(
+    evidence: EvidenceStore, aws: FakeAws
+) -> None:
+    evidence.put_chunks(KEY, [b"y" * PART_BYTES], "text/plain")
+
+    assert aws.attempts.count("s3:UploadPart") == 1
+    assert len(evidence.get_bytes(REF)) == PART_BYTES
+
+
+@pytest.mark.parametrize(
+    "operation", ["CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"]
+)
+def test_a_large_object_that_cannot_be_written_is_an_error_and_not_half_there(
+    evidence: EvidenceStore, aws: FakeAws, operation: str
+) -> None:
+    aws.fail(f"s3:{operation}", "InternalError", 500)
+
+    with pytest.raises(AwsServiceError, match=f"s3:PutObject s3://{BUCKET}/{KEY}"):
+        evidence.put_chunks(KEY, [b"y" * PART_BYTES, b"z"], "text/plain")
+    with pytest.raises(EvidenceError):
+        evidence.get_bytes(REF)
+
+
+def test_an_object_whose_chunks_end_in_an_error_is_not_there(evidence: EvidenceStore) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"a"
+        raise EvidenceError("rows cut off")
+
+    with pytest.raises(EvidenceError, match="rows cut off"):
+        evidence.put_chunks(KEY, chunks(), "text/plain")
+    with pytest.raises(EvidenceError, match=KEY):
+        evidence.get_bytes(REF)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from pare.aws.executions import count_transitions
+from pare.aws.executions import count_transitions, has_ended
 from pare.errors import AwsCallError
 from tests.handlers.fake_aws import HUB, REGION
 
@@ -50,3 +50,31 @@ def test_a_history_that_cannot_be_read_is_an_error(aws: FakeAws) -> None:
 
     with pytest.raises(AwsCallError, match="states:GetExecutionHistory"):
         count_transitions(boto3.client("stepfunctions"), EXECUTION)
+
+
+@pytest.mark.parametrize(
+    ("status", "ended"),
+    [("RUNNING", False), ("PENDING_REDRIVE", False), ("SUCCEEDED", True), ("FAILED", True),
+     ("TIMED_OUT", True), ("ABORTED", True)],
+)  # fmt: skip
+def test_an_execution_that_runs_has_not_ended(aws: FakeAws, status: str, ended: bool) -> None:
+    began = datetime(2026, 11, 21, tzinfo=UTC)
+    aws.answer(
+        "sfn:DescribeExecution",
+        {"executionArn": EXECUTION, "stateMachineArn": "a", "status": status, "startDate": began},
+    )
+
+    assert has_ended(boto3.client("stepfunctions"), EXECUTION) is ended
+
+
+def test_an_execution_that_aws_has_forgotten_has_ended(aws: FakeAws) -> None:
+    aws.fail("sfn:DescribeExecution", "ExecutionDoesNotExist")
+
+    assert has_ended(boto3.client("stepfunctions"), EXECUTION)
+
+
+def test_an_execution_that_cannot_be_asked_after_is_an_error(aws: FakeAws) -> None:
+    aws.fail("sfn:DescribeExecution", "AccessDeniedException")
+
+    with pytest.raises(AwsCallError, match="states:DescribeExecution"):
+        has_ended(boto3.client("stepfunctions"), EXECUTION)

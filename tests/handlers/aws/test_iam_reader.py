@@ -9,17 +9,17 @@ import boto3
 import pytest
 
 from pare.arns import parse_principal_arn
-from pare.aws.iam_reader import IamReader
+from pare.aws.iam_reader import CallCount, IamReader
 from pare.clock import parse_time
 from pare.errors import (
     AwsCallError,
     AwsServiceError,
+    InventoryError,
     MemberAccountError,
     PareError,
     PrincipalNotFoundError,
     ThrottledError,
 )
-from pare.inventory.snapshot import principal_rows
 from tests.handlers.fake_aws import MEMBER, member_session
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ def test_no_tags_are_no_tags(reader: IamReader, iam: IAMClient, resource: str) -
 # --- The whole account ---
 
 
-def test_the_pages_of_an_account_become_rows(reader: IamReader, iam: IAMClient) -> None:
+def test_everything_of_an_account_is_read(reader: IamReader, iam: IAMClient) -> None:
     boundary = managed(iam, "Boundary", "*")
     iam.create_role(
         RoleName="App",
@@ -309,17 +309,18 @@ def test_the_pages_of_an_account_become_rows(reader: IamReader, iam: IAMClient) 
     iam.create_group(GroupName="Developers")
     iam.add_user_to_group(GroupName="Developers", UserName="mary")
 
-    rows = principal_rows(
-        reader.authorization_details(), account_id=MEMBER, owner_tag_keys=("owner",)
-    )
+    pages = list(reader.authorization_details())
 
-    role, user = rows
-    assert role["principal_arn"] == arn("role/team/App")
-    assert role["owner"] == "orders"
-    assert role["policies"] == ["inline:own"]
-    assert role["boundary"] == boundary
-    assert user["principal_arn"] == arn("user/mary")
-    assert user["groups"] == ["Developers"]
+    whole = {
+        name: [entity for page in pages for entity in page.get(name, [])]
+        for name in ("RoleDetailList", "UserDetailList", "GroupDetailList", "Policies")
+    }
+    (role,), (user,) = whole["RoleDetailList"], whole["UserDetailList"]
+    assert role["RolePolicyList"] == [{"PolicyName": "own", "PolicyDocument": allow("s3:*")}]
+    assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == boundary
+    assert user["GroupList"] == ["Developers"]
+    assert [group["GroupName"] for group in whole["GroupDetailList"]] == ["Developers"]
+    assert boundary in [policy["Arn"] for policy in whole["Policies"]]
 
 
 def test_all_pages_of_an_account_are_read(reader: IamReader, aws: FakeAws) -> None:
@@ -335,7 +336,19 @@ def test_all_pages_of_an_account_are_read(reader: IamReader, aws: FakeAws) -> No
         ["IsTruncated", "ResponseMetadata", "RoleDetailList"],
     ]
     sent = aws.called("iam:GetAccountAuthorizationDetails")
-    assert [each["Filter"] for each in sent] == [["User", "Role"]] * 2
+    everything = ("User", "Role", "Group", "LocalManagedPolicy", "AWSManagedPolicy")
+    assert [tuple(each["Filter"]) for each in sent] == [everything] * 2
+
+
+def test_less_of_an_account_is_read_where_less_is_asked_for(
+    reader: IamReader, aws: FakeAws
+) -> None:
+    aws.answer("iam:GetAccountAuthorizationDetails", {"UserDetailList": [], "IsTruncated": False})
+
+    list(reader.authorization_details(("User", "Role")))
+
+    (sent,) = aws.called("iam:GetAccountAuthorizationDetails")
+    assert tuple(sent["Filter"]) == ("User", "Role")
 
 
 @pytest.mark.parametrize(
@@ -358,6 +371,148 @@ def test_an_account_that_stops_half_way_is_an_error_not_half_an_account(
 
     with pytest.raises(error, match=f"in account {MEMBER}"):
         list(reader.authorization_details())
+
+
+# --- The credential report ---
+
+GENERATE, GET = "iam:GenerateCredentialReport", "iam:GetCredentialReport"
+CSV = {"Content": b"user,arn\nmary,\xff", "ReportFormat": "text/csv"}
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def credential_report(reader: IamReader, clock: Clock, seconds: float = 60) -> str:
+    return reader.credential_report(seconds=seconds, sleep=clock.sleep, monotonic=clock.monotonic)
+
+
+def test_a_young_report_is_taken_at_once(reader: IamReader, aws: FakeAws, clock: Clock) -> None:
+    aws.answer(GENERATE, {"State": "COMPLETE"})
+    aws.answer(GET, CSV)
+
+    assert credential_report(reader, clock) == "user,arn\nmary,\ufffd"
+    assert clock.pauses == []
+
+
+def test_a_report_that_is_being_made_is_waited_for(
+    reader: IamReader, aws: FakeAws, clock: Clock
+) -> None:
+    for state in ("STARTED", "INPROGRESS", "INPROGRESS", "INPROGRESS", "INPROGRESS"):
+        aws.answer(GENERATE, {"State": state}, times=1)
+    aws.answer(GENERATE, {"State": "COMPLETE"})
+    aws.answer(GET, CSV)
+
+    assert credential_report(reader, clock).startswith("user,arn")
+    assert clock.pauses == [1.0, 2.0, 4.0, 8.0, 8.0]
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "status"),
+    [
+        (GET, "ReportNotPresent", 410),
+        (GET, "ReportExpired", 410),
+        (GET, "ReportInProgress", 404),
+        (GENERATE, "Throttling", 400),
+        (GENERATE, "ServiceFailure", 500),
+        (GET, "Throttling", 400),
+    ],
+)
+def test_a_report_that_is_not_there_yet_is_asked_for_again(
+    reader: IamReader, aws: FakeAws, clock: Clock, operation: str, code: str, status: int
+) -> None:
+    # The SDK's own repetitions are behind the fake: each error here is what is left of five.
+    aws.fail(operation, code, status, times=1)
+    aws.answer(GENERATE, {"State": "COMPLETE"})
+    aws.answer(GET, CSV)
+
+    assert credential_report(reader, clock).startswith("user,arn")
+    assert clock.pauses == [1.0]
+
+
+@pytest.mark.parametrize("seconds", [0, 10, 60])
+def test_a_report_is_not_waited_for_longer_than_there_is_time(
+    reader: IamReader, aws: FakeAws, clock: Clock, seconds: float
+) -> None:
+    aws.answer(GENERATE, {"State": "INPROGRESS"})
+
+    with pytest.raises(InventoryError, match=rf"{MEMBER} had .* {seconds} s: IAM says INPROGRESS"):
+        credential_report(reader, clock, seconds)
+    assert clock.now <= seconds
+
+
+@pytest.mark.parametrize("operation", [GENERATE, GET])
+def test_a_refused_report_is_not_asked_for_again(
+    reader: IamReader, aws: FakeAws, clock: Clock, operation: str
+) -> None:
+    aws.fail(operation, "AccessDenied", 403)
+    aws.answer(GENERATE, {"State": "COMPLETE"})
+
+    with pytest.raises(MemberAccountError, match=operation):
+        credential_report(reader, clock)
+    assert clock.pauses == []
+
+
+# --- Alias and access keys ---
+
+
+def test_an_account_has_one_alias_or_none(reader: IamReader, iam: IAMClient) -> None:
+    assert reader.account_alias() is None
+
+    iam.create_account_alias(AccountAlias="shop-prod")
+
+    assert reader.account_alias() == "shop-prod"
+
+
+def test_the_access_keys_of_a_user_are_read(reader: IamReader, aws: FakeAws) -> None:
+    keys = [
+        {"UserName": "robot", "AccessKeyId": f"AKIAEXAMPLEEXAMPLE{n}", "Status": status,
+         "CreateDate": datetime(2026, n, 1, tzinfo=UTC)}
+        for n, status in ((3, "Active"), (2, "Inactive"))
+    ]  # fmt: skip
+    aws.answer("iam:ListAccessKeys", {"AccessKeyMetadata": keys, "IsTruncated": False})
+
+    assert reader.access_keys("robot") == [
+        {"AccessKeyId": "AKIAEXAMPLEEXAMPLE2", "Status": "Inactive",
+         "CreateDate": "2026-02-01T00:00:00Z"},
+        {"AccessKeyId": "AKIAEXAMPLEEXAMPLE3", "Status": "Active",
+         "CreateDate": "2026-03-01T00:00:00Z"},
+    ]  # fmt: skip
+
+
+def test_a_user_that_is_gone_is_not_found(reader: IamReader) -> None:
+    with pytest.raises(PrincipalNotFoundError):
+        reader.access_keys("gone")
+
+
+def test_calls_are_counted_with_their_pages(
+    reader: IamReader, iam: IAMClient, aws: FakeAws
+) -> None:
+    page = {"AccessKeyMetadata": [], "IsTruncated": True, "Marker": "more"}
+    aws.answer("iam:ListAccessKeys", page, times=1)
+    aws.answer("iam:ListAccessKeys", {"AccessKeyMetadata": [], "IsTruncated": False})
+    count = CallCount(reader.iam)
+
+    reader.access_keys("robot")
+    reader.account_alias()
+
+    assert count.calls == 3
 
 
 def test_the_reader_reads_the_member_account_and_no_other(reader: IamReader) -> None:

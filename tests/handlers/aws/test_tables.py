@@ -3,7 +3,6 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pare.aws.tables import (
-    CLAIM_HOURS,
+    Claim,
     FindingsTable,
     PrincipalsTable,
     ProposalsTable,
@@ -24,6 +23,8 @@ from pare.findings.model import Finding
 from tests.recorded import finding
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from tests.handlers.fake_aws import FakeAws
 
 EARLY, LATE = "2026-11-21T09:00:00Z", "2026-11-22T09:00:00Z"
@@ -451,46 +452,97 @@ def test_a_run_is_written_with_its_cost(runs: RunsTable, tables: Any) -> None:
 
 
 PERIOD = ("inventory-period", "2026-11")
-START = datetime(2026, 11, 1, 6, tzinfo=UTC)
+
+
+def claim(
+    runs: RunsTable,
+    execution: str,
+    *,
+    ended: Collection[str] = (),
+    again: bool = False,
+    key: tuple[str, str] = PERIOD,
+) -> Claim:
+    return runs.claim(
+        *key,
+        execution=execution,
+        work=f"work={execution}",
+        as_of=f"when {execution} began",
+        has_ended=lambda holder: holder in ended,
+        again=again,
+    )
+
+
+def held(execution: str, *, is_done: bool = False, work_of: str = "") -> Claim:
+    """Return a claim of an execution, with the work of another one where it took over."""
+    began = work_of or execution
+    return Claim(execution, is_done=is_done, work=f"work={began}", as_of=f"when {began} began")
 
 
 def test_the_first_execution_holds_a_claim(runs: RunsTable) -> None:
-    assert runs.claim(*PERIOD, execution="one", now=START)
-    assert not runs.claim(*PERIOD, execution="two", now=START)
-    assert runs.claim(*PERIOD, execution="one", now=START), "its own retry"
-    assert not runs.claim(*PERIOD, execution="two", now=START)
-    assert runs.claim("inventory-period", "2026-12", execution="two", now=START)
-    assert runs.claim("other", "2026-11", execution="two", now=START)
+    assert claim(runs, "one") == held("one")
+    assert claim(runs, "two") == held("one")
+    assert claim(runs, "one", ended={"one"}) == held("one"), "its own retry"
+    assert claim(runs, "two") == held("one")
+    for key in (("inventory-period", "2026-12"), ("other", "2026-11")):
+        assert claim(runs, "two", key=key) == held("two")
 
 
-def test_a_claim_that_is_not_done_is_free_after_some_hours(runs: RunsTable) -> None:
-    runs.claim(*PERIOD, execution="one", now=START)
-    held = timedelta(hours=CLAIM_HOURS)
+def test_the_work_of_an_execution_that_ended_goes_on(runs: RunsTable) -> None:
+    claim(runs, "one")
 
-    assert not runs.claim(*PERIOD, execution="two", now=START + held - timedelta(seconds=1))
-    assert runs.claim(*PERIOD, execution="two", now=START + held)
-    assert not runs.claim(*PERIOD, execution="one", now=START + held), "it is the other's now"
+    assert claim(runs, "two", ended={"one"}) == held("two", work_of="one")
+    assert claim(runs, "two") == held("two", work_of="one"), "its own retry"
+    assert claim(runs, "one") == held("two", work_of="one"), "it is the other's now"
+    assert claim(runs, "three", ended={"one"}) == held("two", work_of="one")
+    assert claim(runs, "three", ended={"one", "two"}) == held("three", work_of="one")
 
 
 def test_a_claim_that_is_done_is_held_for_good(runs: RunsTable) -> None:
-    runs.claim(*PERIOD, execution="one", now=START)
-    assert runs.finish(*PERIOD)
+    claim(runs, "one")
+    assert runs.finish(*PERIOD, execution="one")
 
-    assert not runs.claim(*PERIOD, execution="two", now=START + timedelta(days=365))
-
-
-def test_whoever_wants_it_again_takes_a_claim_from_anybody(runs: RunsTable) -> None:
-    runs.claim(*PERIOD, execution="one", now=START)
-    assert runs.claim(*PERIOD, execution="two", now=START, again=True)
-    runs.finish(*PERIOD)
-    assert runs.claim(*PERIOD, execution="three", now=START, again=True)
-
-    assert not runs.claim(*PERIOD, execution="four", now=START)
+    assert claim(runs, "two", ended={"one"}) == held("one", is_done=True)
 
 
-def test_what_nobody_claimed_is_not_finished(runs: RunsTable) -> None:
-    assert not runs.finish(*PERIOD)
-    assert runs.claim(*PERIOD, execution="one", now=START)
+def test_whoever_wants_it_again_takes_a_claim_from_anybody_and_begins_anew(
+    runs: RunsTable,
+) -> None:
+    claim(runs, "one")
+    assert claim(runs, "two", again=True) == held("two")
+    assert claim(runs, "two", again=True) == held("two"), "its own retry"
+    runs.finish(*PERIOD, execution="two")
+    assert claim(runs, "three", again=True) == held("three")
+
+    assert claim(runs, "four", ended={"three"}) == held("four", work_of="three")
+
+
+def test_only_who_holds_a_claim_finishes_it(runs: RunsTable) -> None:
+    assert not runs.finish(*PERIOD, execution="one")
+    claim(runs, "one")
+    claim(runs, "two", again=True)
+
+    assert not runs.finish(*PERIOD, execution="one")
+    assert claim(runs, "three") == held("two")
+    assert runs.finish(*PERIOD, execution="two")
+
+
+def test_a_claim_of_the_version_before_names_no_work(runs: RunsTable) -> None:
+    runs.put({"workflow": PERIOD[0], "run_id": PERIOD[1], "claimed_by": "one", "claimed_at": 1,
+              "done": False})  # fmt: skip
+
+    assert claim(runs, "two") == held("one", work_of="two")
+    assert claim(runs, "two", ended={"one"}) == held("two")
+
+
+def test_of_many_who_would_go_on_one_does(tables: Any) -> None:
+    claim(RunsTable(tables, "Runs"), "one")
+
+    def take_over(number: int) -> bool:
+        name = f"other-{number}"
+        return claim(RunsTable(tables, "Runs"), name, ended={"one"}).holder == name
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(take_over, range(8))) == 1
 
 
 def test_a_message_can_be_claimed_once_even_by_the_same_caller(runs: RunsTable) -> None:
@@ -550,7 +602,7 @@ def test_a_claim_that_fails_is_an_error_not_a_no(runs: RunsTable, aws: FakeAws) 
     with pytest.raises(AwsCallError):
         runs.claim_message("finding#1", expires_at=1)
     with pytest.raises(AwsCallError):
-        runs.claim(*PERIOD, execution="one", now=START)
+        claim(runs, "one")
 
 
 def test_a_replaced_finding_stays_the_same_item(findings: FindingsTable, tables: Any) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,10 @@ from pare.aws.tables import RunsTable, from_item
 from pare.aws.topics import CLAIM_DAYS, Topics
 from pare.errors import AwsCallError, AwsServiceError, MessageUnknownError, ThrottledError
 from pare.message import Message
+from tests.handlers.fake_aws import Topic
 
 if TYPE_CHECKING:
-    from tests.handlers.fake_aws import FakeAws, Topic
+    from tests.handlers.fake_aws import FakeAws
 
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 KEY = "finding#f-1#2026-11-21T09:00:00Z#new"
@@ -177,3 +180,95 @@ def test_without_a_claim_people_are_not_told(
         tell(topics, runs)
 
     assert people.messages() == []
+
+
+# --- Chat ---
+
+CARD = {"version": "1.0", "source": "custom", "content": {"description": "経理部"}}
+WITH_CARD = replace(MESSAGE, card=CARD)
+
+
+@pytest.fixture
+def chat(aws: FakeAws) -> Topic:
+    return Topic.create()
+
+
+@pytest.fixture
+def with_chat(people: Topic, machines: Topic, chat: Topic) -> Topics:
+    return Topics(client("sns"), people.arn, machines.arn, chat.arn)
+
+
+def tell_chat(
+    topics: Topics, runs: RunsTable, message: Message = WITH_CARD, pauses: list[float] | None = None
+) -> bool:
+    pauses = [] if pauses is None else pauses
+    return topics.tell_chat_once(message, key=KEY, runs=runs, now=NOW, sleep=pauses.append)
+
+
+def test_chat_gets_the_card_alone_and_once(
+    with_chat: Topics, runs: RunsTable, chat: Topic, people: Topic, machines: Topic, tables: Any
+) -> None:
+    assert [tell_chat(with_chat, runs) for _ in range(2)] == [True, False]
+
+    (shown,) = chat.messages()
+    assert json.loads(shown["Message"]) == CARD
+    assert "Subject" not in shown
+    assert people.messages() == machines.messages() == []
+    assert claims(tables) == [f"chat#{KEY}"]
+
+
+def test_chat_and_mail_do_not_wait_for_each_other(
+    with_chat: Topics, runs: RunsTable, chat: Topic, people: Topic
+) -> None:
+    assert tell_chat(with_chat, runs)
+    assert tell(with_chat, runs)
+    assert (len(chat.messages()), len(people.messages())) == (1, 1)
+
+
+def test_no_topic_or_no_card_is_nothing_to_tell(
+    topics: Topics, with_chat: Topics, runs: RunsTable, tables: Any
+) -> None:
+    assert not tell_chat(topics, runs)
+    assert not tell_chat(with_chat, runs, MESSAGE)
+    assert claims(tables) == []
+
+
+def test_chat_that_is_throttled_is_tried_again_after_growing_pauses(
+    with_chat: Topics, runs: RunsTable, aws: FakeAws, tables: Any
+) -> None:
+    aws.fail("sns:Publish", "Throttled", 429)
+    pauses: list[float] = []
+
+    with pytest.raises(ThrottledError):
+        tell_chat(with_chat, runs, pauses=pauses)
+
+    assert pauses == [1.0, 4.0]
+    assert claims(tables) == [], "a later step may tell it"
+
+
+@pytest.mark.parametrize("failure", ["lost", "InternalError"])
+def test_chat_is_not_told_twice_where_nobody_knows(
+    with_chat: Topics, runs: RunsTable, aws: FakeAws, tables: Any, failure: str
+) -> None:
+    if failure == "lost":
+        aws.lose_answer("sns:Publish")
+    else:
+        aws.fail("sns:Publish", failure, 500, times=1)
+    pauses: list[float] = []
+
+    with pytest.raises(MessageUnknownError):
+        tell_chat(with_chat, runs, pauses=pauses)
+
+    assert pauses == []
+    assert not tell_chat(with_chat, runs)
+
+
+def test_chat_that_was_never_reached_is_tried_again(
+    with_chat: Topics, runs: RunsTable, aws: FakeAws, tables: Any
+) -> None:
+    aws.refuse_connection("sns:Publish")
+
+    with pytest.raises(AwsServiceError):
+        tell_chat(with_chat, runs)
+
+    assert claims(tables) == []

@@ -5,120 +5,332 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lambdas.inventory import collect_principals
 from lambdas.inventory.collect_principals import Output, lambda_handler
-from pare.aws.tables import from_item
-from pare.errors import AwsCallError, AwsServiceError, ThrottledError
+from pare.errors import AwsServiceError, ThrottledError
+from pare.inventory.credential_report import read_credential_report
+from pare.inventory.facts import principal_facts
+from pare.inventory.model import COUNTS
 from tests.handlers.fake_aws import BUCKET, MEMBER, member_session
 from tests.handlers.policy_inputs import allow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lambdas.inventory.list_accounts import AccountItem
     from pare.aws.evidence_store import EvidenceStore
     from tests.handlers.fake_aws import FakeAws
 
-PREFIX = "inventory/period=2026-11/accounts/monthly-1"
-DETAILS = "iam:GetAccountAuthorizationDetails"
+WORK = "inventory/period=2026-11/work=monthly-1"
+FOLDER = f"{WORK}/account={MEMBER}"
+COLLECTED = {"bucket": BUCKET, "key": f"{FOLDER}/collected.json"}
+DETAILS, GENERATE = "iam:GetAccountAuthorizationDetails", "iam:GenerateCredentialReport"
+PREVIOUS = {"period": "2026-10", "bucket": BUCKET, "key": "inventory/period=2026-10/rows"}
+HEADER = "user,arn,password_enabled,mfa_active,access_key_1_active,access_key_2_active\n"
+REPORT = (
+    f"{HEADER}"
+    f"<root_account>,arn:aws:iam::{MEMBER}:root,not_supported,true,false,false\n"
+    f"mary,arn:aws:iam::{MEMBER}:user/mary,true,true,false,false\n"
+    f"robot,arn:aws:iam::{MEMBER}:user/machines/robot,false,false,true,false\n"
+)
 
 
-def fill_account() -> None:
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that never comes is given up at once."""
+    monkeypatch.setattr(collect_principals, "MAX_REPORT_SECONDS", 0.0)
+
+
+@pytest.fixture
+def reported(aws: FakeAws) -> FakeAws:
+    """An account whose credential report is young."""
+    aws.answer(GENERATE, {"State": "COMPLETE"})
+    aws.answer("iam:GetCredentialReport", {"Content": REPORT.encode(), "ReportFormat": "text/csv"})
+    return aws
+
+
+@pytest.fixture
+def filled(aws: FakeAws) -> str:
+    """An account with a role and two users; the id of the key that one of them has."""
     iam = member_session().client("iam")
     iam.create_role(
         RoleName="App",
         Path="/team/",
-        AssumeRolePolicyDocument="{}",
+        AssumeRolePolicyDocument=json.dumps(
+            {
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Effect": "Allow",
+                        "Principal": {"AWS": "999988887777"},
+                        "Action": "sts:AssumeRole",
+                    }
+                ],
+            }
+        ),
         Tags=[{"Key": "Owner", "Value": "orders"}],
     )
     iam.put_role_policy(
-        RoleName="App",
-        PolicyName="own",
-        PolicyDocument=json.dumps(allow("s3:GetObject")),
+        RoleName="App", PolicyName="own", PolicyDocument=json.dumps(allow("s3:GetObject"))
     )
     iam.create_user(UserName="mary")
+    iam.create_user(UserName="robot", Path="/machines/")
+    iam.create_account_alias(AccountAlias="shop-prod")
+    return iam.create_access_key(UserName="robot")["AccessKey"]["AccessKeyId"]
 
 
-def collect(context: Any, state: str = "ACTIVE") -> Output:
-    output: Output = lambda_handler(
-        {
-            "account_id": MEMBER,
-            "name": "shop-prod",
-            "state": state,
-            "period": "2026-11",
-            "prefix": PREFIX,
-        },
-        context,
-    )
+def item(**changes: Any) -> AccountItem:
+    found: AccountItem = {
+        "account_id": MEMBER,
+        "name": "shop",
+        "state": "ACTIVE",
+        "period": "2026-11",
+        "work": WORK,
+        "as_of": "2026-11-01T06:00:00Z",
+        "organization": {"bucket": BUCKET, "key": f"{WORK}/organization.json"},
+        "previous": None,
+    }
+    return {**found, **changes}  # type: ignore[typeddict-item]
+
+
+def collect(context: Any, **changes: Any) -> Output:
+    output: Output = lambda_handler(item(**changes), context)
     return output
 
 
-def result(evidence: EvidenceStore) -> Any:
-    return evidence.get_json({"bucket": BUCKET, "key": f"{PREFIX}/{MEMBER}.json"})
+def stored(evidence: EvidenceStore, name: str) -> Any:
+    return evidence.get_json({"bucket": BUCKET, "key": f"{FOLDER}/{name}.json"})
 
 
-def principals(tables: Any) -> list[str]:
-    items = tables.scan(TableName="Principals")["Items"]
-    return sorted(from_item(item)["principal_arn"] for item in items)
+def keys(evidence: EvidenceStore) -> list[str]:
+    found = evidence.s3.list_objects_v2(Bucket=BUCKET, Prefix=FOLDER).get("Contents", [])
+    return [each["Key"].removeprefix(f"{FOLDER}/") for each in found]
 
 
-def test_the_principals_of_an_account_are_stored_and_tabled(
-    evidence: EvidenceStore, tables: Any, context: Any
+# --- Collected ------------------------------------------------------------------------------------
+
+
+def test_what_iam_says_of_an_account_is_stored(
+    evidence: EvidenceStore, reported: FakeAws, filled: str, context: Any
 ) -> None:
-    fill_account()
+    output = collect(context)
 
-    assert collect(context) == {"account_id": MEMBER, "error": None}
-
-    stored = result(evidence)
-    assert stored == {
+    assert output == {"is_done": False, "error": None, "item": item(), "collected": COLLECTED}
+    collected = stored(evidence, "collected")
+    assert collected.pop("collected_at").endswith("Z")
+    assert 0 < collected.pop("seconds") < 60
+    listed = collected.pop("access_keys")
+    assert [(name, [each["AccessKeyId"] for each in found]) for name, found in listed.items()] == [
+        ("robot", [filled])
+    ], "of users with keys only"
+    principals = sorted(
+        f"arn:aws:iam::{MEMBER}:{name}"
+        for name in ("role/team/App", "user/machines/robot", "user/mary")
+    )
+    assert collected == {
         "account_id": MEMBER,
-        "name": "shop-prod",
-        "principal_count": 2,
-        "error": None,
-        "message": None,
-        "rows": {"bucket": BUCKET, "key": f"{PREFIX}/{MEMBER}.ndjson.gz"},
+        "name": "shop",
+        "alias": "shop-prod",
+        "details": {"bucket": BUCKET, "key": f"{FOLDER}/authorization_details.ndjson.gz"},
+        "credential_report": {"bucket": BUCKET, "key": f"{FOLDER}/credential_report.csv"},
+        "principals": {"bucket": BUCKET, "key": f"{FOLDER}/principals.json"},
+        "principal_count": 3,
+        "unknown": [],
+        "calls": 5,  # details, alias, report twice, keys
     }
-    role, user = evidence.get_ndjson_gz(stored["rows"])
-    assert (role["principal_arn"], role["owner"], role["policies"]) == (
-        f"arn:aws:iam::{MEMBER}:role/team/App", "orders", ["inline:own"],
-    )  # fmt: skip
-    assert user["principal_arn"] == f"arn:aws:iam::{MEMBER}:user/mary"
-    assert user["owner"] is None, "an inventory names no stand-in owner"
-    assert principals(tables) == [role["principal_arn"], user["principal_arn"]]
-    items = tables.scan(TableName="Principals")["Items"]
-    assert {from_item(item)["period"] for item in items} == {"2026-11"}
+    assert evidence.get_json(collected["principals"]) == principals
+    assert evidence.get_bytes(collected["credential_report"]).decode() == REPORT
 
 
-def test_a_retried_step_leaves_the_same(evidence: EvidenceStore, tables: Any, context: Any) -> None:
-    fill_account()
+def test_facts_can_be_made_of_what_is_stored(
+    evidence: EvidenceStore, reported: FakeAws, filled: str, context: Any
+) -> None:
     collect(context)
-    before = (result(evidence), principals(tables))
+    collected = stored(evidence, "collected")
+
+    app, robot, mary = principal_facts(
+        evidence.get_ndjson_gz(collected["details"]),
+        read_credential_report(evidence.get_bytes(collected["credential_report"]).decode()),
+        account_id=MEMBER,
+        collected=collected,
+        organization_accounts=[MEMBER],
+        owner_tag_keys=["owner"],
+        break_glass_tag="pare:break-glass",
+    )
+
+    assert (app["kind"], app["owner"]) == ("cross-account role", "orders")
+    assert (mary["kind"], robot["kind"]) == ("person", "machine user")
+    assert robot["credentials"] is not None
+    assert [key["access_key_id"] for key in robot["credentials"]["access_keys"]] == [filled]
+
+
+def test_what_was_collected_is_not_collected_again(
+    evidence: EvidenceStore, reported: FakeAws, filled: str, context: Any
+) -> None:
+    collect(context)
+    before = {name: evidence.s3.get_object(Bucket=BUCKET, Key=f"{FOLDER}/{name}")["LastModified"]
+              for name in keys(evidence)}  # fmt: skip
+    reported.fail("sts:AssumeRole", "AccessDenied", 403)
+
+    assert collect(context)["collected"] == COLLECTED
+
+    assert reported.called("sts:AssumeRole") == [], "the account was not entered"
+    assert {name: evidence.s3.get_object(Bucket=BUCKET, Key=f"{FOLDER}/{name}")["LastModified"]
+            for name in keys(evidence)} == before  # fmt: skip
+
+
+def test_a_step_that_broke_off_collects_again(
+    evidence: EvidenceStore, reported: FakeAws, filled: str, context: Any
+) -> None:
+    collect(context)
+    evidence.s3.delete_object(Bucket=BUCKET, Key=COLLECTED["key"])
 
     collect(context)
 
-    assert (result(evidence), principals(tables)) == before
+    assert stored(evidence, "collected")["principal_count"] == 3
+
+
+def test_an_account_that_is_done_is_left_alone(
+    evidence: EvidenceStore, reported: FakeAws, context: Any
+) -> None:
+    evidence.put_json(f"{FOLDER}/result.json", {"error": None})
+
+    output = collect(context)
+
+    assert output == {"is_done": True, "error": None, "item": item(), "collected": None}
+    assert keys(evidence) == ["result.json"]
+
+
+def test_an_account_that_was_unknown_is_tried_anew(
+    evidence: EvidenceStore, reported: FakeAws, filled: str, context: Any
+) -> None:
+    reported.fail("sts:AssumeRole", "AccessDenied", 403, times=1)
+    assert collect(context)["is_done"] is True
+
+    assert collect(context)["is_done"] is False
+    assert stored(evidence, "collected")["principal_count"] == 3
 
 
 def test_an_empty_account_is_known_to_be_empty(
-    evidence: EvidenceStore, tables: Any, context: Any
+    evidence: EvidenceStore, reported: FakeAws, context: Any
 ) -> None:
-    collect(context)
+    assert collect(context)["error"] is None
 
-    stored = result(evidence)
-    assert (stored["principal_count"], stored["error"]) == (0, None)
-    assert evidence.get_ndjson_gz(stored["rows"]) == []
+    collected = stored(evidence, "collected")
+    assert (collected["principal_count"], collected["unknown"]) == (0, [])
+    assert evidence.get_json(collected["principals"]) == []
+
+
+# --- Unknown --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("operation", ["sts:AssumeRole", DETAILS])
+@pytest.mark.parametrize("previous", [None, PREVIOUS])
 def test_an_account_that_cannot_be_entered_is_unknown_and_not_empty(
-    evidence: EvidenceStore, tables: Any, aws: FakeAws, context: Any, operation: str
+    evidence: EvidenceStore,
+    aws: FakeAws,
+    context: Any,
+    operation: str,
+    previous: dict[str, str] | None,
 ) -> None:
     aws.fail(operation, "AccessDenied", 403)
 
-    assert collect(context, "SUSPENDED") == {"account_id": MEMBER, "error": "MemberAccountError"}
+    output = collect(context, state="SUSPENDED", previous=previous)
 
-    stored = result(evidence)
-    assert stored["error"] == "MemberAccountError"
-    assert stored["message"].startswith("SUSPENDED: ")
-    assert "AccessDenied" in stored["message"]
-    assert stored["rows"] is None
-    assert principals(tables) == []
+    assert (output["is_done"], output["error"]) == (True, "MemberAccountError")
+    assert output["collected"] is None
+    result = stored(evidence, "result")
+    assert result["error"] == "MemberAccountError"
+    assert result["message"].startswith("SUSPENDED: ")
+    assert "AccessDenied" in result["message"]
+    assert result["rows"] is None
+    assert result["counts"] == dict.fromkeys(COUNTS, 0)
+    assert result.get("known") == previous
+    assert keys(evidence) == ["result.json"], "half an account is no account"
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "status", "said"),
+    [
+        (GENERATE, "AccessDenied", 403, "AccessDenied"),
+        (GENERATE, "Throttling", 400, "Throttling"),
+        ("iam:GetCredentialReport", "ReportNotPresent", 410, "no credential report within 0 s"),
+        ("iam:GetCredentialReport", "AccessDenied", 403, "AccessDenied"),
+    ],
+)
+def test_without_a_report_users_are_unknown_and_the_account_is_not(
+    evidence: EvidenceStore,
+    aws: FakeAws,
+    filled: str,
+    context: Any,
+    operation: str,
+    code: str,
+    status: int,
+    said: str,
+) -> None:
+    aws.fail(operation, code, status)
+    aws.answer(GENERATE, {"State": "COMPLETE"})
+
+    assert collect(context)["error"] is None
+
+    collected = stored(evidence, "collected")
+    assert collected["credential_report"] is None
+    (unknown,) = collected["unknown"]
+    assert unknown.startswith("credential report: ")
+    assert said in unknown
+    assert sorted(collected["access_keys"]) == ["mary", "robot"], "whose keys, nobody knows"
+    assert "credential_report.csv" not in keys(evidence)
+
+
+def test_a_report_that_cannot_be_read_is_unknown(
+    evidence: EvidenceStore, aws: FakeAws, filled: str, context: Any
+) -> None:
+    aws.answer(GENERATE, {"State": "COMPLETE"})
+    aws.answer("iam:GetCredentialReport", {"Content": b"<html>", "ReportFormat": "text/csv"})
+
+    collect(context)
+
+    collected = stored(evidence, "collected")
+    assert collected["credential_report"] is None
+    assert "not a credential report" in collected["unknown"][0]
+
+
+def test_alias_and_keys_that_are_refused_are_unknown(
+    evidence: EvidenceStore, reported: FakeAws, filled: str, context: Any
+) -> None:
+    reported.fail("iam:ListAccountAliases", "AccessDenied", 403)
+    reported.fail("iam:ListAccessKeys", "AccessDenied", 403)
+
+    assert collect(context)["error"] is None
+
+    collected = stored(evidence, "collected")
+    assert collected["alias"] is None
+    alias, access_keys = collected["unknown"]
+    assert alias.startswith("account alias: ")
+    assert access_keys.startswith("access key ids of 1 of 1 users: ")
+    assert collected["access_keys"] == {}
+
+
+def test_a_user_deleted_meanwhile_is_no_unknown(
+    evidence: EvidenceStore, reported: FakeAws, filled: str, context: Any
+) -> None:
+    reported.fail("iam:ListAccessKeys", "NoSuchEntity", 404)
+
+    collect(context)
+
+    assert stored(evidence, "collected")["unknown"] == []
+
+
+def test_a_step_without_time_says_what_it_left_out(
+    evidence: EvidenceStore, reported: FakeAws, filled: str, context: Any
+) -> None:
+    context.remaining_ms = 1_000
+
+    collect(context)
+
+    collected = stored(evidence, "collected")
+    assert collected["principal_count"] == 3
+    assert collected["unknown"] == ["access key ids of 1 of 1 users: the step's time was over"]
 
 
 @pytest.mark.parametrize(
@@ -127,26 +339,39 @@ def test_an_account_that_cannot_be_entered_is_unknown_and_not_empty(
         (DETAILS, "Throttling", 400, ThrottledError),
         (DETAILS, "ServiceFailure", 500, AwsServiceError),
         ("sts:AssumeRole", "ServiceUnavailable", 503, AwsServiceError),
-        ("dynamodb:BatchWriteItem", "AccessDeniedException", 400, AwsCallError),
         ("s3:PutObject", "SlowDown", 503, ThrottledError),
     ],
 )
 def test_what_is_worth_a_retry_is_an_error_and_leaves_no_result(
     evidence: EvidenceStore,
-    tables: Any,
-    aws: FakeAws,
+    reported: FakeAws,
+    filled: str,
     context: Any,
     operation: str,
     code: str,
     status: int,
     error: type[Exception],
 ) -> None:
-    fill_account()
-    aws.fail(operation, code, status)
+    reported.fail(operation, code, status)
 
     with pytest.raises(error) as caught:
         collect(context)
 
     assert type(caught.value) is error
-    listed = evidence.s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{PREFIX}/{MEMBER}.json")
-    assert "Contents" not in listed
+    assert not {"collected.json", "result.json"} & set(keys(evidence))
+
+
+def test_the_log_says_what_is_unknown(
+    evidence: EvidenceStore,
+    aws: FakeAws,
+    filled: str,
+    context: Any,
+    logged: Callable[[], list[dict[str, Any]]],
+) -> None:
+    aws.fail(GENERATE, "AccessDenied", 403)
+
+    collect(context)
+
+    (line,) = [line for line in logged() if line["message"] == "principals collected"]
+    assert line["count"] == 3
+    assert line["unknown"][0].startswith("credential report: ")

@@ -1,23 +1,25 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lambdas.inventory.list_accounts import Output, lambda_handler
-from lambdas.runtime import utc_now
-from pare.aws.tables import CLAIM_HOURS, PERIOD, RunsTable
-from pare.errors import AwsCallError, InventoryError, ThrottledError
+from pare.aws.tables import PERIOD, RunsTable
+from pare.errors import AwsCallError, EvidenceError, InventoryError, ThrottledError
 from tests.handlers.fake_aws import BUCKET, HUB, REGION
 
 if TYPE_CHECKING:
     from pare.aws.evidence_store import EvidenceStore
+    from pare.object_ref import ObjectRef
     from tests.handlers.fake_aws import FakeAws
 
 EXECUTION = f"arn:aws:states:{REGION}:{HUB}:execution:Inventory:monthly-1"
-PREFIX = "inventory/period=2026-11/accounts/monthly-1"
-AT = "2026-11-01T06:00:00Z"
+SECOND = EXECUTION.replace("monthly-1", "monthly-2")
+WORK = "inventory/period=2026-11/work=monthly-1"
+AT, BEGAN = "2026-11-01T06:00:00Z", "2026-11-01T06:00:03.5Z"
+ORGANIZATION = {"bucket": BUCKET, "key": f"{WORK}/organization.json"}
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +32,7 @@ def _organization(aws: FakeAws) -> None:
     accounts = [
         {"Id": f"{number:012d}", "Name": f"account-{number}", "Email": f"a{number}@x.io",
          "State": "SUSPENDED" if number == 2 else "ACTIVE"}
-        for number in (3, 2, 1)
+        for number in (4, 3, 2, 1)
     ]  # fmt: skip
     aws.answer("organizations:ListAccounts", {"Accounts": accounts})
 
@@ -38,10 +40,29 @@ def _organization(aws: FakeAws) -> None:
 def list_accounts(context: Any, execution: str = EXECUTION, **start: Any) -> Output:
     start = {"scheduled_at": AT, **start}
     output: Output = lambda_handler(
-        {"input": start, "execution": execution},  # type: ignore[typeddict-item]
+        {"input": start, "execution": execution, "started_at": BEGAN},  # type: ignore[typeddict-item]
         context,
     )
     return output
+
+
+def holder_is(aws: FakeAws, status: str) -> None:
+    """Let Step Functions say how any execution stands."""
+    aws.mend("sfn:DescribeExecution")
+    aws.answer(
+        "sfn:DescribeExecution",
+        {"executionArn": EXECUTION, "stateMachineArn": "a", "status": status,
+         "startDate": datetime(2026, 11, 1, tzinfo=UTC)},
+    )  # fmt: skip
+
+
+def put_snapshot(
+    evidence: EvidenceStore, period: str, accounts: Any = (), definition_version: int = 2
+) -> ObjectRef:
+    return evidence.put_json(
+        f"inventory/period={period}/snapshot.json",
+        {"definition_version": definition_version, "period": period, "accounts": list(accounts)},
+    )
 
 
 def test_the_manifest_lists_the_accounts_to_collect(
@@ -52,17 +73,63 @@ def test_the_manifest_lists_the_accounts_to_collect(
     assert output == {
         "period": "2026-11",
         "prefix": "inventory/period=2026-11",
-        "accounts_prefix": PREFIX,
+        "work": WORK,
+        "as_of": "2026-11-01T06:00:03.500Z",
         "is_first": True,
-        "manifest": {"bucket": BUCKET, "key": f"{PREFIX}/manifest.json"},
+        "continues": False,
+        "manifest": {"bucket": BUCKET, "key": f"{WORK}/manifest.json"},
+        "organization": ORGANIZATION,
+        "previous_snapshot": None,
         "account_count": 2,
+        "counts": {"closed_account_count": 1, "excluded_account_count": 1},
     }
     assert evidence.get_json(output["manifest"]) == [
-        {"account_id": "000000000001", "name": "account-1", "email": "a1@x.io",
-         "state": "ACTIVE", "period": "2026-11", "prefix": PREFIX},
-        {"account_id": "000000000002", "name": "account-2", "email": "a2@x.io",
-         "state": "SUSPENDED", "period": "2026-11", "prefix": PREFIX},
+        {"account_id": f"00000000000{number}", "name": f"account-{number}", "state": "ACTIVE",
+         "period": "2026-11", "work": WORK, "as_of": output["as_of"],
+         "organization": ORGANIZATION, "previous": None}
+        for number in (1, 4)
     ]  # fmt: skip
+
+
+def test_closed_and_excluded_accounts_are_left_out_and_still_of_the_organization(
+    evidence: EvidenceStore, tables: Any, context: Any
+) -> None:
+    """A role that trusts one of them trusts nobody outside."""
+    output = list_accounts(context)
+
+    assert evidence.get_json(output["organization"]) == {
+        "accounts": {
+            "000000000001": {"name": "account-1", "state": "ACTIVE"},
+            "000000000002": {"name": "account-2", "state": "SUSPENDED"},
+            "000000000003": {"name": "account-3", "state": "ACTIVE"},
+            "000000000004": {"name": "account-4", "state": "ACTIVE"},
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "is_listed"),
+    [("ACTIVE", True), ("PENDING_CLOSURE", True), ("PENDING_ACTIVATION", True),
+     ("SUSPENDED", False), ("CLOSED", False), ("SOMETHING_NEW", True)],
+)  # fmt: skip
+def test_an_account_is_passed_over_only_where_nobody_can_enter_it(
+    evidence: EvidenceStore,
+    tables: Any,
+    context: Any,
+    aws: FakeAws,
+    state: str,
+    is_listed: bool,
+) -> None:
+    aws.mend("organizations:ListAccounts")
+    aws.answer(
+        "organizations:ListAccounts",
+        {"Accounts": [{"Id": "000000000007", "Name": "n", "State": state}]},
+    )
+
+    output = list_accounts(context)
+
+    assert output["account_count"] == int(is_listed)
+    assert output["counts"]["closed_account_count"] == int(not is_listed)
 
 
 def test_without_exclusions_every_account_is_listed(
@@ -73,41 +140,111 @@ def test_without_exclusions_every_account_is_listed(
     assert list_accounts(context)["account_count"] == 3
 
 
+def test_last_months_rows_go_with_the_account(
+    evidence: EvidenceStore, tables: Any, context: Any
+) -> None:
+    rows = {"bucket": BUCKET, "key": "rows"}
+    known = {"period": "2026-08", "bucket": BUCKET, "key": "older"}
+    put_snapshot(evidence, "2026-09", [{"account_id": "000000000001", "rows": None}])
+    newest = put_snapshot(
+        evidence,
+        "2026-10",
+        [{"account_id": "000000000001", "rows": rows},
+         {"account_id": "000000000004", "rows": None, "known": known}],
+    )  # fmt: skip
+    put_snapshot(evidence, "2026-11")  # of this period, before it was wanted again
+    put_snapshot(evidence, "2026-12")
+
+    output = list_accounts(context)
+
+    assert output["previous_snapshot"] == newest
+    assert [each["previous"] for each in evidence.get_json(output["manifest"])] == [
+        {"period": "2026-10", **rows},
+        known,
+    ]
+
+
+def test_an_account_that_was_never_read_has_no_rows(
+    evidence: EvidenceStore, tables: Any, context: Any
+) -> None:
+    put_snapshot(evidence, "2026-10", [{"account_id": "000000000001", "rows": None}])
+
+    items = evidence.get_json(list_accounts(context)["manifest"])
+
+    assert [each["previous"] for each in items] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("period", "definition_version", "is_found"),
+    [("2025-12", 2, True), ("2025-10", 2, True), ("2025-09", 2, False), ("2026-10", 3, True),
+     ("2026-10", 1, False), ("2027-01", 2, False)],
+)  # fmt: skip
+def test_months_without_an_inventory_are_passed_over(
+    evidence: EvidenceStore,
+    tables: Any,
+    context: Any,
+    period: str,
+    definition_version: int,
+    is_found: bool,
+) -> None:
+    ref = put_snapshot(evidence, period, definition_version=definition_version)
+
+    assert list_accounts(context)["previous_snapshot"] == (ref if is_found else None)
+
+
+def test_a_damaged_snapshot_is_not_taken_for_none(
+    evidence: EvidenceStore, tables: Any, context: Any
+) -> None:
+    put_snapshot(evidence, "2026-09")
+    evidence.put_text("inventory/period=2026-10/snapshot.json", "{", "application/json")
+
+    with pytest.raises(EvidenceError, match=r"period=2026-10/snapshot\.json is not JSON"):
+        list_accounts(context)
+
+
 def test_a_retried_step_says_the_same(evidence: EvidenceStore, tables: Any, context: Any) -> None:
     assert list_accounts(context) == list_accounts(context)
 
 
+@pytest.mark.parametrize("status", ["RUNNING", "PENDING_REDRIVE"])
 def test_a_second_start_of_a_period_does_nothing(
-    evidence: EvidenceStore, tables: Any, context: Any, aws: FakeAws
+    evidence: EvidenceStore, tables: Any, context: Any, aws: FakeAws, status: str
 ) -> None:
     first = list_accounts(context)
+    holder_is(aws, status)
 
-    second = list_accounts(context, EXECUTION.replace("monthly-1", "monthly-2"))
+    second = list_accounts(context, SECOND)
 
     assert (second["is_first"], second["account_count"]) == (False, 0)
-    assert second["manifest"] != first["manifest"], "the first one's manifest stays"
+    assert second["manifest"] == first["manifest"], "what it names is there"
     assert len(evidence.get_json(first["manifest"])) == 2
     assert len(aws.called("organizations:ListAccounts")) == 1
+    assert [call["executionArn"] for call in aws.called("sfn:DescribeExecution")] == [EXECUTION]
 
 
-@pytest.mark.parametrize(("is_done", "is_first"), [(False, True), (True, False)])
-def test_a_period_that_failed_is_collected_by_a_later_start(
-    evidence: EvidenceStore,
-    tables: Any,
-    context: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    is_done: bool,
-    is_first: bool,
+@pytest.mark.parametrize("status", ["FAILED", "ABORTED", "TIMED_OUT", "SUCCEEDED"])
+def test_the_work_of_an_execution_that_ended_is_gone_on_with(
+    evidence: EvidenceStore, tables: Any, context: Any, aws: FakeAws, status: str
+) -> None:
+    first = list_accounts(context)
+    holder_is(aws, status)
+
+    second = list_accounts(context, SECOND)
+    again = list_accounts(context, SECOND)
+
+    assert second == again == {**first, "continues": True}
+    holder_is(aws, "RUNNING")
+    assert not list_accounts(context, EXECUTION)["is_first"], "it is the other's now"
+
+
+def test_a_period_that_is_done_is_done(
+    evidence: EvidenceStore, tables: Any, context: Any, aws: FakeAws
 ) -> None:
     list_accounts(context)
-    if is_done:
-        RunsTable(tables, "Runs").finish(PERIOD, "2026-11")
-    later = utc_now() + timedelta(hours=CLAIM_HOURS)
-    monkeypatch.setattr("lambdas.inventory.list_accounts.utc_now", lambda: later)
+    RunsTable(tables, "Runs").finish(PERIOD, "2026-11", execution=EXECUTION)
 
-    output = list_accounts(context, EXECUTION.replace("monthly-1", "monthly-2"))
-
-    assert output["is_first"] is is_first
+    assert not list_accounts(context, SECOND)["is_first"]
+    assert aws.called("sfn:DescribeExecution") == [], "nobody is asked"
 
 
 @pytest.mark.parametrize(
@@ -145,22 +282,37 @@ def test_the_next_period_is_another(evidence: EvidenceStore, tables: Any, contex
 
     later = list_accounts(
         context,
-        EXECUTION.replace("monthly-1", "monthly-2"),
+        SECOND,
         scheduled_at="2026-12-01T06:00:00Z",
     )
 
     assert (later["period"], later["is_first"]) == ("2026-12", True)
 
 
-@pytest.mark.parametrize(("again", "is_first"), [(True, True), (False, False), ("yes", False)])
+@pytest.mark.parametrize("is_done", [True, False])
 def test_a_person_may_want_a_period_anew(
-    evidence: EvidenceStore, tables: Any, context: Any, again: Any, is_first: bool
+    evidence: EvidenceStore, tables: Any, context: Any, is_done: bool
+) -> None:
+    first = list_accounts(context)
+    if is_done:
+        RunsTable(tables, "Runs").finish(PERIOD, "2026-11", execution=EXECUTION)
+
+    output = list_accounts(context, SECOND, again=True)
+
+    assert (output["is_first"], output["continues"]) == (True, False)
+    assert output["work"] == "inventory/period=2026-11/work=monthly-2"
+    assert output["work"] != first["work"], "an older result must not be taken for its own"
+    assert output == list_accounts(context, SECOND, again=True), "a retried step says the same"
+
+
+@pytest.mark.parametrize("again", [False, "yes", None])
+def test_only_true_means_anew(
+    evidence: EvidenceStore, tables: Any, context: Any, aws: FakeAws, again: Any
 ) -> None:
     list_accounts(context)
+    holder_is(aws, "RUNNING")
 
-    output = list_accounts(context, EXECUTION.replace("monthly-1", "by-hand"), again=again)
-
-    assert output["is_first"] is is_first
+    assert not list_accounts(context, SECOND, again=again)["is_first"]
 
 
 @pytest.mark.parametrize("at", ["", "November", None, 202611, "2026-13-01T00:00:00Z"])
@@ -173,7 +325,10 @@ def test_an_input_that_names_no_time_is_refused(tables: Any, context: Any, at: A
 
 def test_an_input_without_a_time_is_refused(context: Any) -> None:
     with pytest.raises(InventoryError, match="scheduled_at is None"):
-        lambda_handler({"input": {}, "execution": EXECUTION}, context)  # type: ignore[typeddict-item]
+        lambda_handler(
+            {"input": {}, "execution": EXECUTION, "started_at": BEGAN},  # type: ignore[typeddict-item]
+            context,
+        )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lambdas.runs.record_run import Output, lambda_handler
-from pare.aws.tables import FindingsTable, from_item
+from pare.aws.tables import PERIOD, Claim, FindingsTable, RunsTable, from_item
 from pare.errors import AwsCallError
 from tests.handlers.fake_aws import BUCKET, HUB, REGION
 from tests.recorded import event, finding
@@ -215,6 +215,31 @@ def test_a_run_that_told_nothing_settles_nothing(tables: Any, aws: FakeAws, cont
     aws.fail("dynamodb:UpdateItem", "AccessDeniedException")
 
     assert record(context, {**SUCCEEDED, "recorded": {"news": "none"}})["outcome"] == "succeeded"
+
+
+INVENTORY = EXECUTION.replace("Finding", "Inventory")
+
+
+@pytest.mark.parametrize(("error", "is_done"), [(None, True), ("AwsCallError", False)])
+def test_a_period_is_done_once_its_run_succeeded(
+    tables: Any, people: Topic, context: Any, error: str | None, is_done: bool
+) -> None:
+    def claim(execution: str) -> Claim:
+        return RunsTable(tables, "Runs").claim(
+            PERIOD, "2026-11", execution=execution, work="w", as_of="t", has_ended=lambda _: True
+        )
+
+    claim(INVENTORY)
+    state = {"listed": {"period": "2026-11"}, **(failed(error) if error else {})}
+    arguments: Any = {
+        "workflow": "inventory", "execution": INVENTORY, "started_at": "2026-11-01T06:00:00Z",
+        "state": state,
+    }  # fmt: skip
+    lambda_handler(arguments, context)
+    lambda_handler(arguments, context)
+
+    expected = INVENTORY if is_done else "another"
+    assert claim("another") == Claim(expected, is_done=is_done, work="w", as_of="t")
 
 
 def test_people_who_could_not_be_told_are_told_by_the_retry(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import socket
@@ -16,6 +17,8 @@ from pare.aws.quota_ledger import KIND
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pare.object_ref import ObjectRef
 
 _numbers = itertools.count(1)
 
@@ -143,6 +146,55 @@ class Deployed:
         """Return the first message to people that contains a text, waiting for it."""
         found: list[dict[str, Any]] = demo.wait_for(lambda: self.messages(text), text, seconds)
         return found[0]
+
+    def key(self, path: str) -> ObjectRef:
+        """Return where an object of the evidence bucket lies."""
+        return {"bucket": self.box.outputs["EvidenceBucketName"], "key": path}
+
+    def keys(self, prefix: str) -> set[str]:
+        """Return the keys of the evidence bucket under a prefix, without the prefix."""
+        pages = self.box.hub("s3").get_paginator("list_objects_v2").paginate(
+            Bucket=self.box.outputs["EvidenceBucketName"], Prefix=prefix
+        )  # fmt: skip
+        return {
+            each["Key"].removeprefix(prefix) for page in pages for each in page.get("Contents", [])
+        }
+
+    def rows(self, ref: ObjectRef) -> list[dict[str, Any]]:
+        """Return the rows of a gzip NDJSON object."""
+        answer = self.box.hub("s3").get_object(Bucket=ref["bucket"], Key=ref["key"])
+        return [json.loads(line) for line in gzip.decompress(answer["Body"].read()).splitlines()]
+
+    def snapshot(self, period: str) -> dict[str, Any]:
+        """Return the head of a period's inventory."""
+        path = f"inventory/period={period}/snapshot.json"
+        found: dict[str, Any] = demo.read_json(self.box, self.key(path))
+        return found
+
+    def principals(self, period: str) -> dict[str, dict[str, Any]]:
+        """Return the rows of a period's inventory by ARN; each ARN has one."""
+        rows = self.rows(self.snapshot(period)["rows"])
+        found = {row["principal_arn"]: row for row in rows}
+        assert len(found) == len(rows)
+        return found
+
+    def in_iam(self) -> set[str]:
+        """Return the ARNs of every user and role of every account, as IAM lists them now."""
+        return {
+            each["Arn"]
+            for account_id in self.box.created.account_ids
+            for page in self.box.emulator.client("iam", account_id)
+            .get_paginator("get_account_authorization_details")
+            .paginate(Filter=["User", "Role"])
+            for each in page["UserDetailList"] + page["RoleDetailList"]
+        }
+
+    def take_inventory(self, period: str, **more: Any) -> str:
+        """Run the inventory of a period to its good end and return the execution's ARN."""
+        execution = self.start("Inventory", {"scheduled_at": f"{period}-01T06:00:00Z", **more})
+        ended = self.ended(execution, seconds=240)
+        assert ended["status"] == "SUCCEEDED", (ended, self.history(execution)[-4:])
+        return execution
 
     def propose(self, principal: str, **more: Any) -> dict[str, Any]:
         """Run the policy workflow for a principal (account/Name) and return the stored proposal."""

@@ -63,7 +63,9 @@ def test_policies_and_evidence_lie_beside_the_proposal(deployed: Deployed) -> No
         "current.json", "policy_generation.json", "last_accessed.json", "proposal.json",
         "policy-1.json", "policy.tf", "policy.cloudformation.yaml", "proposal.md",
     }  # fmt: skip
-    policy = demo.read_json(deployed.box, {**ref, "key": f"{folder}/policy-1.json"})
+    policy = demo.read_json(
+        deployed.box, {"bucket": ref["bucket"], "key": f"{folder}/policy-1.json"}
+    )
     assert policy == proposal["document"]["documents"][0]
     assert len(json.dumps(policy, separators=(",", ":"))) <= 6144
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from local.organization import (
     ADMINISTRATOR_ACCESS,
+    SEED_FOLDER,
     Organization,
     Role,
     SeedError,
     User,
+    plant_credentials,
     read_organization,
     stable_id,
     trail_bucket_policy,
     trust_document,
 )
+from local.trail_generator import CredentialUse
 from pare.policy.document import parse
 
 if TYPE_CHECKING:
@@ -141,6 +146,71 @@ def test_an_unknown_form_of_trust_is_refused() -> None:
         trust_document({"everybody": "yes"}, "400000000004", {})
 
 
+def test_an_account_outside_is_trusted_with_and_without_an_external_id() -> None:
+    plain: Any = trust_document({"account": "910000000001"}, "400000000004", {})
+    (statement,) = plain["Statement"]
+    assert statement["Principal"] == {"AWS": "arn:aws:iam::910000000001:root"}
+    assert "Condition" not in statement
+    form = {"account": "910000000001", "external_id": "x-1"}
+    demanding: Any = trust_document(form, "400000000004", {})
+    assert demanding["Statement"] == [
+        {**statement, "Condition": {"StringEquals": {"sts:ExternalId": "x-1"}}}
+    ]
+
+
+def test_a_root_user_is_locked_away_where_nothing_is_said(organization: Organization) -> None:
+    roots = {account.name: account.root for account in organization.accounts}
+    assert [name for name, root in roots.items() if not root.has_mfa] == ["data-prod"]
+    assert [name for name, root in roots.items() if root.access_keys] == ["shop-prod"]
+    assert organization.account("data-prod").root_arn == "arn:aws:iam::500000000005:root"
+
+
+def test_use_of_a_credential_is_said_once(organization: Organization) -> None:
+    """Either the data says when a key or password was last used, or the trail shows it."""
+    behaviour = yaml.safe_load((SEED_FOLDER / "behaviour.yaml").read_text())
+    acting = {table["principal"] for table in behaviour["principals"]}
+    for account in organization.accounts:
+        for user in account.users:
+            said = [key for key in user.access_keys if key.last_used_days_ago is not None]
+            if f"{account.name}/{user.name}" in acting:
+                assert not said
+                assert user.password_last_used_days_ago is None
+
+
+def test_planted_credentials_are_those_of_the_data_and_of_the_trail(
+    organization: Organization,
+) -> None:
+    class Recorder:
+        def control(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+            assert path == "credentials"
+            self.entries = {entry["arn"]: entry for entry in body["entries"]}
+            return {}
+
+    now = datetime(2026, 11, 22, 6, tzinfo=UTC)
+    deployer = organization.principal("shop-prod/ci-deployer").arn
+    maria = organization.principal("shop-prod/maria.jansen").arn
+    used = [
+        CredentialUse(deployer, "AKIA1", now, "lambda", "eu-west-1"),
+        CredentialUse(maria, None, now),
+    ]
+    emulator: Any = Recorder()
+
+    plant_credentials(emulator, organization, now=now, used=used)
+
+    entries = emulator.entries
+    assert len(entries) == len(organization.accounts) + sum(
+        len(account.users) for account in organization.accounts
+    )
+    assert entries["arn:aws:iam::500000000005:root"]["mfa_active"] is False
+    (key,) = entries["arn:aws:iam::400000000004:root"]["access_keys"]
+    assert (key["service"], key["last_used_at"]) == ("ec2", "2023-08-10T06:00:00Z")
+    assert entries[deployer]["access_keys"] == [used[0].to_json()]
+    assert entries[maria]["mfa_active"] is False
+    assert entries[maria]["password_last_used_at"] == "2026-11-22T06:00:00Z"
+    jonas = organization.principal("shop-prod/jonas.weber").arn
+    assert entries[jonas]["password_last_used_at"] == "2026-07-14T06:00:00Z"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -150,6 +220,12 @@ def test_an_unknown_form_of_trust_is_refused() -> None:
         (lambda text: text + "    surprise: 1\n", "unknown keys: surprise"),
         (lambda text: text.replace("hub_account: security", "hub_account: x"), "'x' is missing"),
         (lambda text: text.replace("unit: Workloads", "unit: Nowhere"), "unknown unit 'Nowhere'"),
+        (
+            lambda text: text.replace(
+                "principal: shop-prod/StandbyFailover", "principal: x/Nobody"
+            ),
+            "'x/Nobody' is missing",
+        ),
         (lambda text: text + "\t- {", "is not YAML"),
     ],
 )

@@ -26,7 +26,7 @@ from local.organization import (
     read_organization,
 )
 from local.trail_generator import GeneratedTrail, LogFile, Usage, delivery_time, generate
-from pare.clock import parse_time
+from pare.clock import format_time, parse_time
 from pare.policy.catalogue import load_catalogue
 from pare.policy.document import parse
 from pare.policy.grants import granted_actions
@@ -88,6 +88,10 @@ def issuer_arn(record: dict[str, Any]) -> str:
     return arn
 
 
+def is_in_the_window(use: Usage) -> bool:
+    return use.last_accessed_at > END - timedelta(days=91)
+
+
 def is_denied(record: dict[str, Any]) -> bool:
     code = record.get("errorCode", "")
     return "AccessDenied" in code or "Unauthorized" in code or code == "AuthorizationError"
@@ -101,7 +105,7 @@ def test_the_same_seed_gives_the_same_bytes(organization: Organization) -> None:
 
 
 def test_its_size_is_that_of_a_small_organization(trail: GeneratedTrail) -> None:
-    assert 1_000 <= len(trail.files) <= 1_500
+    assert 1_000 <= len(trail.files) <= 1_600
     assert 20_000 <= trail.record_count <= 30_000
     assert sum(len(file.body) for file in trail) < 8_000_000
 
@@ -209,7 +213,7 @@ def test_the_checkout_role_uses_six_actions_and_is_refused_one(
 
 
 def test_usage_is_the_last_call_of_each_kind(
-    records: list[dict[str, Any]], trail: GeneratedTrail
+    records: list[dict[str, Any]], trail: GeneratedTrail, organization: Organization
 ) -> None:
     latest = max(
         r["eventTime"]
@@ -220,7 +224,59 @@ def test_usage_is_the_last_call_of_each_kind(
         Usage(CHECKOUT, "states", "states:StartExecution", parse_time(latest), "eu-west-1")
         in trail.usage
     )
-    assert all(END - timedelta(days=91) < use.last_accessed_at <= END for use in trail.usage)
+    assert all(use.last_accessed_at <= END for use in trail.usage)
+    behaviour = yaml.safe_load((SEED_FOLDER / "behaviour.yaml").read_text())
+    older = {
+        organization.principal(each["principal"]).arn
+        for each in behaviour["beside_the_trail"]
+        if each["days_ago"] > 90
+    }
+    assert {use.principal_arn for use in trail.usage if not is_in_the_window(use)} == older
+
+
+def test_credentials_are_used_as_the_trail_shows(
+    records: list[dict[str, Any]], trail: GeneratedTrail, organization: Organization
+) -> None:
+    deployer = organization.principal("shop-prod/ci-deployer").arn
+    own = [r for r in records if issuer_arn(r) == deployer and r["eventName"] != "AssumeRole"]
+    last = max(own, key=lambda r: r["eventTime"])
+    used = {use.arn: use for use in trail.credentials}
+    assert format_time(used[deployer].last_used_at) == last["eventTime"]
+    assert used[deployer].service == last["eventSource"].partition(".")[0]
+    sign_ins: dict[str, str] = {}
+    for record in records:
+        if record["eventName"] == "ConsoleLogin":
+            arn = record["userIdentity"]["arn"]
+            sign_ins[arn] = max(record["eventTime"], sign_ins.get(arn, ""))
+    assert len(sign_ins) == 3  # two people and a root user
+    del used[deployer]
+    assert {arn: format_time(use.last_used_at) for arn, use in used.items()} == sign_ins
+
+
+def test_who_has_no_mfa_signs_in_without(records: list[dict[str, Any]]) -> None:
+    signed_in = {
+        r["userIdentity"]["userName"]: r["additionalEventData"]["MFAUsed"]
+        for r in records
+        if r["eventName"] == "ConsoleLogin" and r["userIdentity"]["type"] == "IAMUser"
+    }
+    assert signed_in == {"maria.jansen": "No", "amira.haddad": "Yes"}
+    attributes = {
+        r["userIdentity"]["userName"]: r["userIdentity"]["sessionContext"]["attributes"]
+        for r in records
+        if r["userIdentity"].get("userName") in signed_in and r["eventName"] != "ConsoleLogin"
+    }
+    assert {name: found["mfaAuthenticated"] for name, found in attributes.items()} == {
+        "maria.jansen": "false",
+        "amira.haddad": "true",
+    }
+
+
+def test_what_is_only_refused_is_only_refused(trail: GeneratedTrail) -> None:
+    mailer = "arn:aws:iam::400000000004:role/app/VoucherMailer"
+    (only,) = [use for use in trail.usage if use.principal_arn == mailer]
+    assert only.is_denied
+    # The nightly reading has read its last day, which the inventory needs for the proof.
+    assert only.last_accessed_at < END - timedelta(days=2)
 
 
 def test_object_reads_are_in_the_usage_and_not_in_the_trail(
@@ -405,6 +461,8 @@ def test_calls_are_allowed_and_refused_as_the_policies_say(
         for use in trail.usage:
             if use.principal_arn != principal.arn or use.action is None or use.action in free:
                 continue
+            if not is_in_the_window(use):
+                continue  # two roles were disabled since
             if not use.is_denied:
                 assert use.action in (bounded if principal.boundary_arn else granted), use
                 continue
@@ -506,6 +564,14 @@ def data_folder(tmp_path: Path, **changes: Callable[[str], str]) -> Path:
         ({"behaviour": lambda t: t.replace("shop-prod/OrderWorker", "shop-prod/Nobody")}, "Nobody"),
         ({"behaviour": lambda t: t.replace("ssm:GetParameter: 5", "ssm:Guess: 5")}, "ssm:Guess"),
         ({"behaviour": lambda t: t.replace("denied: scp", "denied: luck")}, "luck"),
+        (
+            {
+                "behaviour": lambda t: t.replace(
+                    "{principal: data-prod/YearEndClose,", "{principal: data-prod/Nobody,"
+                )
+            },
+            "beside_the_trail.*Nobody",
+        ),
         ({"behaviour": lambda t: t.replace("kind: identity_center", "kind: magic")}, "magic"),
         ({"behaviour": lambda t: t.replace("kind: key_rotation", "kind: flood")}, "flood"),
         ({"operations": lambda t: t.replace("{table}", "{tabel}")}, "tabel"),

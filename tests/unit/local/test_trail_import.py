@@ -262,6 +262,23 @@ def test_principals_become_roles_and_users_of_their_accounts(tmp_path: Path) -> 
     assert says(trail, "attached policies are not in a trail")
 
 
+def test_keys_were_last_used_when_the_trail_shows_it_last(tmp_path: Path) -> None:
+    first = user_record(eventTime="2025-03-01T10:00:00Z")
+    last = user_record(eventTime="2025-03-04T10:00:00Z")
+    newest = record(eventTime="2025-03-10T12:00:00Z")
+    write(tmp_path, "log.json", [last, first, newest])
+    trail = read_trail(tmp_path, now=NOW)
+    (user,) = trail.organization.account(ACCOUNT).users
+    (key,) = user.access_keys
+    assert (key.last_used_days_ago, key.last_used_service) == (6, "dynamodb")
+    assert key.created_days_ago >= 400
+
+
+def test_nobody_of_the_base_is_exempt_where_it_is_not(tmp_path: Path) -> None:
+    write(tmp_path, "log.json", [record()])
+    assert read_trail(tmp_path, now=NOW).organization.exemptions == ()
+
+
 def test_the_base_lends_its_three_accounts(tmp_path: Path) -> None:
     write(tmp_path, "log.json", [record()])
     organization = read_trail(tmp_path, now=NOW).organization

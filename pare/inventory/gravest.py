@@ -1,0 +1,167 @@
+"""The gravest of a snapshot's rows, gathered in one pass: what the month's message names.
+
+Memory is bounded by the owners, not by the rows: of each list the first in order are kept, and how
+many there are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from pare.clock import parse_time
+from pare.message import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from pare.inventory.model import Class, PrincipalRowJson, ReasonJson
+
+# Of each owner, and of each list without owners.
+KEPT = 50
+# An exemption that ends within this is worth a word this month.
+EXPIRES_SOON = timedelta(days=31)
+
+_CREDENTIAL_ISSUES = frozenset(
+    {"KEY_OLD", "KEY_IDLE", "KEY_NEVER_USED", "NO_MFA", "PASSWORD_IDLE", "PASSWORD_NEVER_USED"}
+)
+_ISSUE_ORDER = {"NO_MFA": 0, "KEY_OLD": 1}
+_NO_DATE = "9999-12-31"
+
+
+class Planned(NamedTuple):
+    """Something to disable or to delete, in the order of urgency."""
+
+    due: str  # the date of what comes next
+    account_id: str
+    principal_arn: str
+    what: str  # "principal", "password", "access key 1"
+    to_do: Class
+    disable_on: str | None  # None: no plan yet
+    disabled_on: str | None
+    delete_on: str | None
+    times_announced: int
+
+
+class Issue(NamedTuple):
+    """An issue of a key or password, the gravest first."""
+
+    order: tuple[int, int]
+    account_id: str
+    principal_arn: str
+    reason: ReasonJson
+
+
+class Exemption(NamedTuple):
+    """An exemption that has ended or ends soon."""
+
+    expires: str
+    account_id: str
+    principal_arn: str
+    owner: str
+    has_ended: bool
+
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class First(Generic[T]):
+    """The first KEPT of things added in any order, and how many were added."""
+
+    order: Callable[[T], tuple[object, ...]]
+    count: int = 0
+    _kept: list[T] = field(default_factory=list)
+
+    def add(self, each: T) -> None:
+        self.count += 1
+        self._kept.append(each)
+        if len(self._kept) >= 2 * KEPT:
+            self._kept = self.items()
+
+    def items(self) -> list[T]:
+        """Return what is kept, in order."""
+        return sorted(self._kept, key=self.order)[:KEPT]
+
+
+def _credentials() -> First[Issue]:
+    return First(lambda issue: issue[:3])
+
+
+def _whole() -> First[Planned]:
+    return First(lambda planned: planned[:4])
+
+
+def _by_expiry() -> First[Exemption]:
+    return First(lambda exemption: exemption[:3])
+
+
+@dataclass(slots=True)
+class Gravest:
+    """What a message names."""
+
+    planned: dict[str, First[Planned]] = field(default_factory=dict)  # by owner, made plain
+    credentials: First[Issue] = field(default_factory=_credentials)
+    break_glass: First[Issue] = field(default_factory=_credentials)
+    exemptions: First[Exemption] = field(default_factory=_by_expiry)
+
+
+def gravest(rows: Iterable[PrincipalRowJson], *, as_of: datetime) -> Gravest:
+    """Return the gravest of the rows."""
+    found = Gravest()
+    soon = (as_of + EXPIRES_SOON).date().isoformat()
+    for row in rows:
+        _add_planned(found, row)
+        account_id, arn = row["account_id"], row["principal_arn"]
+        for issue in row["issues"]:
+            if issue["code"] in _CREDENTIAL_ISSUES:
+                found.credentials.add(Issue(_order(issue), account_id, arn, issue))
+        for reason in row["reasons"]:
+            if reason["code"] == "BREAK_GLASS_USED":
+                found.break_glass.add(Issue(_order(reason), account_id, arn, reason))
+            elif reason["code"] == "EXEMPTION_EXPIRED":
+                values = reason["values"]
+                found.exemptions.add(
+                    Exemption(str(values["expires"]), account_id, arn, str(values["owner"]), True)
+                )
+        exemption = row["exemption"]
+        if exemption and as_of.date().isoformat() <= exemption["expires"] <= soon:
+            found.exemptions.add(
+                Exemption(exemption["expires"], account_id, arn, exemption["owner"], False)
+            )
+    return found
+
+
+def is_overdue(planned: Planned, as_of: str) -> bool:
+    """Return whether the date of what comes next has passed; ``as_of`` is an ISO 8601 time."""
+    return planned.due <= parse_time(as_of).date().isoformat()
+
+
+def _add_planned(found: Gravest, row: PrincipalRowJson) -> None:
+    account_id, arn, to_do = row["account_id"], row["principal_arn"], row["class"]
+    planned = [
+        Planned(
+            plan["delete_on"] or plan["disable_on"],
+            account_id,
+            arn,
+            plan["what"],
+            to_do,
+            plan["disable_on"],
+            plan["disabled_on"],
+            plan["delete_on"],
+            plan["times_announced"],
+        )
+        for plan in row["plans"]
+    ]
+    if not planned and to_do in {"disable", "delete"}:
+        planned.append(Planned(_NO_DATE, account_id, arn, "principal", to_do, None, None, None, 0))
+    for each in planned:
+        found.planned.setdefault(plain(row["owner_shown"]), _whole()).add(each)
+
+
+def _order(issue: ReasonJson) -> tuple[int, int]:
+    """Return what sorts issues: users without MFA, the oldest keys, then what is idle longest."""
+    days = issue["values"].get("days", 0)
+    return _ISSUE_ORDER.get(issue["code"], 2), -days if isinstance(days, int) else 0
