@@ -11,7 +11,7 @@ help: ## list the commands
 setup: ## install what the other commands need, into .venv and node_modules
 	@tools/setup
 
-demo: setup ## an emulated organization, Pare deployed in it, one finding taken to a proposed policy (TRAIL=DIR: your CloudTrail)
+demo: setup ## an emulated organization, Pare deployed in it, a finding taken to a proposed policy, an inventory (TRAIL=DIR: your CloudTrail)
 	@.venv/bin/pare local demo $(if $(TRAIL),--trail "$(TRAIL)")
 
 demo-down: ## stop the emulated organization

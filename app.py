@@ -10,6 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 
 from infra.lambda_code import ACTIVITY, LAMBDA, stage
 from infra.member_stack import MemberStack
+from infra.owner_tags import tag_roles
 from infra.pipeline_stack import PipelineStack
 from infra.settings import load_settings
 from infra.storage_stack import StorageStack
@@ -50,6 +51,7 @@ def main() -> None:
     # It goes into accounts that were never bootstrapped: of CDK's synthesizers, only this one sends
     # the template itself instead of publishing it to a bootstrap bucket.
     MemberStack(app, "PareMember", synthesizer=cdk.LegacyStackSynthesizer(), settings=settings)
+    tag_roles(app, settings)
     app.synth()
 
 

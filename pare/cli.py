@@ -99,7 +99,7 @@ def _say(text: str) -> None:
 @port_option
 @trail_option
 def demo(state_dir: Path, port: int, trail: Path | None) -> None:
-    """Bring the organization up, deploy Pare, and take one finding to a proposed policy.
+    """Bring the organization up, deploy Pare, take a finding to a policy, make an inventory.
 
     One that runs already in the state folder is stopped and made anew.
 

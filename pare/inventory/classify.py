@@ -406,7 +406,8 @@ class _Case:
             return days_since(last["at"], self.as_of) if is_sure else None
         if last["since"] is None:
             return None
-        return days_since(max(last["since"], self.facts["created_at"]), self.as_of)
+        since = max(last["since"], self.facts["created_at"])
+        return max((self.today - _date(since)).days, 0)
 
     # --- the row ---
 

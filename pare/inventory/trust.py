@@ -218,6 +218,8 @@ def _principals(element: JsonValue) -> Iterator[_Principal]:
         for name in names if isinstance(names, list) else [names]:
             if not isinstance(name, str):
                 yield _Principal("unknown", "a principal that cannot be read")
+            elif not name:
+                continue  # IAM refuses it; templates leave it behind in an emulator
             elif name == "*" and kind in {"AWS", "Federated"}:
                 yield _Principal("anybody", "*")
             elif kind == "AWS":

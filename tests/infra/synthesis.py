@@ -16,6 +16,7 @@ from cdk_nag import AwsSolutionsChecks
 
 from infra.lambda_code import ASSETS
 from infra.member_stack import MemberStack
+from infra.owner_tags import tag_roles
 from infra.pipeline_stack import PipelineStack
 from infra.settings import load_settings
 from infra.storage_stack import StorageStack
@@ -85,6 +86,7 @@ def synthesize(settings: Settings, folder: Path) -> Synthesis:
         activity_code=lambda_.Code.from_inline("pass  # with compiled wheels"),
     )
     MemberStack(app, "PareMember", synthesizer=cdk.LegacyStackSynthesizer(), settings=settings)
+    tag_roles(app, settings)
     synth_checked(app)
     return Synthesis(settings, folder)
 

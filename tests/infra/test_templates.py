@@ -113,3 +113,11 @@ def test_the_same_settings_give_the_same_bytes(synthesis: Synthesis, tmp_path: P
     for stack in STACKS:
         again = (tmp_path / "out" / f"{stack}.template.json").read_text(encoding="utf-8")
         assert again == synthesis.text(stack), stack
+
+
+@pytest.mark.parametrize("stack", ["ParePipeline", "PareMember"])
+def test_the_inventory_finds_an_owner_of_our_own_roles(synthesis: Synthesis, stack: str) -> None:
+    owner = {"Key": "owner", "Value": synthesis.settings.notifications.default_owner}
+    roles = synthesis.templates[stack].properties("AWS::IAM::Role")
+    assert roles
+    assert [name for name, role in roles.items() if owner not in role.get("Tags", [])] == []

@@ -119,8 +119,8 @@ def test_nothing_in_the_days_iam_keeps_of_an_older_role() -> None:
     found = judged(role_last_used_at=None, created_at=ago(1310))
 
     assert said(found) == ("idle", "disable", "IDLE_BEYOND_RECORDS")
-    assert found["reasons"][0]["values"] == {"days": 399, "created": "2023-04-01"}
-    assert found["idle_days"] == 399, "400 days before the job, which came ten minutes later"
+    assert found["reasons"][0]["values"] == {"days": 400, "created": "2023-04-01"}
+    assert found["idle_days"] == 400, "400 days before the job, which came ten minutes later"
 
 
 def test_nothing_since_its_creation() -> None:

@@ -79,6 +79,7 @@ def arn(account_id: str, resource: str = "root", partition: str = "aws") -> str:
         ({"AWS": 5}, {"unknown": ["a principal that cannot be read"]}),
         (5, {"unknown": ["a principal that cannot be read"]}),
         ({}, {}),
+        ({"AWS": ["", OWN]}, {"own_account": True}),
     ],
 )  # fmt: skip
 def test_every_form_of_principal(principal: Any, found: dict[str, Any]) -> None:
