@@ -77,6 +77,9 @@ def make_month(
     read = accounts - unknown
     rows = [_row(chance, number, ids[number % read]) for number in range(principals if read else 0)]
     rows.sort(key=lambda row: (row["account_id"], row["principal_arn"]))
+    if months == 1:  # the first inventory: there is nothing to compare it with
+        for row in rows:
+            row["change"], row["changes"] = None, []
     gone = [
         _row(chance, 900_000 + number, ids[number % read]) for number in range(principals // 60)
     ]
@@ -206,6 +209,7 @@ def _row(chance: random.Random, number: int, account: str) -> PrincipalRowJson:
         "definition_version": DEFINITION_VERSION,
         "period": PERIOD,
         "status": "used",
+        "is_unused": False,
         "idle_days": used,
         "reasons": [_reason("USED", date=_day(used), source=source, what="")],
         "issues": [],
@@ -254,6 +258,7 @@ def _decide(
         if kind != "break-glass":
             return
         _unuse(row, chance.randrange(120, 500), created)
+        row["is_unused"] = False
         return
     what = chance.choices(
         ["keep", "idle", "never", "narrow", "admin", "unknown", "new", "seasonal", "disabled",
@@ -324,11 +329,12 @@ def _decide(
     elif what == "new":
         days = chance.randrange(0, 29)
         _unuse(row, None, days)
-        row.update({"status": "new", "created_at": _moment(days), "change": "new"})
+        row.update({"status": "new", "is_unused": False})
+        row.update({"created_at": _moment(days), "change": "new"})
         row["reasons"] = [_reason("NEW", days=days)]
     elif what == "seasonal":
         _unuse(row, 340, created)
-        row.update({"class": "review", "status": "idle"})
+        row.update({"class": "review", "status": "idle", "is_unused": False})
         season = {
             "what": "principal",
             "used_on": ["2024-11", "2025-11"],
@@ -362,7 +368,7 @@ def _decide(
         row["plans"][0].update({"disabled_on": _day(since), "delete_on": delete_on})
     elif what == "exempt":
         _unuse(row, 200, created)
-        row.update({"status": "idle", "exemption": dict(EXEMPTION)})
+        row.update({"status": "idle", "is_unused": False, "exemption": dict(EXEMPTION)})
         row["reasons"] = [_reason("EXEMPT", **EXEMPTION)]
 
 
@@ -378,6 +384,7 @@ def _unuse(row: dict[str, Any], days: int | None, created: int) -> None:
         row["status"] = "idle"
         for used in row["services"].values():
             used["last_accessed_at"] = at
+    row["is_unused"] = True
     row["idle_days"] = min(created, 400) if days is None else days
     row["used_months"] = [] if days is None else _months(days, 3)
     row["used_services_months"] = {service: row["used_months"] for service in row["services"]}
@@ -418,6 +425,14 @@ def _issues(chance: random.Random, row: dict[str, Any], account: str, *, is_user
         row["issues"].append(_reason("PUBLIC_TRUST"))
         row["class"] = "review"
         row["reasons"].insert(0, _reason("PUBLIC_TRUST"))
+    elif row["trust"]["federated_open"]:
+        for provider in row["trust"]["federated_open"]:
+            row["issues"].append(_reason("FEDERATED_WITHOUT_SUBJECT", provider=provider))
+        if row["class"] == "keep" and row["status"] == "used":
+            row["class"] = "review"
+            row["reasons"].insert(
+                0, _reason("FEDERATED_OPEN", providers=", ".join(row["trust"]["federated_open"]))
+            )
     if (
         row["issues"]
         and row["class"] == "keep"
@@ -448,9 +463,9 @@ def _trust(chance: random.Random, kind: str, account: str) -> dict[str, Any]:
         else:
             trust["inside"] = ["222233334444"]
     elif kind == "federated role":
-        trust["federated"] = [
-            f"arn:aws:iam::{account}:oidc-provider/token.actions.githubusercontent.com"
-        ]
+        provider = f"arn:aws:iam::{account}:oidc-provider/token.actions.githubusercontent.com"
+        trust["federated"] = [provider]
+        trust["federated_open"] = [provider] if chance.random() < 0.1 else []
     elif kind == "Identity Center role":
         trust["federated"] = [f"arn:aws:iam::{account}:saml-provider/AWSSSO"]
     return trust
@@ -567,17 +582,19 @@ def _counts(rows: list[PrincipalRowJson]) -> dict[str, int]:
         counts["changed"] += row["change"] == "changed"
         counts["status_" + row["status"].replace(" ", "_")] += 1
         counts["class_" + row["class"]] += 1
-        counts["unused_principals"] += row["status"] in {"idle", "never used"}
+        counts["unused_principals"] += row["is_unused"]
         counts["old_access_keys"] += codes.count("KEY_OLD")
         counts["idle_access_keys"] += codes.count("KEY_IDLE") + codes.count("KEY_NEVER_USED")
         counts["users_without_mfa"] += "NO_MFA" in codes
         counts["administrators"] += any(wide["is_administrator"] for wide in row["wide"])
-        counts["trusts_outside"] += any(code.startswith("OUTSIDE_TRUST") for code in codes)
+        counts["trusts_outside"] += bool(row["trust"] and row["trust"]["outside"])
+        is_open = "PUBLIC_TRUST" in codes or "FEDERATED_WITHOUT_SUBJECT" in codes
+        counts["public_trusts"] += is_open
         counts["exempt"] += row["exemption"] is not None
         counts["seasonal"] += bool(row["seasons"])
         counts["without_owner"] += row["owner"] is None
         counts["last_accessed_unknown"] += "service" in row["unknown"]
-        counts["planned"] += bool(row["plans"])
+        counts["planned"] += len(row["plans"])
     return counts
 
 

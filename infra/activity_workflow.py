@@ -80,7 +80,7 @@ class ActivityWorkflow(Construct):
         # Nothing is selected for either step: an account of the manifest has no "digested" at
         # first, and a path that leads nowhere would end the child.
         digest = digest_logs.as_task(self, None, result_path="$.digested")
-        merge = merge_activity.as_task(self, None, result_path="$.merged")
+        merge = merge_activity.as_task(self, None, result_path="$.merged", leaves_nothing=True)
         # Another run was faster with some of the same files: the account begins again.
         merge.add_catch(digest, errors=["ActivityConflictError"], result_path="$.digested")
         is_read = (

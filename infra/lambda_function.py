@@ -132,11 +132,12 @@ class StepFunction(lambda_.Function):
         result_path: str | None = None,
         on_failure: sfn.IChainable | None = None,
         retry_later: list[str] | None = None,
+        leaves_nothing: bool = False,
     ) -> tasks.LambdaInvoke:
         """Return the state of this step, named as its file: retries with jitter, failures caught.
 
         ``payload`` is the function's input (None: the whole state). ``retry_later`` names errors
-        that pass in minutes to hours rather than seconds.
+        that pass in minutes to hours rather than seconds. ``leaves_nothing``: its output is empty.
         """
         task = tasks.LambdaInvoke(
             scope,
@@ -146,6 +147,7 @@ class StepFunction(lambda_.Function):
             payload_response_only=True,
             retry_on_service_exceptions=False,
             result_path=result_path,
+            output_path=sfn.JsonPath.DISCARD if leaves_nothing else None,
             task_timeout=sfn.Timeout.duration(
                 cdk.Duration.seconds((self.timeout or cdk.Duration.seconds(60)).to_seconds() + 30)
             ),

@@ -109,7 +109,11 @@ def map_over_accounts(
 ) -> sfn.DistributedMap:
     """Return the map over the accounts of the manifest that the state ``listed`` names.
 
-    A later step finds out which of them failed: one must not hide the others.
+    A later step finds out which of them failed: one must not hide the others. What the children
+    leave has to be nothing: all of it together may have 256 KiB, and a distributed map, unlike the
+    other, fails with ``States.DataLimitExceeded`` although its own result is discarded.
+    https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+    https://github.com/aws/aws-cdk/issues/24799
     """
     return sfn.DistributedMap(
         scope,

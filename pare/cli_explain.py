@@ -18,7 +18,6 @@ from pare.cli_snapshot import (
     open_snapshot,
     period_option,
     snapshot_option,
-    why_unknown,
 )
 from pare.errors import ArnParseError, NotInInventoryError
 from pare.inventory.commands import commands
@@ -26,7 +25,8 @@ from pare.inventory.explain import Known, explain
 from pare.inventory.names import meant, parts
 from pare.inventory.texts import reason_text
 from pare.inventory.view import account_names
-from pare.message import several
+from pare.message import sentence
+from pare.runs import what_to_do
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pare.inventory.model import AccountResultJson, PrincipalRowJson
     from pare.inventory.snapshot_files import Rows, SnapshotReader
 
-_COLLECTED_BY = "Collect principals"
+_ACCOUNTS_NAMED = 3
 
 
 @click.command("explain", no_args_is_help=True, short_help="Why it was classified so.")
@@ -69,11 +69,12 @@ def explain_principal(
 ) -> None:
     """Tell everything known about a user or role, and why it was classified so.
 
-    PRINCIPAL is an ARN, the ARN of a role's session, a name, or account/NAME. From the deployed
-    Pare also its latest proposed policy and its open findings.
+    PRINCIPAL is an ARN, the ARN of a role's session, a name, account/NAME, or what the mail and
+    `pare inventory show` print. From the deployed Pare also its latest proposed policy and its open
+    findings.
 
     Exit code 1: its account could not be read, and what was last known is shown. 2: the name means
-    several. 3: it is not in the inventory; which step lost it is said.
+    several. 3: it is not in the inventory; why is said.
 
     Example: pare explain ShopCheckout
     """
@@ -120,7 +121,7 @@ def _as_json(row: PrincipalRowJson, known: Known, language: str) -> dict[str, An
     }
 
 
-# --- finding it, or saying which step lost it -----------------------------------------------------
+# --- finding it, or saying why it is not there ----------------------------------------------------
 
 
 def _found(
@@ -139,8 +140,8 @@ def _found(
         return _last_known(reader, principal, account), account
     if head and account_id and account is None:
         raise NotInInventoryError(
-            f"account {account_id} is not in the inventory of {head['period']}: lost by List "
-            f"accounts. {_left_out(reader, account_id)}"
+            f"account {account_id} is not in the inventory of {head['period']}. "
+            f"{_left_out(reader, account_id)}"
         )
     found = reader.rows(account_id)
     echo_lines(damage_lines(found, reader.origin), err=True)
@@ -193,9 +194,18 @@ def _last_known(
     if len(found) == 1:
         return rows[found[0]]
     raise NotInInventoryError(
-        f"account {account['account_id']} {account['name']} could not be read "
-        f"({why_unknown(account)}), so whether it has {principal} is unknown."
+        f"whether {principal} is there is unknown: {_why_unread(account)} "
+        f"{what_to_do(account['error'] or '')}"
     )
+
+
+def _why_unread(account: AccountResultJson) -> str:
+    """Return why nobody knows what is in an account, and since when."""
+    known = account.get("known")
+    since = f"It was last read in {known['period']}." if known else "It was never read before."
+    why = account["message"] or account["error"] or ""
+    name = f"{account['account_id']} {account['name']}"
+    return f"account {name} could not be read: {sentence(why)} {since}"
 
 
 def _last_rows(reader: SnapshotReader, account: AccountResultJson) -> dict[str, PrincipalRowJson]:
@@ -210,7 +220,7 @@ def _lost(
     count: int,
     hint: str,
 ) -> str:
-    """Return which step lost a principal that is in no row."""
+    """Return why a principal is in no row."""
     head = reader.head
     looked_in = [account] if account else list(accounts)
     gone = _gone(reader, principal, looked_in)
@@ -228,13 +238,16 @@ def _lost(
     if account is not None and head is not None:
         read_at = head["as_of"][:16].replace("T", " ")
         return (
-            f"{principal} was not found by {_COLLECTED_BY}: account {account['account_id']} "
-            f"{account['name']} was read, and of its {count:,} users and roles "
-            f"none is named so. It was deleted, or made after {read_at} UTC.{hint}"
+            f"{principal} is none of the {count:,} users and roles that account "
+            f"{account['account_id']} {account['name']} had on {read_at} UTC. It was deleted "
+            f"before, or made after.{hint}"
         )
-    unread = sum(bool(each["error"]) for each in looked_in)
-    may_be = f" {several(unread, 'account')} could not be read: it may be there." if unread else ""
-    return f"{principal} is none of the {count:,} users and roles in {reader.origin}.{may_be}{hint}"
+    unread = [each for each in looked_in if each["error"]]
+    may_be = " It may be where Pare could not look:" if unread else ""
+    may_be += "".join(f" {_why_unread(each)}" for each in unread[:_ACCOUNTS_NAMED])
+    if len(unread) > _ACCOUNTS_NAMED:
+        may_be += f" So it is with {len(unread) - _ACCOUNTS_NAMED:,} more accounts."
+    return f"{principal} is none of the {count:,} users and roles in {reader.origin}.{hint}{may_be}"
 
 
 def _gone(

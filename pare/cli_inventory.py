@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from pare.cli_activity import printable
 from pare.cli_snapshot import (
     FOUND_PROBLEMS,
     Period,
@@ -105,7 +106,7 @@ def run(
     is_done = started.state == "done"
     if wait and not is_done and started.execution_arn:
         if form == "text":
-            say("waiting for its end; an account takes some minutes, twenty go side by side")
+            say("waiting for its end; an account takes some minutes; fifty go side by side")
         told["status"] = ended(
             deployed.session, started.execution_arn, poll_seconds=1 if is_local else 10
         )
@@ -180,26 +181,30 @@ def _unknown_json(head: SnapshotJson | None) -> list[dict[str, str | None]]:
 @inventory.command()
 @snapshot_option
 @period_option
-@click.option("--stale", is_flag=True, help="Only idle and never used ones.")
+@click.option(
+    "--stale",
+    is_flag=True,
+    help="Only unused ones: idle or never used, and not kept on purpose.",
+)
 @click.option(
     "--class",
     "classes",
     multiple=True,
-    type=click.Choice(CLASSES),
+    type=click.Choice(CLASSES, case_sensitive=False),
     help="Only what is to be handled so. Repeatable.",
 )
 @click.option(
     "--status",
     "statuses",
     multiple=True,
-    type=click.Choice(STATUSES),
+    type=click.Choice(STATUSES, case_sensitive=False),
     help="Only those with this status. Repeatable.",
 )
 @click.option(
     "--kind",
     "kinds",
     multiple=True,
-    type=click.Choice(view.KINDS),
+    type=click.Choice(view.KINDS, case_sensitive=False),
     help="Only principals of this kind. Repeatable.",
 )
 @click.option(
@@ -263,7 +268,7 @@ def show(
     _check_accounts(accounts, names)
     found = reader.rows()
     wanted = view.Filter(stale, classes, statuses, kinds, owners, accounts,
-                         tuple(each.upper() for each in issues), changed)  # fmt: skip
+                         issues, changed)  # fmt: skip
     rows = view.chosen(found.rows, wanted, sort, names)
     shown = rows if limit is None else rows[:limit]
     gone = _gone(reader, replace(wanted, changed=False), names) if changed else None
@@ -290,9 +295,11 @@ def _check_accounts(accounts: tuple[str, ...], names: dict[str, str]) -> None:
     for each in accounts:
         if names and "*" not in each and each not in known:
             raise click.UsageError(
-                f"There is no account {each} in this inventory. It has "
-                f"{', '.join(sorted(set(names.values()))[:10])}"
-                f"{', …' if len(set(names.values())) > 10 else ''}."
+                printable(
+                    f"There is no account {each} in this inventory. It has "
+                    f"{', '.join(sorted(set(names.values()))[:10])}"
+                    f"{', …' if len(set(names.values())) > 10 else ''}."
+                )
             )
 
 
@@ -316,7 +323,11 @@ def _print_text(
         of = "Rows alone: nothing is known of accounts that could not be read"
     counted = Counter(row["class"] for row in rows)
     parts = ", ".join(f"{counted[each]:,} {each}" for each in CLASSES if counted[each])
-    click.echo(f"{len(rows):,} of {total:,} users and roles{f': {parts}' if parts else ''}. {of}.")
+    unused = sum(row["is_unused"] for row in rows)
+    among = f", {unused:,} of them unused" if unused < len(rows) else ""
+    click.echo(
+        f"{len(rows):,} of {total:,} users and roles{among}{f': {parts}' if parts else ''}. {of}."
+    )
 
 
 def _gone(
@@ -414,7 +425,7 @@ def _print_csv(rows: list[PrincipalRowJson], names: dict[str, str]) -> None:
 @click.option(
     "--language",
     type=click.Choice(["en", "ja"]),
-    help="Render the page anew, in this language. Default: as it was sent; offline: en.",
+    help="Render page or table anew, in this language. Default: as it was sent; offline: en.",
 )
 @local_options
 def report(
@@ -442,7 +453,7 @@ def report(
         sys.stdout.buffer.flush()
     else:
         _write(output, content)
-        click.echo(f"Wrote {output} ({len(content) / 1e6:,.1f} MB).")
+        click.echo(f"Wrote {output} ({_size(len(content))}).")
     echo_lines((f"pare: {line}" for line in unknown_lines(reader.head)), err=True)
     if damaged:
         click.get_current_context().exit(FOUND_PROBLEMS)
@@ -458,7 +469,7 @@ def _content(
         if form == "ndjson":
             content = reader.packed_rows()
             return (content if is_packed else unpacked(content)[0]), False
-        if language is None or form == "csv":
+        if language is None:
             return reader.report(f"report.{form}"), False
     found = reader.rows()
     echo_lines(damage_lines(found, reader.origin), err=True)
@@ -489,6 +500,10 @@ def _page(
     gone = _gone(reader, view.Filter(), {})
     page = render(reader.head, rows, language=language, links={}, gone=gone)
     return page.encode("utf-8", errors="backslashreplace")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1_000_000 else f"{-(-count // 1_000):,} KB"
 
 
 def _write(output: str, content: bytes) -> None:

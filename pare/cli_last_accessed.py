@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import json
 import sys
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pare.arns import parse_principal_arn
-from pare.cli_activity import csv_cell
+from pare.cli_activity import csv_cell, printable
 from pare.cli_snapshot import (
     FOUND_PROBLEMS,
     aws_session,
@@ -31,7 +32,8 @@ from pare.inventory.last_accessed import compact
 from pare.inventory.last_accessed_view import NOT_TRACKED, answer, answer_lines, question
 from pare.inventory.snapshot_files import SnapshotFiles
 from pare.inventory.view import unknown_accounts
-from pare.message import listed
+from pare.message import listed, several
+from pare.policy.catalogue import load_catalogue
 from pare.policy.last_accessed import entities_of, read_last_accessed
 
 if TYPE_CHECKING:
@@ -66,7 +68,11 @@ class _FileError(PolicyInputError):
     type=click.Path(path_type=Path, allow_dash=True),
     help="What `aws iam get-service-last-accessed-details` printed. Needs no AWS.",
 )
-@click.option("--live", is_flag=True, help="Ask IAM now, with credentials of its account.")
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Ask IAM now, with credentials of its account. PRINCIPAL must be an ARN.",
+)
 @click.option(
     "--format",
     "form",
@@ -92,10 +98,13 @@ def last_accessed(
 ) -> None:
     """Tell which services and actions a user or role used, when, and which never.
 
-    PRINCIPAL is an ARN, a name, or account/NAME. The answer is IAM's last accessed information as
-    the newest inventory has it; --live asks IAM now. Days are counted from when IAM was asked.
+    PRINCIPAL is an ARN, a name, account/NAME, or what the mail and `pare inventory show` print;
+    with --live only an ARN. The answer is IAM's last accessed information as the newest inventory
+    has it; --live asks IAM now. Days are counted from when IAM was asked. A service asked for by
+    --service is in the answer in any case: used, not used, or not allowed.
 
-    Exit code 1: it is unknown, and why is said. 3: there is no such user or role.
+    Exit code 1: it is unknown, and why is said. 2: also a service that AWS does not have. 3: there
+    is no such user or role.
 
     Example: pare last-accessed ShopCheckout --service ec2 --days 7
     """
@@ -112,9 +121,10 @@ def last_accessed(
         reader = open_snapshot(snapshot, period, is_local, state_dir)
         info = _from_snapshot(reader, principal)
         period_of = reader.head["period"] if reader.head else None
+    _check_services(services, info)
     asked_at = parse_time(info["generated_at"]) if info["generated_at"] else datetime.now(UTC)
     asked = question(services=services, days=days, used=used, unused=unused, asked_at=asked_at)
-    shown = answer(info["services"] or (), asked)
+    shown = answer(info["services"], asked) if info["services"] is not None else []
     if form == "json":
         click.echo(json.dumps(_as_json(info, asked, shown, period_of), indent=2, sort_keys=True))
     elif form == "csv":
@@ -125,6 +135,21 @@ def last_accessed(
         if form != "text":
             echo_lines([f"pare: {_unknown_line(info)}"], err=True)
         click.get_current_context().exit(FOUND_PROBLEMS)
+
+
+def _check_services(services: tuple[str, ...], info: LastAccessedJson) -> None:
+    """Refuse a service that neither IAM nor the catalogue has: a slip of the pen would be answered
+    like a service that is not allowed."""
+    known = set(load_catalogue().services) if services else set()
+    known |= {each["service"] for each in info["services"] or ()}
+    for each in services:
+        if each.lower() not in known:
+            # Somebody may give an action.
+            near = difflib.get_close_matches(each.lower().partition(":")[0], sorted(known))
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(
+                printable(f"There is no service {each} in AWS as Pare knows it.{hint}")
+            )
 
 
 # --- where it comes from --------------------------------------------------------------------------
@@ -223,7 +248,10 @@ def _live(principal: str, is_local: bool, state_dir: Path) -> LastAccessedJson:
     try:
         arn = parse_principal_arn(principal)
     except ArnParseError as error:
-        raise click.UsageError(f"--live needs the ARN of a user or role: {error}.") from error
+        raise click.UsageError(
+            f"--live needs the ARN of a user or role, as no inventory is asked: {error}. "
+            "`pare explain NAME` tells it."
+        ) from error
     session = aws_session(is_local, state_dir, account_id=arn.account_id)
     # IAM is global: any Region of the partition leads to it.
     region = session.region_name or "us-east-1"
@@ -268,10 +296,11 @@ def _print_text(
     at = f" of {info['generated_at'][:16].replace('T', ' ')} UTC" if info["generated_at"] else ""
     of = f", in the inventory of {period}" if period else ""
     lines.append(f"IAM's last accessed information{at}{of}")
-    if asked.since:
+    if asked.since and asked.days:
         lines.append(
-            f"{'Not used' if asked.unused else 'Used'} since {asked.since[:16].replace('T', ' ')} "
-            f"UTC, {asked.days:,} {'day' if asked.days == 1 else 'days'} before"
+            f"Question: what was {'not ' if asked.unused else ''}used in the "
+            f"{several(asked.days, 'day')} before, since "
+            f"{asked.since[:16].replace('T', ' ')} UTC?"
         )
     echo_lines([*lines, ""])
     if info["services"] is None:
@@ -302,12 +331,17 @@ CSV_COLUMNS = ("principal_arn", "service", "action", "use", "last_accessed_at", 
 
 
 def _print_csv(info: LastAccessedJson, shown: list[ShownServiceJson]) -> None:
-    """Print a row for each service (without action) and for each of its actions."""
+    """Print a row for each service (without action) and for each of its actions.
+
+    ``use`` is ``used`` (in the days asked for), ``earlier`` (before them), ``none`` (recorded), or
+    ``not allowed``.
+    """
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for each in shown:
         head = (info["principal_arn"], each["service"])
         use = "used" if each["is_used"] else "earlier" if each["last_accessed_at"] else "none"
+        use = use if each["is_allowed"] else "not allowed"
         lines = [(*head, "", use, each["last_accessed_at"] or "", each["region"] or "")]
         lines += [(*head, name, "used", at, "") for name, at in sorted(each["used"].items())]
         lines += [(*head, name, "earlier", at, "") for name, at in sorted(each["earlier"].items())]

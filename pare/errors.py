@@ -333,6 +333,6 @@ class NoInventoryError(PareError):
 
 
 class NotInInventoryError(PareError):
-    """The inventory has no such user or role; the message says which step lost it."""
+    """The inventory has no such user or role; the message says why, as far as it is known."""
 
     what_to_do = "`pare inventory show` lists those it has."

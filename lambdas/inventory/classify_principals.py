@@ -118,11 +118,12 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
             terms,
             period=period,
             as_of=as_of,
-            is_first=item["previous"] is None,
+            # Of an account that was listed before and never read, nobody knows who is new.
+            is_first=item["previous"] is None and not item["is_new"],
         )
         for each in facts
     ]
-    gone_rows = gone(before, (row["principal_arn"] for row in rows))
+    gone_rows = gone(before, {row["principal_arn"]: row["principal_id"] for row in rows})
     unknown = [*collected["unknown"], *_missing(store, collected, facts)]
     if report is None:
         root = None
@@ -257,7 +258,10 @@ def _items(
     for row in rows:
         place = places.get(row["principal_arn"])
         yield _item({**row, "last_accessed": [place] if place else []})
+    there = {row["principal_arn"] for row in rows}
     for row in gone_rows:
+        if row["principal_arn"] in there:
+            continue  # made anew under its name: that one has the item
         yield _item({**row, "status": "gone", "gone_in": period, "last_accessed": []})
 
 

@@ -20,7 +20,7 @@ from pare.aws.principals import iam_reader
 from pare.clock import format_time, json_times
 from pare.errors import EvidenceError, MemberAccountError, PareError, PrincipalNotFoundError
 from pare.inventory.credential_report import read_credential_report
-from pare.inventory.model import COUNTS
+from pare.inventory.snapshot import unknown_account
 from pare.policy.authorization_details import ROLES, USERS
 
 if TYPE_CHECKING:
@@ -207,31 +207,20 @@ def _unknown_account(
 ) -> AccountResultJson:
     """Return the result of an account that cannot be entered, with what was known of it last."""
     previous = item["previous"]
-    result: AccountResultJson = {
-        "account_id": item["account_id"],
-        "name": item["name"],
-        "alias": None,
-        "error": error,
-        "message": message,
-        "principal_count": 0,
-        "rows": None,
-        "last_accessed": [],
-        "gone": None,
-        "root": None,
-        "issues": [],
-        "counts": dict.fromkeys(COUNTS, 0),
-        "unknown": [message],
-        "calls": 0,
-        "throttled": 0,
-        "seconds": _seconds_since(started),
-        "transitions": 0,
-    }
-    if previous is not None:
-        result["known"] = {
-            "period": previous["period"],
-            "bucket": previous["bucket"],
-            "key": previous["key"],
-        }
+    result = unknown_account(
+        item["account_id"],
+        item["name"],
+        error=error,
+        message=message,
+        known=(
+            None
+            if previous is None
+            else {
+                "period": previous["period"], "bucket": previous["bucket"], "key": previous["key"],
+            }
+        ),
+    )  # fmt: skip
+    result["seconds"] = _seconds_since(started)
     return result
 
 

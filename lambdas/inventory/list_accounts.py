@@ -64,6 +64,7 @@ class AccountItem(TypedDict):
     as_of: str  # the moment that ages and days are counted to
     organization: ObjectRef  # {"accounts": {id: {"name", "state"}}}, of all accounts
     previous: PreviousRows | None
+    is_new: bool  # the account came since the last inventory, and all who are in it with it
 
 
 class Output(TypedDict):
@@ -137,8 +138,14 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     excluded = set(filter(None, settings.account_exclusions.split(",")))
     output["previous_snapshot"], snapshot = _previous_snapshot(store, period)
     previous = _previous_rows(snapshot) if snapshot else {}
+    listed = {each["account_id"] for each in snapshot["accounts"]} if snapshot else None
     items = [
-        _item(account, output, previous.get(account["account_id"]))
+        _item(
+            account,
+            output,
+            previous.get(account["account_id"]),
+            is_new=listed is not None and account["account_id"] not in listed,
+        )
         for account in accounts
         if account["account_id"] not in excluded and account["state"] not in CLOSED
     ]
@@ -173,7 +180,9 @@ def _period(start: Start, zone: ZoneInfo) -> str:
         ) from error
 
 
-def _item(account: AccountJson, output: Output, previous: PreviousRows | None) -> AccountItem:
+def _item(
+    account: AccountJson, output: Output, previous: PreviousRows | None, *, is_new: bool
+) -> AccountItem:
     return {
         "account_id": account["account_id"],
         "name": account["name"],
@@ -183,6 +192,7 @@ def _item(account: AccountJson, output: Output, previous: PreviousRows | None) -
         "as_of": output["as_of"],
         "organization": output["organization"],
         "previous": previous,
+        "is_new": is_new,
     }
 
 
@@ -191,16 +201,16 @@ def _previous_snapshot(
 ) -> tuple[ObjectRef | None, SnapshotJson | None]:
     """Return the newest snapshot before a period, and where it lies; None: the first inventory.
 
-    A damaged one raises EvidenceError: to pass it over would forget every planned date.
+    One that is damaged, or that we may not read, raises EvidenceError: to pass it over would forget
+    every planned date.
     """
     for earlier in _periods_before(period):
         ref: ObjectRef = {
             "bucket": store.bucket,
             "key": f"inventory/period={earlier}/snapshot.json",
         }
-        try:
-            body = store.get_bytes(ref)
-        except EvidenceError:
+        body = store.find_bytes(ref)
+        if body is None:
             continue
         try:
             snapshot: SnapshotJson = json.loads(body)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, TypedDict
 
 from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
 from pare.arns import region_of
 from pare.aws.evidence_store import EvidenceStore
+from pare.aws.gone_rows import gone_rows
 from pare.aws.tables import RunsTable
 from pare.aws.topics import Topics
 from pare.clock import parse_time
 from pare.errors import PareError
 from pare.inventory.gravest import gravest
-from pare.inventory.message import Place, inventory_message
+from pare.inventory.message import LISTED_GONE, Place, inventory_message
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -64,6 +66,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     message = inventory_message(
         snapshot,
         gravest(store.each_ndjson_gz(snapshot["rows"]), as_of=parse_time(snapshot["as_of"])),
+        gone=list(islice(gone_rows(store, snapshot["accounts"]), LISTED_GONE)),
         language=settings.language,
         place=Place(
             snapshot=event["snapshot"],

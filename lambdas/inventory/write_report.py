@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from lambdas.runtime import client, logger, read_environment
 from pare.aws.evidence_store import EvidenceStore
+from pare.aws.gone_rows import gone_rows
 from pare.inventory.report_csv import write_csv
 from pare.inventory.report_html import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from pare.inventory.model import AccountResultJson, PrincipalRowJson, SnapshotJson
+    from pare.inventory.model import SnapshotJson
     from pare.inventory.report_html import Language
     from pare.object_ref import ObjectRef
-
-# Accounts' lists of what is gone that are fetched beside each other.
-_AT_ONCE = 8
 
 
 class Input(TypedDict):
@@ -69,22 +63,8 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         language=cast("Language", settings.language),
         # The files beside it: the links work wherever the folder is opened.
         links={"csv": "report.csv", "rows": "principals.ndjson.gz"},
-        gone=_gone(store, snapshot["accounts"]),
+        gone=gone_rows(store, snapshot["accounts"]),
     )
     report = store.put_text(f"{folder}/report.html", page, "text/html; charset=utf-8")
     logger.info("report written", period=snapshot["period"], html_characters=len(page))
     return {"report": report, "csv": csv}
-
-
-def _gone(store: EvidenceStore, accounts: list[AccountResultJson]) -> Iterator[PrincipalRowJson]:
-    """Yield last month's rows that are no longer there, in the order of the accounts."""
-    refs = [
-        account["gone"] for account in accounts if account["gone"] and account["counts"].get("gone")
-    ]
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        fetching = deque(threads.submit(store.get_ndjson_gz, ref) for ref in refs[:_AT_ONCE])
-        for number in range(len(refs)):
-            rows = fetching.popleft().result()
-            if number + _AT_ONCE < len(refs):
-                fetching.append(threads.submit(store.get_ndjson_gz, refs[number + _AT_ONCE]))
-            yield from rows

@@ -8,7 +8,9 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pare.aws.calls import translated
+from botocore.exceptions import ClientError
+
+from pare.aws.calls import error_code, translated
 from pare.errors import EvidenceError
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 # What one request of a large object carries; S3 takes 5 MiB and more, 10,000 times.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 PART_BYTES = 8 * 1024 * 1024
+
+_MISSING = "NoSuchKey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,19 @@ class EvidenceStore:
         """Return an object as it is; raises EvidenceError where there is none."""
         return self._get(ref)
 
+    def find_bytes(self, ref: ObjectRef) -> bytes | None:
+        """Return an object as it is, or None where there is none; for whom may list the bucket.
+
+        One that we may not read is not taken for none: it raises EvidenceError.
+        """
+        try:
+            return self._get(ref)
+        except EvidenceError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and error_code(cause) == _MISSING:
+                return None
+            raise
+
     def _put(self, key: str, body: bytes, content_type: str) -> ObjectRef:
         with translated(f"s3:PutObject s3://{self.bucket}/{key}"):
             self.s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
@@ -130,10 +147,10 @@ class EvidenceStore:
         return content
 
     def _open(self, ref: ObjectRef) -> Any:
-        # To whom may not list the bucket, and none of our functions may, S3 says AccessDenied of a
-        # missing object.
+        # To whom may not list the bucket, as some of our functions, S3 says AccessDenied of a
+        # missing object; to whom may, only of one that is there.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-        missing = dict.fromkeys(("NoSuchKey", "NoSuchBucket", "AccessDenied"), EvidenceError)
+        missing = dict.fromkeys((_MISSING, "NoSuchBucket", "AccessDenied"), EvidenceError)
         with translated(_getting(ref), codes=missing):
             return self.s3.get_object(Bucket=ref["bucket"], Key=ref["key"])["Body"]
 

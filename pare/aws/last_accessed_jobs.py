@@ -77,28 +77,34 @@ class EndedJob:
 class Pace:
     """How quickly calls may follow each other in an account, in calls per second.
 
-    It starts gently, gains a little each second without throttling, and is halved by throttling
-    (additive increase, multiplicative decrease), between a fiftieth of ``most`` and ``most``.
+    It starts gently, gains a little each second, and is halved by throttling (additive increase,
+    multiplicative decrease), between a fiftieth of ``most`` and ``most``. What it gains is a
+    twentieth of the rate that was last too much, so that a low limit is met as seldom as a high
+    one; and twice as much after ten seconds without throttling, in case the limit has gone.
     """
 
     most: float
     random: random.Random
     rate: float = field(init=False)
     ready_at: float = field(init=False, default=0.0)  # when the next call may be made
+    _gain: float = field(init=False)  # per second
     _called_at: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.rate = self.most / 4
+        self._gain = self.most / 20
 
     def called(self, began: float) -> None:
         """Take note of a call that IAM answered, and when it began."""
         if self._called_at is not None:
-            self.rate += min(1.0, began - self._called_at) * self.most / 20
-            self.rate = min(self.rate, self.most)
+            seconds = began - self._called_at
+            self.rate = min(self.rate + seconds * self._gain, self.most)
+            self._gain = min(self._gain * 2 ** (seconds / 10), self.most / 20)
         self._next(began)
 
     def slowed(self, began: float) -> None:
         """Take note of a call that IAM throttled, or failed to answer."""
+        self._gain = self.rate / 20
         self.rate = max(self.rate / 2, self.most / 50)
         self._next(began)
 

@@ -35,13 +35,14 @@
       this.kind = pool[cell("kind")];
       this.class = pool[cell("class")];
       this.status = pool[cell("status")];
+      this.isUnused = cell("is_unused") === 1; // what may be seasonal or is kept is not
       this.idle = cell("idle_days");
       this.owner = pool[cell("owner")];
       this.ownerIsDefault = cell("owner_is_default") === 1;
       this.usedOn = cell("last_use")[0];
       this.unusedServices = cell("unused_services");
       this.unusedActions = cell("unused_actions");
-      this.change = cell("change");
+      this.change = snapshot.previous ? cell("change") : null; // in a first inventory nothing is new
       this.issueCodes = cell("issues").map(([shape]) => pool[shape][0]);
       this.rest = cell("rest");
       this.has = this.marks();
@@ -105,7 +106,14 @@
       if (rest.seasons) has.add("seasonal");
       if (rest.exemption) has.add("exempt");
       if (rest.wide)
-        has.add(rest.wide.some((each) => each.is_administrator) ? "administrator" : "wide");
+        has.add(
+          // a service-linked role is not ours to change, and not counted
+          this.kind !== "service-linked role" && rest.wide.some((each) => each.is_administrator)
+            ? "administrator"
+            : "wide",
+        );
+      if (has.has("PUBLIC_TRUST") || has.has("FEDERATED_WITHOUT_SUBJECT")) has.add("public");
+      if (pool[this.cell("trust")]?.outside.length) has.add("outside");
       if (rest.disabled_by) has.add("disabled");
       if (use[4].length || this.cell("unknown").length || this.unusedServices === null)
         has.add("unknown");
@@ -172,6 +180,7 @@
         .map((pair) => pair.join(": "))
         .join(", ")}`;
     const shown = { ...values };
+    if (typeof values.how === "string") shown.how = word("how", values.how);
     for (const [name, group] of [
       ["source", "source"],
       ["sources", "source"],
@@ -310,14 +319,27 @@
       },
       T("report_copy"),
     );
-  const commandBlock = ([key, lines]) =>
+  const commandBlock = ([key, lines], account) =>
     el(
       "div",
       { class: "command" },
       el(
         "div",
         { class: "command-top" },
-        el("span", null, word("report_command", key)),
+        el(
+          "span",
+          null,
+          word("report_command", key),
+          " ",
+          el(
+            "span",
+            { class: "soft small" },
+            T("report_command_in"),
+            " ",
+            el("b", { class: "mono" }, account.id),
+            account.name === account.id ? null : [" ", outside(account.name)],
+          ),
+        ),
         copyButton(lines.join("\n"), word("report_command", key)),
       ),
       el(
@@ -329,12 +351,14 @@
 
   // --- filters ---------------------------------------------------------------------------------
 
-  const UNUSED = "unused"; // a status of the page: idle or never used
+  const UNUSED = "unused"; // a status of the page, as the count of unused_principals has it
   const MARKS = [
     "planned",
     "disabled",
     "seasonal",
     "exempt",
+    "public",
+    "outside",
     "administrator",
     "wide",
     "unknown",
@@ -343,10 +367,7 @@
   ];
   const TESTS = {
     class: (each, value) => value.split(",").includes(each.class),
-    status: (each, value) =>
-      value === UNUSED
-        ? each.status === "idle" || each.status === "never used"
-        : each.status === value,
+    status: (each, value) => (value === UNUSED ? each.isUnused : each.status === value),
     kind: (each, value) => each.kind === value,
     account: (each, value) => each.account.id === value,
     owner: (each, value) => each.owner === value,
@@ -472,7 +493,15 @@
 
   const showNumbers = () => {
     const { counts } = snapshot;
-    const since = (name) => (before ? counts[name] - before.counts[name] : undefined);
+    // undefined where a month has no such count
+    const since = (name) => {
+      const difference = before ? counts[name] - before.counts[name] : undefined;
+      return Number.isNaN(difference) ? undefined : difference;
+    };
+    const oldKeyUsers = principals.filter((each) => each.has.has("KEY_OLD")).length;
+    const openRoles =
+      counts.public_trusts ?? principals.filter((each) => each.has.has("public")).length;
+    const previous = snapshot.previous ? month(snapshot.previous) : "";
     fill(
       "tiles",
       tile(T("report_tile_principals"), counts.principals, {
@@ -488,13 +517,27 @@
         section: "unknown",
         warn: true,
       }),
-      tile(T("report_tile_new"), counts.new, { filter: { change: "new" } }),
-      tile(T("report_tile_gone"), counts.gone, { section: "changes" }),
+      tile(T("report_tile_public"), openRoles, {
+        delta: since("public_trusts"),
+        filter: { has: "public" },
+        warn: true,
+      }),
+      tile(T("report_tile_outside"), counts.trusts_outside, {
+        delta: since("trusts_outside"),
+        filter: { has: "outside" },
+      }),
+      previous
+        ? tile(T("report_tile_new", { previous }), counts.new, { filter: { change: "new" } })
+        : null,
+      previous
+        ? tile(T("report_tile_gone", { previous }), counts.gone, { section: "changes" })
+        : null,
       tile(T("report_tile_unused"), counts.unused_principals, {
         delta: since("unused_principals"),
         filter: { status: UNUSED },
       }),
-      tile(T("report_tile_old_keys"), counts.old_access_keys, {
+      // keys are counted, and users are listed
+      tile(T("report_tile_old_keys_of", { users: oldKeyUsers }), counts.old_access_keys, {
         delta: since("old_access_keys"),
         filter: { has: "KEY_OLD" },
       }),
@@ -684,6 +727,7 @@
     "idle_access_keys",
     "users_without_mfa",
     "administrators",
+    "public_trusts",
     "trusts_outside",
     "without_owner",
     "planned",
@@ -699,8 +743,12 @@
       el(
         "li",
         null,
-        linkButton(T("report_n_new", { principals: snapshot.counts.new }), () =>
-          only({ change: "new" }),
+        linkButton(
+          T("report_n_new", {
+            principals: snapshot.counts.new,
+            previous: month(snapshot.previous),
+          }),
+          () => only({ change: "new" }),
         ),
       ),
       el(
@@ -774,7 +822,7 @@
     if (before) {
       const rows = COMPARED.filter((name) => snapshot.counts[name] || before.counts[name]).map(
         (name) => {
-          const difference = snapshot.counts[name] - before.counts[name];
+          const difference = snapshot.counts[name] - before.counts[name]; // NaN: not counted then
           return row(
             T(`count_${name}`),
             numberCell(count(before.counts[name])),
@@ -782,9 +830,11 @@
             el(
               "td",
               { class: "number" },
-              difference
-                ? el("b", null, signed(difference))
-                : el("span", { class: "soft" }, signed(0)),
+              Number.isNaN(difference)
+                ? ""
+                : difference
+                  ? el("b", null, signed(difference))
+                  : el("span", { class: "soft" }, signed(0)),
             ),
           );
         },
@@ -805,6 +855,10 @@
     return fill("changes-body", body);
   };
   const memberName = (name) => word("report_member", name);
+  const changeName = (change) =>
+    change === "new"
+      ? T("report_new_since", { previous: month(snapshot.previous) })
+      : word("change", change);
 
   // --- trend -----------------------------------------------------------------------------------
 
@@ -1159,7 +1213,7 @@
                     "details",
                     null,
                     el("summary", null, T("report_show_commands")),
-                    each.commands.map(commandBlock),
+                    each.commands.map((block) => commandBlock(block, each.account)),
                   )
                 : el("span", { class: "soft" }, T("report_no_commands")),
             ),
@@ -1442,15 +1496,15 @@
     draw();
     if (hadFocus) drawn.get(active)?.focus({ preventScroll: true });
   };
-  const moveTo = (at, { focus = true } = {}) => {
+  const moveTo = (at, { focus = true, scroll = true } = {}) => {
     if (!shown.length) return;
     const to = Math.max(0, Math.min(shown.length - 1, at));
     drawn.get(active)?.setAttribute("tabindex", "-1");
     active = to;
     const top = $("grid-body").getBoundingClientRect().top + to * rowHeight;
     const head = $("grid-head").getBoundingClientRect().height + 2;
-    if (top < head) scrollBy(0, top - head);
-    else if (top + rowHeight > innerHeight) scrollBy(0, top + rowHeight - innerHeight);
+    if (scroll && top < head) scrollBy(0, top - head);
+    else if (scroll && top + rowHeight > innerHeight) scrollBy(0, top + rowHeight - innerHeight);
     draw();
     const element = drawn.get(to);
     element.setAttribute("tabindex", "0");
@@ -1488,7 +1542,7 @@
           .map((value) => [value, withCount(word(group, value), counted.get(value))]);
       const byText = ([, one], [, other]) => collator.compare(one, other);
       const statuses = valuesOf((each) => each.status);
-      const unused = (statuses.get("idle") ?? 0) + (statuses.get("never used") ?? 0);
+      const unused = principals.filter((each) => each.isUnused).length;
       const kinds = valuesOf((each) => each.kind);
       const holders = valuesOf((each) => each.account.id);
       const accountName = new Map(principals.map((each) => [each.account.id, each.account.name]));
@@ -1558,7 +1612,12 @@
       ];
       const changed = valuesOf((each) => each.change);
       choices.change = [
-        [null, named(changed, "change", ["new", "changed", "same"])],
+        [
+          null,
+          ["new", "changed", "same"]
+            .filter((value) => changed.has(value))
+            .map((value) => [value, withCount(changeName(value), changed.get(value))]),
+        ],
         [
           T("report_changed_member"),
           [...members]
@@ -1754,7 +1813,7 @@
         each.commands
           ? [
               el("p", { class: "small soft" }, T("report_commands_lead")),
-              ...each.commands.map(commandBlock),
+              ...each.commands.map((block) => commandBlock(block, each.account)),
             ]
           : null,
       ),
@@ -1863,7 +1922,7 @@
             T("report_change"),
             each.change
               ? [
-                  word("change", each.change),
+                  changeName(each.change),
                   each.changes.length ? `: ${each.changes.map(memberName).join(", ")}` : "",
                 ]
               : "",
@@ -2073,6 +2132,16 @@
           : "",
       ],
       [T("report_trust_own"), trust.own_account ? T("word_yes") : ""],
+      [
+        T("report_trust_federated_open"),
+        trust.federated_open?.length
+          ? list(
+              trust.federated_open.map((provider) =>
+                el("span", { class: "badge badge-delete" }, outside(provider)),
+              ),
+            )
+          : "",
+      ],
       [T("report_trust_federated"), trust.federated.length ? list(trust.federated) : ""],
       [T("report_not_known"), trust.unknown.length ? list(trust.unknown) : ""],
     ]);
@@ -2087,7 +2156,7 @@
     if (by && !$(by).disabled) $(by).focus();
     else $("detail-title").focus();
     const at = shown.indexOf(each);
-    if (at >= 0) moveTo(at, { focus: false });
+    if (at >= 0) moveTo(at, { focus: false, scroll: false }); // the page moves when it is closed
   };
   const closed = () => {
     state.principal = "";
@@ -2240,5 +2309,5 @@
 
   readState();
   showAll();
-  if (!location.hash || !state.principal) scrollTo(0, 0);
+  scrollTo(0, 0);
 })();

@@ -42,7 +42,8 @@ class ActivityOfAccount:
 
     Days are ``YYYY-MM-DD``. ``missing``: nothing is known of them; ``unreadable``: their digest is
     damaged; ``partial``: some of their log files or records could not be read. A day on which no
-    log file came, though all were read, is in none of them.
+    log file came, though all were read, is in none of them; one before the account's first digest
+    is missing: the trail may not have had the account yet.
     """
 
     by_arn: Mapping[str, Did]
@@ -107,11 +108,13 @@ class ActivityReading:
         """Return the activity of these days, oldest first.
 
         ``complete``: days of which no more log files are to be expected: without a digest they were
-        quiet. ``unread_files``: log files that could not be fetched.
+        quiet, once the account has had one. ``unread_files``: log files that could not be fetched.
         """
         days = list(days)
         catalogue = load_catalogue()
         services = {action.partition(":")[0] for action in self._actions}
+        # Days are complete for the organization, which the account may have joined since.
+        begin = min([*self._read, *unreadable], default="")
         return ActivityOfAccount(
             by_arn=self._by_arn,
             first=days[0],
@@ -120,7 +123,9 @@ class ActivityReading:
             missing=tuple(
                 day
                 for day in days
-                if day not in self._read and day not in unreadable and day not in complete
+                if day not in self._read
+                and day not in unreadable
+                and (day not in complete or day < begin)
             ),
             unreadable=tuple(sorted(unreadable)),
             partial=tuple(sorted(self._partial)),

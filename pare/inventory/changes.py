@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from pare.inventory.model import PrincipalRowJson
 
@@ -72,10 +72,12 @@ def changes(before: PrincipalRowJson, now: PrincipalRowJson) -> list[str]:
     return found
 
 
-def gone(before: Iterable[PrincipalRowJson], arns: Iterable[str]) -> list[PrincipalRowJson]:
-    """Return last month's rows of principals that are no longer there, sorted by ARN."""
-    there = set(arns)
+def gone(before: Iterable[PrincipalRowJson], ids: Mapping[str, str]) -> list[PrincipalRowJson]:
+    """Return last month's rows of principals that are no longer there, sorted by ARN.
+
+    ``ids``: ARN -> unique id of those there are. Who has another's name now is another one.
+    """
     return sorted(
-        (row for row in before if row["principal_arn"] not in there),
+        (row for row in before if ids.get(row["principal_arn"]) != row["principal_id"]),
         key=lambda row: row["principal_arn"],
     )

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 from pare.clock import parse_time
 from pare.inventory.changes import changes, is_same_principal
 from pare.inventory.flags import (
+    KEPT,
     PROTECTING,
     flags_of_facts,
     flags_of_issues,
     unknown_policies,
 )
+from pare.inventory.facts import NO_CREDENTIAL
 from pare.inventory.issues import (
     days_since,
     issue,
@@ -108,6 +110,7 @@ class _Case:
     exemption: ExemptionJson | None = field(init=False)
     expired: ExemptionJson | None = field(init=False)
     seasons: list[SeasonJson] = field(init=False, default_factory=list)
+    seasonal: set[str] = field(init=False)  # what they are of, also beyond MAX_SEASONS
     plans: list[PlanJson] = field(init=False, default_factory=list)
     plan: PlanJson | None = field(init=False, default=None)  # of the principal
     # Months with a use by what is known of more than the last one: rows before, and the logs.
@@ -128,7 +131,7 @@ class _Case:
         self.before = known if known and known["principal_id"] == facts["principal_id"] else None
         self.uses = uses_of(
             facts, self.last_accessed, self.activity,
-            as_of=self.as_of, idle_days=terms["idle_days"],
+            as_of=self.as_of, idle_days=terms["idle_days"], disabled_on=self._disabled_on(),
         )  # fmt: skip
         self.status = _status(facts, self.uses.last, terms, self.as_of)
         self.issues = issues_of(facts, terms, as_of=self.as_of)
@@ -137,10 +140,19 @@ class _Case:
         self._find_seasons()
         self._find_services()
         self.flags = flags_of_facts(facts, self.status) | flags_of_issues(self.issues)
+        if self.uses.services is None:
+            self.flags.add("last_accessed_unknown")
         if self.exemption:
             self.flags.add("exempt")
         if any(each["what"] == _PRINCIPAL for each in self.seasons):
             self.flags.add("seasonal")
+        if self.status in UNUSED and self.uses.denied:
+            # What a resource's own policy lets it do on data may be in no source at all: a person
+            # who knows it should say that it is nothing.
+            self.flags.add("refused_only")
+        if facts["disabled_by"] == NO_CREDENTIAL and not self._was_announced():
+            # A credential that the report does not tell of (SSH, CodeCommit, Bedrock) may work.
+            self.flags.discard("disabled")
         if self.unused_services is not None and (
             self.unused_services >= max(terms["narrow_unused_services"], 1)
         ):
@@ -157,6 +169,13 @@ class _Case:
             self.plans = [self.plan]
         elif self.status == "used" and PROTECTING.isdisjoint(self.flags):
             self.plans = self._credential_plans()
+
+    def _was_announced(self) -> bool:
+        return plan_before(_PRINCIPAL, self.facts, self.before) is not None
+
+    def _disabled_on(self) -> str | None:
+        plan = plan_before(_PRINCIPAL, self.facts, self.before)
+        return plan["disabled_on"] if plan else None
 
     def _plan(self, what: str, *, is_disabled: bool) -> PlanJson:
         return planned(
@@ -253,20 +272,22 @@ class _Case:
                     for action, at in sorted(each.actions.items())
                     if not self._is_recent(at)
                 ]
-        self.seasons = [each for each in found if each is not None][:MAX_SEASONS]
+        every = [each for each in found if each is not None]
+        self.seasonal = {each["what"] for each in every}
+        self.seasons = every[:MAX_SEASONS]
 
     def _find_services(self) -> None:
         """Count what the policies allow and nobody uses, seasons and proven refusals aside."""
         if self.uses.services is None:
             return
-        seasonal = {each["what"] for each in self.seasons}
-        action_counts = []
+        action_counts: list[int] = []
+        is_any_used = False
         for each in self.uses.services.values():
             is_used = self._is_recent(each.used_at)
             old = [
                 action
                 for action, at in each.actions.items()
-                if not self._is_recent(at) and f"{each.service}:{action}" not in seasonal
+                if not self._is_recent(at) and f"{each.service}:{action}" not in self.seasonal
             ]
             unused = None if each.unused is None else len(each.unused) + len(old)
             at = each.used_at or each.last_accessed_at
@@ -277,13 +298,15 @@ class _Case:
                     "unused_actions": unused,
                     "denied_only": each.denied_only,
                 }
+            is_any_used = is_any_used or is_used
             if is_used and unused is not None:
                 action_counts.append(unused)
             is_unused = each.is_allowed and not is_used and not each.denied_only
-            if is_unused and each.service not in seasonal:
+            if is_unused and each.service not in self.seasonal:
                 self.unused_names.append(each.service)
         self.unused_services = len(self.unused_names)
-        self.unused_actions = sum(action_counts)
+        # IAM tracks the actions of none of the used services: that is unknown, not none.
+        self.unused_actions = sum(action_counts) if action_counts or not is_any_used else None
 
     def _is_recent(self, at: str | None) -> bool:
         return is_within(at, self.as_of, self.terms["idle_days"])
@@ -294,7 +317,7 @@ class _Case:
         """Return why, the deciding reason first."""
         deciding = self._deciding()
         beside: list[ReasonJson] = []
-        facts, last = self.facts, self.uses.last
+        last = self.uses.last
         if self.expired:
             beside.append(
                 issue("EXEMPTION_EXPIRED", owner=self.expired["owner"],
@@ -302,10 +325,9 @@ class _Case:
             )  # fmt: skip
         if self.previous is not None and self.before is None:
             beside.append(issue("RECREATED"))
-        if self.last_accessed is None or self.last_accessed["services"] is None:
-            error = self.last_accessed["error"] if self.last_accessed else None
-            beside.append(issue("LAST_ACCESSED_UNKNOWN", error=error or _NOT_READ))
-        if facts["trust"] is None and facts["credentials"] is None:
+        if "last_accessed_unknown" in self.flags:
+            beside.append(self._last_accessed_unknown())
+        if "credentials_unknown" in self.flags:
             beside.append(issue("CREDENTIALS_UNKNOWN"))
         if "policy_unknown" in self.flags:
             beside.append(self._unknown_policies())
@@ -348,10 +370,12 @@ class _Case:
                 "IDLE", days=days, date=last["at"][:10], source=last["source"] or "",
                 what=last["what"],
             )  # fmt: skip
-        if self.uses.denied:
-            # When it was last allowed lies hidden behind the refusals.
-            return issue("IDLE_REFUSED", days=days, date=(last["since"] or "")[:10])
         return issue("IDLE_BEYOND_RECORDS", days=days, created=created[:10])
+
+    def _refused(self) -> ReasonJson:
+        # When it was last allowed lies hidden behind the refusals.
+        since = (self.uses.last["since"] or "")[:10]
+        return issue("IDLE_REFUSED", days=self._idle_days() or 0, date=since)
 
     def _administrator(self) -> ReasonJson:
         policy = next(each for each in self.facts["wide"] if each["is_administrator"])
@@ -381,6 +405,23 @@ class _Case:
     def _disabled_and_used(self) -> ReasonJson:
         used = self._used()["values"]
         return issue("DISABLED_AND_USED", how=self.facts["disabled_by"] or "", **used)
+
+    def _last_accessed_unknown(self) -> ReasonJson:
+        error = self.last_accessed["error"] if self.last_accessed else None
+        return issue("LAST_ACCESSED_UNKNOWN", error=error or _NOT_READ)
+
+    def _outside(self) -> ReasonJson:
+        trust = self.facts["trust"]
+        accounts = [
+            each["account_id"]
+            for each in (trust["outside"] if trust else [])
+            if not each["external_id"]
+        ]
+        return issue("OUTSIDE_WITHOUT_EXTERNAL_ID", accounts=listed(accounts))
+
+    def _federated(self) -> ReasonJson:
+        trust = self.facts["trust"]
+        return issue("FEDERATED_OPEN", providers=listed(trust["federated_open"] if trust else []))
 
     def _unknown_policies(self) -> ReasonJson:
         return issue("POLICY_UNKNOWN", what=listed(unknown_policies(self.facts)))
@@ -421,6 +462,7 @@ class _Case:
                 "definition_version": DEFINITION_VERSION,
                 "period": self.period,
                 "status": self.status,
+                "is_unused": self.status in UNUSED and KEPT.isdisjoint(self.flags),
                 "idle_days": self._idle_days(),
                 "reasons": self._reasons(),
                 "issues": self.issues,
@@ -464,6 +506,10 @@ _DECIDING: dict[str, Callable[[_Case], ReasonJson]] = {
     "DISABLED_WAITING": _Case._disabled,
     "DISABLED_AND_USED": _Case._disabled_and_used,
     "POLICY_UNKNOWN": _Case._unknown_policies,
+    "OUTSIDE_WITHOUT_EXTERNAL_ID": _Case._outside,
+    "FEDERATED_OPEN": _Case._federated,
+    "LAST_ACCESSED_UNKNOWN": _Case._last_accessed_unknown,
+    "IDLE_REFUSED": _Case._refused,
     "IDLE": _Case._idle,
     "NEVER_USED": lambda case: issue(
         "NEVER_USED",
@@ -489,8 +535,7 @@ def counts_of(
 ) -> dict[str, int]:
     """Return the counts of an account, every name of COUNTS.
 
-    ``unused_principals`` are idle or never used, but for what AWS owns and what may be seasonal;
-    ``planned`` counts plans; keys count one by one.
+    ``planned`` counts plans; keys count one by one; the others count users and roles.
     """
     counts = dict.fromkeys(COUNTS, 0)
     for row in rows:
@@ -505,12 +550,13 @@ def counts_of(
             ("changed", row["change"] == "changed"),
             (f"status_{row['status'].replace(' ', '_')}", 1),
             (f"class_{row['class']}", 1),
-            ("unused_principals", row["status"] in UNUSED and not is_seasonal and not is_aws),
+            ("unused_principals", row["is_unused"]),
             ("old_access_keys", issues.count("KEY_OLD")),
             ("idle_access_keys", issues.count("KEY_IDLE") + issues.count("KEY_NEVER_USED")),
             ("users_without_mfa", "NO_MFA" in issues),
             ("administrators", is_admin and not is_aws),
             ("trusts_outside", bool(row["trust"] and row["trust"]["outside"])),
+            ("public_trusts", bool({"PUBLIC_TRUST", "FEDERATED_WITHOUT_SUBJECT"} & set(issues))),
             ("exempt", row["exemption"] is not None),
             ("exemptions_expired", "EXEMPTION_EXPIRED" in reasons),
             ("seasonal", is_seasonal),

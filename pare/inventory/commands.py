@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Literal
 from pare.arns import parse_principal_arn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pare.inventory.model import PrincipalRowJson
 
 Title = Literal["disable", "undo", "delete"]
@@ -52,16 +54,18 @@ class Command:
 def commands(row: PrincipalRowJson) -> list[Command]:
     """Return the commands for what is to be disabled or deleted, as the row plans it.
 
-    The whole principal where its class says so, else the credentials with a plan. None for what is
-    used, nor for what AWS owns, bootstrap roles, break-glass and whoever is exempt.
+    The whole principal where its class says so, else the credentials with a plan. Who is disabled
+    and missed is brought back. None for what else is used, nor for what AWS owns, bootstrap roles,
+    break-glass and whoever is exempt.
     """
     if row["kind"] in _NO_COMMANDS or row["exemption"] is not None:
         return []
     principal = parse_principal_arn(row["principal_arn"])
-    if row["class"] in ("disable", "delete"):
-        if principal.entity == "user":
-            return _of_user(row, principal.name)
-        return _of_role(row, principal.name)
+    is_missed = any(each["code"] == "DISABLED_AND_USED" for each in row["reasons"])
+    if row["class"] in ("disable", "delete") or is_missed:
+        of_entity = _of_user if principal.entity == "user" else _of_role
+        found = of_entity(row, principal.name)
+        return [each for each in found if not is_missed or each.title == "undo"]
     planned = {str(plan["what"]) for plan in row["plans"]}
     if principal.entity != "user" or not planned:
         return []
@@ -111,21 +115,14 @@ def _of_role(row: PrincipalRowJson, name: str) -> list[Command]:
 
 
 def _of_user(row: PrincipalRowJson, name: str) -> list[Command]:
-    parts = [_password(row, name), *_access_keys(row, name, None), _certificates(row, name)]
-    delete = [line for part in parts for line in part.delete]
-    delete += [
-        _aws("list-mfa-devices", user_name=name),
-        _aws("deactivate-mfa-device", user_name=name, serial_number="SERIAL_NUMBER"),
-        _aws("delete-virtual-mfa-device", serial_number="SERIAL_NUMBER"),
-        _aws("list-ssh-public-keys", user_name=name),
-        _aws("delete-ssh-public-key", user_name=name, ssh_public_key_id="SSH_PUBLIC_KEY_ID"),
-        _aws("list-service-specific-credentials", user_name=name),
-        _aws(
-            "delete-service-specific-credential",
-            user_name=name,
-            service_specific_credential_id="SERVICE_SPECIFIC_CREDENTIAL_ID",
-        ),
+    parts = [
+        _password(row, name),
+        *_access_keys(row, name, None),
+        _certificates(row, name),
+        _mfa_devices(name),
+        *_unreported(name),
     ]
+    delete = [line for part in parts for line in part.delete]
     for policy in row["policies"]:
         if policy.startswith(_INLINE):
             inline = policy.removeprefix(_INLINE)
@@ -234,6 +231,31 @@ def _certificates(row: PrincipalRowJson, name: str) -> _Part:
         (first, _aws("update-signing-certificate", **one, status="Active")),
         delete,
     )
+
+
+def _mfa_devices(name: str) -> _Part:
+    return _Part(
+        delete=(
+            _aws("list-mfa-devices", user_name=name),
+            _aws("deactivate-mfa-device", user_name=name, serial_number="SERIAL_NUMBER"),
+            _aws("delete-virtual-mfa-device", serial_number="SERIAL_NUMBER"),
+        )
+    )
+
+
+def _unreported(name: str) -> Iterator[_Part]:
+    """Yield the commands for what the credential report leaves out, such as a Bedrock key."""
+    for what, number in (
+        ("ssh-public-key", "ssh_public_key_id"),
+        ("service-specific-credential", "service_specific_credential_id"),
+    ):
+        first = _aws(f"list-{what}s", user_name=name)
+        one = {"user_name": name, number: number.upper()}
+        yield _Part(
+            (first, _aws(f"update-{what}", **one, status="Inactive")),
+            (first, _aws(f"update-{what}", **one, status="Active")),
+            (first, _aws(f"delete-{what}", **one)),
+        )
 
 
 # --- words ----------------------------------------------------------------------------------------

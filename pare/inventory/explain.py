@@ -74,6 +74,7 @@ class _Page:
     def lines(self) -> Iterator[str]:
         """Yield the lines of the page: the head, then the sections that have anything."""
         yield from self._head()
+        account = self._account()
         for key, lines in (
             ("why", self._why()),
             ("issues", self._issues()),
@@ -95,7 +96,7 @@ class _Page:
             found = list(lines)
             if found:
                 yield ""
-                yield self.say(key)
+                yield from wrapped(self.say(key, account=account))
                 yield from found
 
     def say(self, key: str, **values: str | int) -> str:
@@ -155,6 +156,12 @@ class _Page:
         profiles = ", ".join(map(plain, row["instance_profiles"]))
         yield from self.pair(self.say("instance_profiles"), profiles)
         yield from self.pair(self.say("disabled_by"), plain(row["disabled_by"] or ""))
+
+    def _account(self) -> str:
+        """Return the account's id and, where it is known, its name."""
+        account_id = plain(self.row["account_id"])
+        name = plain(self.known.account["name"]) if self.known.account else ""
+        return f"{account_id} ({name})" if name else account_id
 
     def _owner(self) -> str:
         row = self.row

@@ -241,6 +241,7 @@ def _can_sign_in(credentials: CredentialsJson) -> bool:
         credentials["password_enabled"] is not False
         or credentials["active_certificates"] > 0
         or any(key["is_active"] for key in credentials["access_keys"])
+        or bool(credentials["additional"])
     )
 
 
@@ -249,10 +250,12 @@ def _keys_with_ids(
 ) -> list[AccessKeyJson]:
     """Return the keys of the report with the ids that IAM lists, by state and by age.
 
-    The report gives a key's last change of state in the place of its age, so that only a key that
-    never changed has the same time in both. Where two keys could be the one, neither gets an id: a
-    command with the wrong id would switch off the wrong key. A key that only the list has is added:
-    it was made after the report, or the report does not tell of inactive ones.
+    The report may be four hours old, and the list is of now: the list tells whether a key is
+    active. The report gives a key's last change of state in the place of its age, so that only a
+    key that had never changed by then has the same time in both. Where two keys could be the one,
+    neither gets an id: a command with the wrong id would switch off the wrong key. A key that only
+    the list has is added: it was made after the report, or the report does not tell of inactive
+    ones.
     """
     left = sorted(listed, key=lambda key: (str(key.get("CreateDate")), str(key.get("AccessKeyId"))))
     ids: dict[int, Mapping[str, str]] = {}
@@ -264,8 +267,23 @@ def _keys_with_ids(
                 ids[place] = each
                 left.remove(each)
                 break
+    # Switched on or off since the report was made.
     for place, key in enumerate(reported):
-        same_state = [each for each in left if _is_active(each) is key["is_active"]]
+        of_its_age = [each for each in left if _is_same(key["created_at"], each.get("CreateDate"))]
+        rivals = [
+            other
+            for other, rival in enumerate(reported)
+            if other not in ids and _is_same(key["created_at"], rival["created_at"])
+        ]
+        if place not in ids and len(of_its_age) == 1 and rivals == [place]:
+            ids[place] = of_its_age[0]
+            left.remove(of_its_age[0])
+    for place, key in enumerate(reported):
+        same_state = [
+            each
+            for each in left
+            if _is_active(each) is key["is_active"] and not _is_younger(each, key["created_at"])
+        ]
         rivals = [
             other
             for other, rival in enumerate(reported)
@@ -281,6 +299,7 @@ def _keys_with_ids(
             {
                 **key,
                 "access_key_id": str(found.get("AccessKeyId")) if found else None,
+                "is_active": _is_active(found) if found else key["is_active"],
                 "created_at": key["created_at"] or (found.get("CreateDate") if found else None),
             }
         )
@@ -301,6 +320,16 @@ def _keys_with_ids(
 
 def _is_active(listed: Mapping[str, str]) -> bool:
     return listed.get("Status") == "Active"
+
+
+def _is_younger(listed: Mapping[str, str], reported_at: str | None) -> bool:
+    """Return whether a key was made after what the report says of one: it took its place since."""
+    if reported_at is None:
+        return False
+    try:
+        return parse_time(str(listed.get("CreateDate"))) > parse_time(reported_at) + _SAME
+    except ValueError:
+        return False
 
 
 def _is_same(one: str | None, other: str | None) -> bool:

@@ -1,7 +1,8 @@
 """The gravest of a snapshot's rows, gathered in one pass: what the month's message names.
 
 Memory is bounded by the owners, not by the rows: of each list the first in order are kept, and how
-many there are.
+many there are. Whoever is to be disabled or deleted is named there, and not again with the keys and
+passwords that should be mended.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from pare.clock import parse_time
-from pare.message import plain
+from pare.message import listed, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -28,6 +29,16 @@ _CREDENTIAL_ISSUES = frozenset(
     {"KEY_OLD", "KEY_IDLE", "KEY_NEVER_USED", "NO_MFA", "PASSWORD_IDLE", "PASSWORD_NEVER_USED"}
 )
 _ISSUE_ORDER = {"NO_MFA": 0, "KEY_OLD": 1}
+# Who may assume a role although nobody here knows them, the widest first: the issue, the reason
+# that says it of several at once, and the name of its value there and here.
+_OPEN = (
+    ("PUBLIC_TRUST", "PUBLIC_TRUST", "", ""),
+    ("FEDERATED_WITHOUT_SUBJECT", "FEDERATED_OPEN", "provider", "providers"),
+    ("OUTSIDE_TRUST_WITHOUT_EXTERNAL_ID", "OUTSIDE_WITHOUT_EXTERNAL_ID", "account", "accounts"),
+)
+_WHOLE = frozenset({"disable", "delete"})
+# Of the accounts or providers that one sentence names.
+_NAMED_TOGETHER = 5
 _NO_DATE = "9999-12-31"
 
 
@@ -52,6 +63,16 @@ class Issue(NamedTuple):
     account_id: str
     principal_arn: str
     reason: ReasonJson
+
+
+class Named(NamedTuple):
+    """A user or role that is there, or that is no longer there."""
+
+    order: int  # what AWS makes by itself comes last
+    account_id: str
+    principal_arn: str
+    kind: str
+    owner: str
 
 
 class Exemption(NamedTuple):
@@ -94,6 +115,10 @@ def _whole() -> First[Planned]:
     return First(lambda planned: planned[:4])
 
 
+def _named() -> First[Named]:
+    return First(lambda named: named[:3])
+
+
 def _by_expiry() -> First[Exemption]:
     return First(lambda exemption: exemption[:3])
 
@@ -103,6 +128,8 @@ class Gravest:
     """What a message names."""
 
     planned: dict[str, First[Planned]] = field(default_factory=dict)  # by owner, made plain
+    open: First[Issue] = field(default_factory=_credentials)  # to the outside: one of each role
+    new: First[Named] = field(default_factory=_named)
     credentials: First[Issue] = field(default_factory=_credentials)
     break_glass: First[Issue] = field(default_factory=_credentials)
     exemptions: First[Exemption] = field(default_factory=_by_expiry)
@@ -114,9 +141,12 @@ def gravest(rows: Iterable[PrincipalRowJson], *, as_of: datetime) -> Gravest:
     soon = (as_of + EXPIRES_SOON).date().isoformat()
     for row in rows:
         _add_planned(found, row)
+        _add_open(found, row)
+        if row["change"] == "new":
+            found.new.add(named(row))
         account_id, arn = row["account_id"], row["principal_arn"]
         for issue in row["issues"]:
-            if issue["code"] in _CREDENTIAL_ISSUES:
+            if issue["code"] in _CREDENTIAL_ISSUES and row["class"] not in _WHOLE:
                 found.credentials.add(Issue(_order(issue), account_id, arn, issue))
         for reason in row["reasons"]:
             if reason["code"] == "BREAK_GLASS_USED":
@@ -132,6 +162,17 @@ def gravest(rows: Iterable[PrincipalRowJson], *, as_of: datetime) -> Gravest:
                 Exemption(exemption["expires"], account_id, arn, exemption["owner"], False)
             )
     return found
+
+
+def named(row: PrincipalRowJson) -> Named:
+    """Return what a message says of a principal that came or went."""
+    return Named(
+        int(row["kind"] == "service-linked role"),
+        row["account_id"],
+        row["principal_arn"],
+        row["kind"],
+        row["owner_shown"],
+    )
 
 
 def is_overdue(planned: Planned, as_of: str) -> bool:
@@ -155,10 +196,33 @@ def _add_planned(found: Gravest, row: PrincipalRowJson) -> None:
         )
         for plan in row["plans"]
     ]
-    if not planned and to_do in {"disable", "delete"}:
+    if not planned and to_do in _WHOLE:
         planned.append(Planned(_NO_DATE, account_id, arn, "principal", to_do, None, None, None, 0))
     for each in planned:
         found.planned.setdefault(plain(row["owner_shown"]), _whole()).add(each)
+
+
+def _add_open(found: Gravest, row: PrincipalRowJson) -> None:
+    """Add how wide a role is open: the widest of its issues; administrators before the others."""
+    is_administrator = any(each["is_administrator"] for each in row["wide"])
+    for order, (code, said, of_one, of_all) in enumerate(_OPEN):
+        issues = [issue for issue in row["issues"] if issue["code"] == code]
+        if not issues:
+            continue
+        values: dict[str, str | int] = {}
+        if of_one:
+            # Of an identity provider's ARN, its name: the account stands beside it.
+            each = [str(issue["values"][of_one]).rpartition("-provider/")[2] for issue in issues]
+            values[of_all] = listed(each, _NAMED_TOGETHER)
+        found.open.add(
+            Issue(
+                (order, 0 if is_administrator else 1),
+                row["account_id"],
+                row["principal_arn"],
+                {"code": said, "values": values},
+            )
+        )
+        return
 
 
 def _order(issue: ReasonJson) -> tuple[int, int]:

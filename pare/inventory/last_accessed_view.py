@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, TypedDict
 
 from pare.clock import format_time, parse_time
+from pare.inventory.uses import TRACKED_DAYS
 from pare.inventory.view import wrapped
 from pare.message import several
 
@@ -42,12 +43,15 @@ class Question:
 class ShownServiceJson(TypedDict):
     """A service of the answer. ``used``, ``earlier``: action -> last use, in and before the window.
 
+    ``is_allowed`` is False for one that was asked for and that IAM does not list, as no
+    identity-based policy of the principal allows it.
     ``unused`` are tracked actions without any recorded use; None: IAM does not track the service's
     actions (``tracked`` is 0), or it was never used and the names were not kept (``tracked`` says
     how many).
     """
 
     service: str
+    is_allowed: bool
     last_accessed_at: str | None
     region: str | None
     is_used: bool  # in the window, if there is one
@@ -73,13 +77,19 @@ def question(
 
 
 def answer(services: Iterable[ServiceUseJson], asked: Question) -> list[ShownServiceJson]:
-    """Return the services and actions that the question chooses, sorted by service."""
+    """Return the services and actions that the question chooses, sorted by service.
+
+    A service that is asked for by name is in the answer, whatever the answer is.
+    """
     found = [
         _shown(each, asked)
         for each in services
         if not asked.services or each["service"] in asked.services
     ]
-    if asked.used:
+    if asked.services:
+        listed = {each["service"] for each in found}
+        found += [_not_allowed(name) for name in asked.services if name not in listed]
+    elif asked.used:
         found = [each for each in found if each["is_used"]]
     elif asked.unused:
         # Of a used service, the actions that were not.
@@ -97,6 +107,7 @@ def _shown(service: ServiceUseJson, asked: Question) -> ShownServiceJson:
     earlier = {name: last for name, last in service["used"].items() if name not in in_window}
     return {
         "service": service["service"],
+        "is_allowed": True,
         "last_accessed_at": at,
         "region": service["region"],
         "is_used": at is not None and (asked.since is None or _is_since(at, asked.since)),
@@ -104,6 +115,20 @@ def _shown(service: ServiceUseJson, asked: Question) -> ShownServiceJson:
         "earlier": {} if asked.used else earlier,
         "unused": None if asked.used else service["unused"],
         "tracked": service["tracked"],
+    }
+
+
+def _not_allowed(service: str) -> ShownServiceJson:
+    return {
+        "service": service,
+        "is_allowed": False,
+        "last_accessed_at": None,
+        "region": None,
+        "is_used": False,
+        "used": {},
+        "earlier": {},
+        "unused": None,
+        "tracked": 0,
     }
 
 
@@ -123,26 +148,13 @@ def answer_lines(
         yield from _service_lines(each, asked)
     if shown:
         yield ""
-    for name in asked.services:
-        if name not in {each["service"] for each in of_all}:
-            yield from wrapped(f"{name}: no identity-based policy of it allows this service.")
     yield from wrapped(_summary(of_all, asked))
     yield ""
     yield from wrapped(NOT_TRACKED)
 
 
 def _service_lines(each: ShownServiceJson, asked: Question) -> Iterator[str]:
-    tracked = each["tracked"]
-    if each["last_accessed_at"] is None:
-        actions = several(tracked, "tracked action") if tracked else "its actions are not tracked"
-        yield f"{each['service']}: no use recorded; {actions}"
-        return
-    where = f" in {each['region']}" if each["region"] else ""
-    head = f"{each['service']}: last used {_minute(each['last_accessed_at'])}{where}"
-    if not tracked:
-        yield f"{head}; its actions are not tracked"
-        return
-    yield f"{head}; {_tracked_counts(each, asked)}"
+    yield from wrapped(f"{each['service']}: {_told(each, asked)}", rest="  ")
     for name, at in sorted({**each["used"], **each["earlier"]}.items(), key=_newest_first):
         before = "  (before these days)" if name in each["earlier"] and asked.since else ""
         yield f"  {_minute(at)}  {name}{before}"
@@ -151,11 +163,31 @@ def _service_lines(each: ShownServiceJson, asked: Question) -> Iterator[str]:
         yield from wrapped(names, width=_WIDTH, first="  no use recorded: ", rest="    ")
 
 
+def _told(each: ShownServiceJson, asked: Question) -> str:
+    """Return what is said of a service; of one that is asked for, first whether it was used."""
+    if not each["is_allowed"]:
+        return "no identity-based policy of it allows this service, so IAM tells nothing of it"
+    if each["last_accessed_at"] is None:
+        kept = f" in the {TRACKED_DAYS} days that IAM keeps" if asked.services else ""
+        return f"no use recorded{kept}; {_tracked_counts(each, asked)}"
+    where = f" in {each['region']}" if each["region"] else ""
+    told = f"last used {_minute(each['last_accessed_at'])}{where}; {_tracked_counts(each, asked)}"
+    if asked.services and asked.since:
+        return f"{'' if each['is_used'] else 'not '}used since {_minute(asked.since)}; {told}"
+    return told
+
+
 def _tracked_counts(each: ShownServiceJson, asked: Question) -> str:
+    if not each["tracked"]:
+        return "its actions are not tracked"
     tracked = several(each["tracked"], "tracked action")
+    if each["last_accessed_at"] is None:
+        return tracked
     if asked.unused:
         unused = len(each["unused"] or ()) + len(each["earlier"])
         return f"{unused:,} of {tracked} not used"
+    if asked.used and not each["is_used"]:
+        return tracked
     used = len(each["used"])
     if not used and not each["earlier"]:
         return f"none of {tracked} used: it was something that is not tracked, or a data event"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pare.chat_card import card, quoted
-from pare.inventory.gravest import Gravest, Planned, is_overdue
+from pare.inventory.gravest import Gravest, Named, Planned, is_overdue, named
 from pare.inventory.model import CLASSES
 from pare.inventory.texts import has_text, reason_text, text, word
 from pare.message import (
@@ -28,7 +28,7 @@ from pare.runs import what_to_do
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pare.inventory.model import AccountResultJson, SnapshotJson
+    from pare.inventory.model import AccountResultJson, PrincipalRowJson, SnapshotJson
     from pare.object_ref import ObjectRef
 
 # A message of SNS has at most 256 KiB, and a person reads less.
@@ -36,9 +36,19 @@ LISTED_ACCOUNTS = 50
 LISTED_OWNERS = 20
 LISTED_OF_OWNER = 10
 LISTED_CREDENTIALS = 20
+LISTED_OPEN = 20
+LISTED_NEW = 10
+LISTED_GONE = 10
 LISTED_OTHERS = 10
 # Of machines' JSON: what is planned, by owner. All of it is in the report's CSV.
 OWNERS_BYTES = 120_000
+
+# Few words for what a role is open to, in a card.
+_SHORT_OF = {
+    "PUBLIC_TRUST": "report_short_public_trust",
+    "FEDERATED_OPEN": "report_short_federated_without_subject",
+    "OUTSIDE_WITHOUT_EXTERNAL_ID": "report_short_outside_trust_without_external_id",
+}
 
 # Where the S3 console is. https://docs.aws.amazon.com/general/latest/gr/rande.html (partitions),
 # https://docs.amazonaws.cn/en_us/aws/latest/userguide/endpoints-Beijing.html
@@ -97,12 +107,16 @@ def inventory_message(
     snapshot: SnapshotJson,
     gravest: Gravest,
     *,
+    gone: Sequence[PrincipalRowJson] = (),
     language: str,
     place: Place,
     idle_days: int,
     key_max_age_days: int,
 ) -> Message:
-    """Return the message about a month's inventory. All text from outside is made harmless."""
+    """Return the message about a month's inventory. All text from outside is made harmless.
+
+    ``gone`` are the first of last month's rows that are no longer there; LISTED_GONE are named.
+    """
     say = _Words(
         language, {account["account_id"]: account["name"] for account in snapshot["accounts"]}
     )
@@ -115,11 +129,15 @@ def inventory_message(
     link = console_link(place.report, partition=place.partition, region=place.region)
     sections = [
         _unread(snapshot, say),
+        _partly_unread(snapshot, say),
+        _open(gravest, say),
         _classes(snapshot, say),
         _planned(snapshot, gravest, say),
         _credentials(gravest, say),
         _break_glass(gravest, say),
         _root_users(snapshot, say),
+        _new(snapshot, gravest, say),
+        _gone(snapshot, gone, say),
         _exemptions(gravest, say),
         _last_accessed_unknown(snapshot, say),
     ]
@@ -154,9 +172,12 @@ def _summary(snapshot: SnapshotJson, say: _Words, *, idle_days: int, key_max_age
     """Return what changed and what is wrong in one sentence, or nothing where there is none."""
     count = snapshot["counts"]
     old_keys = "message_old_keys_year" if key_max_age_days == 365 else "message_old_keys"
+    previous = _outside(snapshot["previous"] or "")
     wrong: tuple[tuple[str, int, int], ...] = (
-        ("message_new", count["new"], 0),
-        ("message_gone", count["gone"], 0),
+        ("message_public", count.get("public_trusts", 0), 0),  # not in older snapshots
+        # In an organization's first inventory nothing is new.
+        ("message_new", count["new"] if previous else 0, 0),
+        ("message_gone", count["gone"] if previous else 0, 0),
         ("message_unused", count["unused_principals"], idle_days),
         ("message_unused_unknown", count["status_unknown"], 0),
         (old_keys, count["old_access_keys"], key_max_age_days),
@@ -165,7 +186,11 @@ def _summary(snapshot: SnapshotJson, say: _Words, *, idle_days: int, key_max_age
         ("message_root_no_mfa", count["root_without_mfa"], 0),
         ("message_unread", snapshot["unknown_account_count"], 0),
     )
-    pieces = [say(key, count=number, days=days) for key, number, days in wrong if number]
+    pieces = [
+        say(key, count=number, days=days, previous=previous)
+        for key, number, days in wrong
+        if number
+    ]
     return say("message_summary", pieces=say("message_between").join(pieces)) if pieces else ""
 
 
@@ -204,14 +229,51 @@ def _unread_item(account: AccountResultJson, say: _Words) -> str:
     )
 
 
+def _partly_unread(snapshot: SnapshotJson, say: _Words) -> str:
+    partly = [
+        account for account in snapshot["accounts"] if account["unknown"] and not account["error"]
+    ]
+    return _section(
+        say("message_partly_heading", count=len(partly)),
+        [
+            say("message_partly_item",
+                account=say.account(account["account_id"]),
+                what=_outside("; ".join(account["unknown"])))
+            for account in partly[:LISTED_ACCOUNTS]
+        ],
+        len(partly),
+        say,
+    )  # fmt: skip
+
+
+def _open(gravest: Gravest, say: _Words) -> str:
+    """Return the roles that people outside may assume, each with what to do."""
+    return _section(
+        say("message_open_heading"),
+        [
+            say("message_open_item",
+                principal=_principal(each.principal_arn),
+                account=say.account(each.account_id),
+                issue=_outside(reason_text(each.reason, say.language)),
+                to_do=say(f"message_open_{each.reason['code'].lower()}"))
+            for each in gravest.open.items()[:LISTED_OPEN]
+        ],
+        gravest.open.count,
+        say,
+    )  # fmt: skip
+
+
 def _classes(snapshot: SnapshotJson, say: _Words) -> str:
     counts = [(name, snapshot["counts"][f"class_{name}"]) for name in CLASSES]
     if not any(count for name, count in counts if name != "keep"):
         return ""
-    return paragraph(say("message_to_do")) + "\n" + rows([
+    lines = [paragraph(say("message_to_do")), rows([
         (say.word("class", name), f"{count:,} - {say(f'class_{name}_about')}" if count else "")
         for name, count in counts
-    ])  # fmt: skip
+    ])]  # fmt: skip
+    if any(count for name, count in counts if name in {"narrow", "review"}):
+        lines.append(paragraph(say("message_names_in_report")))
+    return "\n".join(lines)
 
 
 def _planned(snapshot: SnapshotJson, gravest: Gravest, say: _Words) -> str:
@@ -304,6 +366,38 @@ def _root_users(snapshot: SnapshotJson, say: _Words) -> str:
         for issue in account["issues"]
     ]  # fmt: skip
     return _section(say("message_root_heading"), issues[:LISTED_CREDENTIALS], len(issues), say)
+
+
+def _new(snapshot: SnapshotJson, gravest: Gravest, say: _Words) -> str:
+    if snapshot["previous"] is None:
+        return ""
+    return _section(
+        say("message_new_heading", previous=_outside(snapshot["previous"])),
+        [_named(each, say) for each in gravest.new.items()[:LISTED_NEW]],
+        gravest.new.count,
+        say,
+    )
+
+
+def _gone(snapshot: SnapshotJson, gone: Sequence[PrincipalRowJson], say: _Words) -> str:
+    if snapshot["previous"] is None:
+        return ""
+    return _section(
+        say("message_gone_heading", previous=_outside(snapshot["previous"])),
+        [_named(named(row), say) for row in gone[:LISTED_GONE]],
+        snapshot["counts"]["gone"],
+        say,
+    )
+
+
+def _named(each: Named, say: _Words) -> str:
+    return say(
+        "message_named",
+        principal=_principal(each.principal_arn),
+        account=say.account(each.account_id),
+        kind=say.word("kind", each.kind),
+        owner=_outside(each.owner),
+    )
 
 
 def _exemptions(gravest: Gravest, say: _Words) -> str:
@@ -445,8 +539,16 @@ def _card(
         "• " + say("message_owner", owner=quoted(owner), count=planned.count)
         for owner, planned in sorted(gravest.planned.items())
     ]
+    is_open = [
+        f"• {quoted(each.principal_arn.split(':', 5)[-1])} {each.account_id}: "
+        + say(_SHORT_OF[each.reason["code"]])
+        for each in gravest.open.items()
+    ]
     lines = [
         *([summary] if summary else []),
+        *([say("message_open_heading"), *is_open[:LISTED_OTHERS]] if is_open else []),
+        *([say("message_more", count=gravest.open.count - LISTED_OTHERS)]
+          if gravest.open.count > LISTED_OTHERS else []),
         *classes,
         *([say("message_unread_heading", count=len(unread)), *unread[:LISTED_OTHERS]]
           if unread else []),

@@ -283,6 +283,7 @@ class PrincipalRowJson(PrincipalFactsJson, _ClassJson):
     definition_version: int
     period: str
     status: Status
+    is_unused: bool  # idle or never used, and it could be done without: see flags.KEPT
     idle_days: int | None  # since the last use, or since it would be known; None: cannot be told
     reasons: list[ReasonJson]  # why this class, the deciding one first
     issues: list[ReasonJson]  # of keys, passwords, MFA, trust: beside the class
@@ -331,9 +332,9 @@ COUNTS = (
     "principals", "new", "gone", "changed",
     "status_used", "status_idle", "status_never_used", "status_new", "status_unknown",
     "class_keep", "class_review", "class_narrow", "class_disable", "class_delete",
-    "unused_principals",  # idle or never used, beyond the days in the settings
+    "unused_principals",  # is_unused
     "old_access_keys", "idle_access_keys", "users_without_mfa", "administrators",
-    "trusts_outside", "exempt", "exemptions_expired", "seasonal", "without_owner",
+    "trusts_outside", "public_trusts", "exempt", "exemptions_expired", "seasonal", "without_owner",
     "last_accessed_unknown", "root_access_keys", "root_without_mfa", "planned",
 )  # fmt: skip
 

@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
 _OFFERED = 3
 _ALIKE = 0.7
+_CUT = "…"  # what a table puts where it leaves out the middle
 
 
 def meant(asked: str, known: Iterable[str], accounts: Mapping[str, str]) -> list[str]:
     """Return the ARNs that a text names, sorted: one where it is clear, several, or none.
 
-    A text is an ARN; the ARN of a role's session, which names the role without its path; a name; or
-    ``account/Name`` with the account's id or name. ``*`` stands for any characters. ``accounts``
-    are names by id.
+    A text is an ARN; the ARN of a role's session, which names the role without its path; a name;
+    ``account/Name`` with the account's id or name; or what mail and table show, with or without the
+    account: ``shop-prod role/app/Checkout``. ``*`` stands for any characters, as does the ``…``
+    of a table. ``accounts`` are names by id.
     """
     known = set(known)
     if asked in known:
@@ -31,9 +33,17 @@ def meant(asked: str, known: Iterable[str], accounts: Mapping[str, str]) -> list
     for arn in known:
         _, account_id, own_name = parts(arn)
         is_there = not slash or account in {account_id, accounts.get(account_id)}
-        if is_there and fnmatchcase(own_name, name):
+        if (is_there and fnmatchcase(own_name, name)) or _is_shown_as(asked, arn, accounts):
             found.append(arn)
     return sorted(found)
+
+
+def _is_shown_as(asked: str, arn: str, accounts: Mapping[str, str]) -> bool:
+    if "/" not in asked and _CUT not in asked:
+        return False  # a pattern of names alone
+    pattern = asked.replace(_CUT, "*")
+    as_shown = (arn.split(":", 5)[-1], shown(arn, {}), shown(arn, accounts))
+    return asked in as_shown or any(fnmatchcase(each, pattern) for each in as_shown)
 
 
 def _patterns_of_arn(asked: str) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 BYTE_ORDER_MARK = "\ufeff"
 COLUMNS = (
-    "account_id", "account_name", "name", "arn", "kind", "owner", "status", "class", "reason",
-    "issues", "last_used", "last_used_source", "idle_days", "created", "password", "mfa",
+    "account_id", "account_name", "name", "arn", "kind", "owner", "status", "unused", "class",
+    "reason", "issues", "last_used", "last_used_source", "idle_days", "created", "password", "mfa",
     "access_key_1", "access_key_2", "unused_services", "unused_actions", "planned", "exempt_until",
     "trusted_outside", "administrator", "policies", "groups", "boundary", "change", "changes",
     "unknown",
@@ -79,6 +79,8 @@ def _cells(
         "kind": row["kind"],
         "owner": row["owner_shown"],
         "status": row["status"],
+        # Rows made before there was such a member do not have it.
+        "unused": _yes_or_no(row.get("is_unused", row["status"] in {"idle", "never used"})),
         "class": row["class"],
         "reason": _sentences(row["reasons"], language),
         "issues": _sentences(row["issues"], language),

@@ -62,10 +62,10 @@ _ESCAPES = str.maketrans(
 
 # The members of a row in the page, in this order; the script takes the names from the data.
 COLUMNS = (
-    "account", "arn_head", "arn_tail", "principal_id", "kind", "class", "status", "created",
-    "idle_days", "last_use", "reasons", "issues", "owner", "owner_is_default", "tags", "policies",
-    "groups", "boundary", "description", "trust", "services", "unused_services", "unused_actions",
-    "months", "change", "changes", "unknown", "rest",
+    "account", "arn_head", "arn_tail", "principal_id", "kind", "class", "status", "is_unused",
+    "created", "idle_days", "last_use", "reasons", "issues", "owner", "owner_is_default", "tags",
+    "policies", "groups", "boundary", "description", "trust", "services", "unused_services",
+    "unused_actions", "months", "change", "changes", "unknown", "rest",
 )  # fmt: skip
 
 
@@ -250,6 +250,8 @@ def _shown(row: PrincipalRowJson) -> dict[str, Any]:
         "kind": row["kind"],
         "class": row["class"],
         "status": row["status"],
+        # Rows made before there was such a member do not have it.
+        "is_unused": int(row.get("is_unused", row["status"] in {"idle", "never used"})),
         "created": _day(row["created_at"]),
         "idle_days": row["idle_days"],
         "last_use": {

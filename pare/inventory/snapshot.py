@@ -52,7 +52,7 @@ def unknown_account(
         "gone": None,
         "root": None,
         "issues": [],
-        "counts": {},
+        "counts": dict.fromkeys(COUNTS, 0),
         "unknown": ["account"],
         "calls": 0,
         "throttled": 0,

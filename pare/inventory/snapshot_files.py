@@ -1,8 +1,9 @@
 """A snapshot as files on disk: the rows, the head beside them, and the last accessed information.
 
 The folder of a period, as ``aws s3 cp --recursive`` brings it, has ``snapshot.json``,
-``principals.ndjson.gz`` and, below ``work=…/account=…/``, what each account gave. The rows alone,
-in one NDJSON file, packed or not, do as well: then nothing is known of accounts.
+``principals.ndjson.gz`` and, below ``work=…/``, the list of accounts and of each account its last
+accessed information and who is gone. The rows alone, in one NDJSON file, packed or not, do as well:
+then nothing is known of accounts.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 HEAD = "snapshot.json"
 ROWS = ("principals.ndjson.gz", "principals.ndjson", "rows.ndjson.gz")
 STATUSES: tuple[str, ...] = get_args(Status)
+UNUSED: tuple[Status, ...] = ("idle", "never used")
 _PERIOD = "period="
 _GZIP = b"\x1f\x8b"
 _CHUNK = 65_536
@@ -49,6 +51,7 @@ _CHUNK = 65_536
 _SHAPE: tuple[tuple[str, type], ...] = (
     ("principal_arn", str), ("account_id", str), ("kind", str), ("owner_shown", str),
     ("created_at", str), ("last_use", dict), ("services", dict), ("tags", dict),
+    ("is_unused", bool),
 )  # fmt: skip
 _LISTS: tuple[tuple[str, frozenset[str]], ...] = (
     ("reasons", ReasonJson.__required_keys__),
@@ -132,6 +135,8 @@ def read_rows(content: bytes, origin: str) -> Rows:
         if row is None or not isinstance(row.get("principal_arn"), str):
             _lose(found, f"{origin}, line {number:,}: this is no row of an inventory")
             continue
+        # Rows of earlier months do not say it.
+        row.setdefault("is_unused", row.get("status") in UNUSED)
         version = _version(row)
         if version != DEFINITION_VERSION:
             found.versions[version] = found.versions.get(version, 0) + 1

@@ -90,14 +90,17 @@ def uses_of(
     *,
     as_of: datetime,
     idle_days: int,
+    disabled_on: str | None = None,
 ) -> Uses:
     """Return what is known of a principal's use at a moment.
+
+    ``disabled_on``: the date of the inventory that first saw it disabled.
 
     ``last_accessed`` is None where nobody asked, ``activity`` where there are no digests.
     """
     did = activity.of(facts["principal_arn"]) if activity is not None else None
     services = last_accessed["services"] if last_accessed is not None else None
-    denials = _Denials(facts, activity, as_of=as_of, idle_days=idle_days)
+    denials = _Denials(facts, activity, as_of=as_of, idle_days=idle_days, disabled_on=disabled_on)
     recorded: list[Recorded] = []
     sources: dict[str, str | None] = {}
     unknown: list[str] = []
@@ -179,7 +182,11 @@ def _add_credentials(
         for number, key in enumerate(credentials["access_keys"], start=1)
         if key["last_used_at"]
     ]
-    sources["access key"] = _newest(keys)
+    if credentials["additional"]:
+        # More keys or certificates than the report has columns for: of their use it tells nothing.
+        unknown.append("access key")
+    else:
+        sources["access key"] = _newest(keys)
     recorded += keys
 
 
@@ -268,6 +275,11 @@ def _since(
 ) -> str:
     if facts["trust"] is None:
         since = max(KEYS_SINCE, PASSWORDS_SINCE)
+        if _had_others(facts):
+            # The report forgets what is deleted, its use with it; IAM's other records do not.
+            since = max(
+                since, format_time((as_of - timedelta(days=TRACKED_DAYS)).replace(microsecond=0))
+            )
     else:
         generated_at = last_accessed["generated_at"] if last_accessed else None
         newest = max(as_of, parse_time(generated_at)) if generated_at else as_of
@@ -276,6 +288,18 @@ def _since(
         # IAM keeps the last attempt alone: an older use may lie behind a refused one.
         since = max(since, f"{activity.first}T00:00:00Z")
     return since
+
+
+def _had_others(facts: PrincipalFactsJson) -> bool:
+    """Return whether a user may have had keys or a password that were deleted since."""
+    credentials = facts["credentials"]
+    if credentials is None:
+        return True
+    made = [key["created_at"] for key in credentials["access_keys"]]
+    if credentials["password_enabled"]:
+        made.append(credentials["password_changed_at"])
+    first = parse_time(facts["created_at"]) + timedelta(days=1)
+    return not any(at is not None and parse_time(at) <= first for at in made)
 
 
 def _only_in_activity(recorded: list[Recorded], since: datetime) -> str:
@@ -298,6 +322,7 @@ class _Denials:
         *,
         as_of: datetime,
         idle_days: int,
+        disabled_on: str | None,
     ) -> None:
         self._activity = activity
         self._did = activity.of(facts["principal_arn"]) if activity is not None else None
@@ -309,8 +334,7 @@ class _Denials:
             and not self._did.unmapped
             # A use before the window, which a refusal in it hides, must not be a recent one.
             and activity.first <= (as_of - timedelta(days=idle_days)).date().isoformat()
-            # Who was disabled and still asks is missed by somebody: that is no lack of use.
-            and facts["disabled_by"] is None
+            and not _is_missed(facts, self._did, disabled_on)
         )
 
     def is_inside(self, at: str) -> bool:
@@ -348,7 +372,8 @@ class _Denials:
         self, at: str, services: list[ServiceUseJson] | None, denied: list[str]
     ) -> bool:
         """Return whether RoleLastUsed is a refused call, as were all in the window."""
-        if not self._can or self._activity is None or self._did is None or services is None:
+        if not self._can or self._activity is None or self._did is None or not services:
+            # Who has no policy of its own is let in by those of resources, which nobody lists.
             return False
         if self._did.allowed or not self._explains(list(self._did.denied.values()), at):
             return False
@@ -371,6 +396,13 @@ class _Denials:
     def _is_since_first(self, at: str) -> bool:
         first = self._activity.first if self._activity is not None else ""
         return parse_time(at) >= parse_time(f"{first}T00:00:00Z")
+
+
+def _is_missed(facts: PrincipalFactsJson, did: Did, disabled_on: str | None) -> bool:
+    """Return whether somebody still asks with what was disabled: that is no lack of use."""
+    if facts["disabled_by"] is None or disabled_on is None:
+        return False
+    return any(at >= disabled_on for at in did.denied.values())
 
 
 @cache

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, get_args
 
-from pare.inventory.model import CLASSES, PrincipalKind, PrincipalRowJson, Status
+from pare.inventory.model import CLASSES, PrincipalKind, PrincipalRowJson
 from pare.inventory.names import shown
 from pare.inventory.texts import reason_text
 from pare.message import plain
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     from pare.inventory.model import AccountResultJson, PlanJson, SnapshotJson
 
 KINDS: tuple[str, ...] = get_args(PrincipalKind)
-STALE: tuple[Status, ...] = ("idle", "never used")
 Sort = Literal["class", "idle", "principal", "owner", "account", "created"]
 SORTS: tuple[Sort, ...] = get_args(Sort)
 # The codes of issues of users and roles, those of credentials first.
 ISSUES = (
     "KEY_OLD", "KEY_IDLE", "KEY_NEVER_USED", "NO_MFA", "PASSWORD_IDLE", "PASSWORD_NEVER_USED",
-    "PUBLIC_TRUST", "OUTSIDE_TRUST", "OUTSIDE_TRUST_WITHOUT_EXTERNAL_ID", "UNKNOWN_TRUST",
-    "NO_OWNER",
+    "PUBLIC_TRUST", "OUTSIDE_TRUST", "OUTSIDE_TRUST_WITHOUT_EXTERNAL_ID",
+    "FEDERATED_WITHOUT_SUBJECT", "UNKNOWN_TRUST", "NO_OWNER",
 )  # fmt: skip
 _CUT = "…"
 # A terminal narrower than this shows no owner; the reason gets what is left, if it is enough.
@@ -42,7 +41,7 @@ _LONGEST_PRINCIPAL = 60
 class Filter:
     """Which rows are wanted. What is empty does not choose; several values of one are "or"."""
 
-    stale: bool = False
+    stale: bool = False  # counted as unused: idle or never used, and not kept on purpose
     classes: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -55,7 +54,7 @@ class Filter:
         """Return whether a row is wanted; ``names`` are the accounts' names by id."""
         account_id = row["account_id"]
         return (
-            (not self.stale or row["status"] in STALE)
+            (not self.stale or row["is_unused"])
             and (not self.classes or row["class"] in self.classes)
             and (not self.statuses or row["status"] in self.statuses)
             and (not self.kinds or row["kind"] in self.kinds)
@@ -175,7 +174,10 @@ def _dates(row: PrincipalRowJson) -> str:
     if found is None:
         return ""
     on, plan = found
-    return f"{'delete' if plan['disabled_on'] else 'disable'} {on}"
+    planned = f"{'delete' if plan['disabled_on'] else 'disable'} {on}"
+    if plan["what"] == "principal":
+        return planned
+    return f"{plain(plan['what']).removeprefix('access ')}: {planned}"
 
 
 def first_reason(row: PrincipalRowJson, language: str = "en") -> str:

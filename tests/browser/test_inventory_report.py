@@ -14,6 +14,7 @@ from selenium.webdriver.common.keys import Keys
 
 from bench.inventory_rows import Month, make_month
 from pare.data_tables import read_table
+from pare.inventory.classify import counts_of
 from pare.inventory.commands import commands
 from pare.inventory.report_html import render
 from pare.inventory.texts import PLACEHOLDER, reason_text, text, word
@@ -248,7 +249,7 @@ def test_filters_find_what_the_rows_say(page: Page, small: Report) -> None:
     ("number", "holds"),
     [
         ("new", lambda each: each["change"] == "new"),
-        ("unused_principals", lambda each: each["status"] in {"idle", "never used"}),
+        ("unused_principals", lambda each: each["is_unused"]),
         ("users_without_mfa", lambda each: "NO_MFA" in str(each["issues"])),
         ("administrators", lambda each: "'is_administrator': True" in str(each["wide"])),
         ("class_disable", lambda each: each["class"] == "disable"),
@@ -274,6 +275,22 @@ def test_a_headline_number_is_a_filter(
     button.click()
     assert page.count() == _matching(small, holds) == small.month.snapshot["counts"][number]
     assert button.get_attribute("aria-pressed") == "true"
+
+
+def test_the_number_of_unused_is_that_of_the_rows_it_shows(page: Page, folder: Path) -> None:
+    arn = "arn:aws:iam::111122223333:role/"
+    rows = [
+        row(f"{arn}Idle", status="idle", is_unused=True),
+        row(f"{arn}Never", status="never used", is_unused=True),
+        row(f"{arn}Yearly", status="idle", is_unused=False),
+    ]
+    month = make_month(0, 1, months=1)
+    month.snapshot["counts"] = counts_of(rows, [], None)
+
+    page.open(_write(folder, "unused", Month(month.snapshot, rows, [])).path, "status=unused")
+
+    assert page.names() == ["Idle", "Never"]
+    assert month.snapshot["counts"]["unused_principals"] == 2
 
 
 def test_other_headline_numbers_lead_to_their_part(page: Page, small: Report) -> None:
@@ -544,6 +561,8 @@ def test_the_panel_says_why_and_what_is_known(page: Page, folder: Path) -> None:
 
 VALUES: dict[str, str | int] = {
     "days": 1_400, "date": "2026-04-15", "source": "access key", "what": "access key 2",
+    "provider": "token.actions.example.com", "providers": "token.actions.example.com",
+    "accounts": "998877665544",
     "sources": "service, credential report", "number": 1, "count": 2, "account": "998877665544",
     "unused": 7, "allowed": 9, "examples": "glue, rds", "policy": "inline:Work",
     "patterns": "iam:*, s3:*", "owner": "ann", "reason": "it moves", "expires": "2027-01-31",

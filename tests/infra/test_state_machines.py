@@ -242,6 +242,28 @@ def test_an_account_is_collected_read_until_nothing_is_left_and_classified(
     assert found["Classify principals"]["End"] is True
 
 
+@pytest.mark.parametrize(
+    ("workflow", "over_accounts", "ends"),
+    [("Inventory", "Inventory accounts", {"Account ended", "Classify principals"}),
+     ("Activity", "Read accounts", {"Merge activity"})],
+)  # fmt: skip
+def test_the_children_of_a_map_leave_nothing(
+    pipeline: Template, workflow: str, over_accounts: str, ends: set[str]
+) -> None:
+    """What 2,000 of them leave would be more than the 256 KiB that the map's result may have."""
+    found = pipeline.state_machines()[workflow]["States"][over_accounts]
+    assert "ResultWriter" not in found  # so that the results are in the state
+    children = found["ItemProcessor"]["States"]
+    left = {
+        name: state for name, state in children.items()
+        if state["Type"] == "Succeed" or state.get("End")
+    }  # fmt: skip
+    assert left.keys() == ends
+    for name, state in left.items():
+        assert "OutputPath" in state, name
+        assert state["OutputPath"] is None, name
+
+
 def test_a_child_of_the_map_over_logs_is_given_an_account_of_the_manifest(
     pipeline: Template,
 ) -> None:
@@ -542,7 +564,7 @@ def paths(state: Json) -> Iterator[str]:
     yield from (value for key, value in parameters(state) if key.endswith(".$"))
     yield from (choice["Variable"] for choice in state.get("Choices", ()))
     for key in ("ErrorPath", "CausePath", "InputPath", "OutputPath", "ItemsPath", "SecondsPath"):
-        if key in state:
+        if state.get(key) is not None:  # null: nothing is passed on
             yield state[key]
 
 

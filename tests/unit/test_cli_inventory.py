@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import fnmatch
 import gzip
 import json
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +145,10 @@ def test_show_lists_the_gravest_first_and_names_the_unknown_account(snapshot: Pa
     assert "2026-06-30  disable 2026-10-31  orders role/app/LegacyExport" in lines[1]
     assert "Not used for 124 days" in lines[1]
     assert "none known" in lines[3]
-    assert "4 of 4 users and roles: 1 disable, 1 narrow, 1 review, 1 keep." in result.stdout
+    assert (
+        "4 of 4 users and roles, 1 of them unused: 1 disable, 1 narrow, 1 review, 1 keep."
+        in result.stdout
+    )
     assert "1 account could not be read and is not in this list:" in result.stdout
     assert "  777788889999 legacy: MemberAccountError: " in result.stdout
     assert "Last read in 2026-10." in result.stdout
@@ -169,6 +175,9 @@ def test_no_line_of_the_table_is_wider_than_the_terminal(
         (("--class", "narrow", "--class", "keep"), ["Deploy", "OrdersApi"]),
         (("--status", "unknown"), ["alice"]),
         (("--kind", "person"), ["alice"]),
+        (("--kind", "Person"), ["alice"]),
+        (("--class", "NARROW", "--class", "Keep"), ["Deploy", "OrdersApi"]),
+        (("--status", "Unknown"), ["alice"]),
         (("--owner", "SECURITY"), ["LegacyExport"]),
         (("--owner", "orders@*"), ["alice", "OrdersApi"]),
         (("--account", "tools"), ["Deploy"]),
@@ -185,6 +194,16 @@ def test_each_filter_and_order(
     snapshot: Path, arguments: tuple[str, ...], expected: list[str]
 ) -> None:
     assert shown("--snapshot", snapshot, *arguments) == expected
+
+
+def test_what_is_kept_on_purpose_is_idle_and_not_stale(snapshot: Path) -> None:
+    kept = build.row(EXPORT, **IDLE, is_unused=False)
+    Path("rows.ndjson").write_text(json.dumps(kept) + "\n" + json.dumps(build.row()))
+
+    assert shown("--snapshot", "rows.ndjson", "--stale") == []
+    assert shown("--snapshot", "rows.ndjson", "--status", "idle") == ["LegacyExport"]
+    text = ok("inventory", "show", "--snapshot", "rows.ndjson").stdout
+    assert "2 of 2 users and roles, 0 of them unused: 1 disable, 1 keep." in text
 
 
 def test_json_is_whole_rows_with_the_unknown_accounts(snapshot: Path) -> None:
@@ -246,6 +265,18 @@ def test_csv_has_the_rows_and_says_the_unknown_account_beside_them(snapshot: Pat
     assert len(table) == 2
     assert EXPORT in table[1]
     assert "777788889999 legacy" in result.stderr
+
+
+def test_what_a_terminal_would_obey_is_taken_out_of_the_names_offered(snapshot: Path) -> None:
+    (file,) = snapshot.rglob("snapshot.json")
+    head = json.loads(file.read_text())
+    head["accounts"][0]["name"] = "orders\x1b]0;owned\x07"
+    file.write_text(json.dumps(head))
+
+    result = ok("inventory", "show", "--snapshot", snapshot, "--account", "shop\x1b[2J", code=2)
+
+    assert "orders\ufffd]0;owned\ufffd" in result.stderr
+    assert "\x1b" not in result.stderr
 
 
 def test_an_account_that_is_not_there_is_wrong_use(snapshot: Path) -> None:
@@ -388,6 +419,23 @@ def test_the_page_speaks_the_language_asked_for(snapshot: Path) -> None:
     assert 'lang="ja"' in Path("ja.html").read_text(encoding="utf-8")
 
 
+def test_the_table_speaks_the_language_asked_for(snapshot: Path) -> None:
+    for language, said in (("en", "Not used for 124 days"), ("ja", "最終使用")):
+        arguments = ("--format", "csv", "--language", language, "-o", f"{language}.csv")
+        ok("inventory", "report", "--snapshot", snapshot, *arguments)
+        assert said in Path(f"{language}.csv").read_text(encoding="utf-8")
+
+    assert "Not used for" not in Path("ja.csv").read_text(encoding="utf-8")
+
+
+def test_a_small_file_is_not_said_to_be_nothing(snapshot: Path) -> None:
+    result = ok("inventory", "report", "--snapshot", snapshot, "--format", "csv")
+
+    size = Path("inventory-2026-11.csv").stat().st_size
+    assert 0 < size < 50_000
+    assert f"Wrote inventory-2026-11.csv ({-(-size // 1000)} KB)." in result.stdout
+
+
 def test_a_report_is_written_whole_or_not_at_all(snapshot: Path) -> None:
     result = ok("inventory", "report", "--snapshot", snapshot, "-o", "no/such/folder.html", code=3)
 
@@ -438,7 +486,9 @@ def test_ec2_in_the_last_seven_days(snapshot: Path) -> None:
         (("--unused", "--days", "400"), ["ec2", "s3"]),
         (("--days", "1"), ["ec2", "kms"]),
         (("--service", "S3"), ["s3"]),
-        (("--service", "sqs"), []),
+        (("--service", "sqs"), ["sqs"]),
+        (("--service", "s3", "--service", "ec2", "--days", "1"), ["ec2", "s3"]),
+        (("--service", "ec2", "--service", "sqs", "--unused"), ["ec2", "sqs"]),
     ],
 )
 def test_each_question(snapshot: Path, arguments: tuple[str, ...], expected: list[str]) -> None:
@@ -447,10 +497,114 @@ def test_each_question(snapshot: Path, arguments: tuple[str, ...], expected: lis
     assert [each["service"] for each in json.loads(found.stdout)["services"]] == expected
 
 
-def test_a_service_that_is_not_allowed_is_not_called_unused(snapshot: Path) -> None:
-    result = ok("last-accessed", build.ROLE, "--snapshot", snapshot, "--service", "sqs")
+ASKED = ("--service", "ec2", "--service", "KMS", "--service", "s3", "--service", "sqs")
 
-    assert "sqs: no identity-based policy of it allows this service." in result.stdout
+
+@pytest.fixture
+def old_use(snapshot: Path) -> Path:
+    """Return the snapshot after ec2 was last used in September."""
+    old = "2026-09-01T08:00:00Z"
+    ec2 = build.service_use("ec2", last_accessed_at=old, used={"RunInstances": old},
+                            unused=["CreateVpc"], tracked=2)  # fmt: skip
+    info = build.last_accessed(ec2, build.service_use("kms", tracked=0, used={}, unused=None),
+                               build.unused_service("s3"))  # fmt: skip
+    (part,) = snapshot.glob(f"period=2026-11/work=run/account={build.ACCOUNT}/last_accessed/*")
+    part.write_bytes(folder.packed([info]))
+    return snapshot
+
+
+def test_every_service_asked_for_is_answered(old_use: Path) -> None:
+    text = ok("last-accessed", build.ROLE, "--snapshot", old_use, *ASKED, "--days", "7").stdout
+
+    assert "\nQuestion: what was used in the 7 days before, since 2026-10-25 06:10 UTC?\n" in text
+    answers = " ".join(text.split("?\n\n")[1].split())
+    assert answers.startswith(
+        "ec2: not used since 2026-10-25 06:10 UTC; last used 2026-09-01 08:00 UTC in eu-west-1; "
+        "2 tracked actions "
+        "kms: used since 2026-10-25 06:10 UTC; last used 2026-10-31 10:00 UTC in eu-west-1; "
+        "its actions are not tracked "
+        "s3: no use recorded in the 400 days that IAM keeps; 3 tracked actions "
+        "sqs: no identity-based policy of it allows this service, so IAM tells nothing of it "
+        "1 of the 3 services"
+    )
+    assert all(len(line) <= 80 for line in text.splitlines()[2:])
+    assert not any(line.startswith("Used") for line in text.splitlines())
+
+
+def test_what_was_not_used_lists_the_actions(old_use: Path) -> None:
+    arguments = ("--service", "ec2", "--days", "7", "--unused")
+    text = ok("last-accessed", build.ROLE, "--snapshot", old_use, *arguments).stdout
+
+    assert "Question: what was not used in the 7 days before" in text
+    assert "2 of 2 tracked actions not used" in " ".join(text.split())
+    assert "2026-09-01 08:00 UTC  RunInstances  (before these days)" in text
+    assert "no use recorded: CreateVpc" in text
+
+
+def test_programs_can_tell_what_is_not_used_from_what_is_not_allowed(old_use: Path) -> None:
+    command = ("last-accessed", build.ROLE, "--snapshot", old_use, *ASKED, "--days", "7")
+    services = json.loads(ok(*command, "--format", "json").stdout)["services"]
+    table = list(csv.DictReader(ok(*command, "--format", "csv").stdout.splitlines()))
+
+    assert [(each["service"], each["is_allowed"], each["is_used"]) for each in services] == [
+        ("ec2", True, False), ("kms", True, True), ("s3", True, False), ("sqs", False, False),
+    ]  # fmt: skip
+    assert services[0]["last_accessed_at"] == "2026-09-01T08:00:00Z"
+    assert [(each["service"], each["use"]) for each in table if not each["action"]] == [
+        ("ec2", "earlier"), ("kms", "used"), ("s3", "none"), ("sqs", "not allowed"),
+    ]  # fmt: skip
+
+
+def test_where_iam_gave_no_answer_no_service_is_called_not_allowed(snapshot: Path) -> None:
+    command = ("last-accessed", "alice", "--snapshot", snapshot, "--service", "sqs")
+
+    assert json.loads(ok(*command, "--format", "json", code=1).stdout)["services"] is None
+    assert "allowed" not in ok(*command, "--format", "csv", code=1).stdout
+    assert "sqs" not in ok(*command, code=1).stdout
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("ecc2", "There is no service ecc2 in AWS as Pare knows it. Did you mean ec2?"),
+        ("dynamo", "Did you mean dynamodb?"),
+        ("ec2:RunInstances", "Did you mean ec2"),
+        (f"zz{HOSTILE}", "in AWS as Pare knows it."),
+    ],
+)
+def test_a_service_that_aws_does_not_have_is_wrong_use(
+    snapshot: Path, asked: str, said: str
+) -> None:
+    result = ok("last-accessed", build.ROLE, "--snapshot", snapshot, "--service", asked, code=2)
+
+    assert said in result.stderr
+
+
+def test_a_service_newer_than_the_catalogue_is_one_that_iam_names(snapshot: Path) -> None:
+    job = json.loads(json.dumps(AWS_CLI).replace('"ec2"', '"brandnew"'))
+    Path("job.json").write_text(json.dumps(job))
+
+    text = ok("last-accessed", build.ROLE, "--file", "job.json", "--service", "BrandNew").stdout
+
+    assert "brandnew: last used 2026-11-19" in text
+    result = ok(
+        "last-accessed", build.ROLE, "--snapshot", snapshot, "--service", "BrandNew", code=2
+    )
+    assert "There is no service BrandNew" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["orders role/app/LegacyExport", "role/app/LegacyExport", "111122223333 role/app/L…t"]
+)
+def test_names_are_taken_as_mail_and_table_print_them(snapshot: Path, name: str) -> None:
+    assert ok("explain", name, "--snapshot", snapshot).stdout.startswith(EXPORT)
+
+
+def test_live_says_that_it_needs_an_arn(snapshot: Path) -> None:
+    result = ok("last-accessed", "OrdersApi", "--live", code=2)
+
+    assert "--live needs the ARN of a user or role" in result.stderr
+    assert "must be an ARN" in " ".join(ok("last-accessed", "--help").stdout.split())
 
 
 def test_last_accessed_as_csv(snapshot: Path) -> None:
@@ -652,18 +806,39 @@ def test_why_an_account_is_in_no_inventory(snapshot: Path, account_id: str, said
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("arn:aws:iam::999999999999:role/X", "lost by List accounts"),
+        ("arn:aws:iam::999999999999:role/X",
+         "account 999999999999 is not in the inventory of 2026-11. "),
         (f"arn:aws:iam::{folder.UNKNOWN_ACCOUNT}:role/X", "is unknown"),
         (f"arn:aws:iam::{build.ACCOUNT}:role/Legacy-Export", f"Did you mean {EXPORT}?"),
-        (f"arn:aws:iam::{build.ACCOUNT}:role/Nobody", "not found by Collect principals"),
+        (f"arn:aws:iam::{build.ACCOUNT}:role/Nobody",
+         "is none of the 3 users and roles that account 111122223333 orders had on "
+         "2026-11-01 06:00 UTC."),
         (GONE, "is gone: it was there in the inventory of 2026-10"),
         ("Retired", "is gone: it was there in the inventory of 2026-10"),
-        ("Nobody", "1 account could not be read: it may be there."),
+        ("Nobody", "It may be where Pare could not look: account 777788889999 legacy could not "
+         "be read: sts:AssumeRole in account 777788889999: AccessDenied. It was last read in "
+         "2026-10. `pare"),
+        (f"arn:aws:iam::{folder.UNKNOWN_ACCOUNT}:role/X", "Deploy the PareMember stack"),
         (f"No{HOSTILE}", "is none of the 4 users and roles"),
     ],
-)
+)  # fmt: skip
 def test_what_is_not_there_was_lost_somewhere(snapshot: Path, asked: str, said: str) -> None:
-    assert said in ok("explain", asked, "--snapshot", snapshot, code=3).stderr
+    told = ok("explain", asked, "--snapshot", snapshot, code=3).stderr
+
+    assert said in told
+    assert "List accounts" not in told
+    assert "Collect principals" not in told
+
+
+def test_of_many_accounts_that_could_not_be_read_some_are_named(snapshot: Path) -> None:
+    accounts = [{**folder.unknown_account(), "account_id": f"99999999999{n}"} for n in range(5)]
+    head = folder.head([folder.account(), *accounts])
+    folder.write(snapshot / "period=2026-11", {"snapshot.json": head})
+
+    told = ok("explain", "Nobody", "--snapshot", snapshot, code=3).stderr
+
+    assert told.count("could not be read") == 3
+    assert "So it is with 2 more accounts." in told
 
 
 # --- what is promised to programs -----------------------------------------------------------------
@@ -682,6 +857,57 @@ def test_every_member_that_programs_see_is_documented(snapshot: Path) -> None:
         names |= set(answer) | {name for each in answer.get("services", ()) for name in each}
 
     assert [name for name in sorted(names) if f"`{name}`" not in page] == []
+
+
+def test_the_download_brings_what_the_commands_need_and_no_raw_answer(
+    snapshot: Path, tmp_path: Path
+) -> None:
+    """The AWS CLI takes patterns as fnmatch does; of those that match a key, the last one decides.
+
+    https://docs.aws.amazon.com/cli/latest/reference/s3/index.html#use-of-exclude-and-include-filters
+    """
+    page = (Path(__file__).parents[2] / "docs/inventory.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ {4}(aws s3 cp --recursive .+)$", page, re.MULTILINE)
+    patterns = re.findall(r"--(include|exclude) '([^']+)'", line)
+    period = snapshot / "period=2026-11"
+    work = f"work=run/account={build.ACCOUNT}"
+    raw = ("authorization_details.ndjson.gz", "credential_report.csv", "collected.json",
+           "result.json", "principals.json", "last_accessed/progress.json")  # fmt: skip
+    folder.write(period, {f"{work}/{name}": b"raw" for name in raw})
+    folder.write(period, {"work=run/organization.json": {"accounts": {}}, "report.html": b"-"})
+    brought = tmp_path / "period=2026-11"
+    for file in period.rglob("*"):
+        key = str(file.relative_to(period))
+        kinds = [kind for kind, pattern in patterns if fnmatch.fnmatchcase(key, pattern)]
+        if file.is_file() and kinds[-1:] != ["exclude"]:
+            folder.write(brought, {key: file.read_bytes()})
+
+    for command in (
+        ("inventory", "show", "--changed"),
+        ("inventory", "report", "-o", "-"),
+        ("last-accessed", build.ROLE),
+        ("explain", build.ROLE),
+    ):
+        before = ok(*command, "--snapshot", period).stdout
+        assert ok(*command, "--snapshot", brought).stdout == before
+    for asked in ("arn:aws:iam::999999999999:role/X", GONE):
+        told = ok("explain", asked, "--snapshot", brought, code=3).stderr
+        assert "It was not in the organization then." in told or "is gone" in told
+    assert [file for file in brought.rglob("*") if file.name in map(os.path.basename, raw)] == []
+    assert (brought / "report.html").exists()
+
+
+def test_the_page_names_what_the_address_of_the_report_takes() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs/inventory.md").read_text(encoding="utf-8")
+    script = (root / "pare/data/inventory_report.js").read_text(encoding="utf-8")
+    (state,) = re.findall(r"^  const state = \{(.+?)^  \};", script, re.DOTALL | re.MULTILINE)
+    (keys,) = re.findall(r"^  const KEYS = \{(.+?)^  \};", script, re.DOTALL | re.MULTILINE)
+    address = page.split("is in the page's address")[1].split("\n\n")[0]
+
+    names = re.findall(r"^    (\w+):", state + keys, re.MULTILINE)
+    assert len(names) > 15
+    assert [name for name in names if f"`{name}`" not in address] == []
 
 
 def test_the_page_has_the_defaults_of_the_settings() -> None:

@@ -377,6 +377,16 @@ def test_the_report_is_taken_as_it_was_written(
     assert len(lines.splitlines()) == 2
 
 
+@pytest.mark.usefixtures("period")
+@pytest.mark.parametrize(("form", "words"), [("csv", "最終使用"), ("html", 'lang="ja"')])
+def test_a_language_renders_page_and_table_anew(tmp_path: Path, form: str, words: str) -> None:
+    output = tmp_path / f"report.{form}"
+
+    pare("inventory", "report", "--language", "ja", "--format", form, "-o", str(output))
+
+    assert words in output.read_text(encoding="utf-8")
+
+
 def live(aws: FakeAws, **changes: Any) -> None:
     aws.answer(
         "sts:GetCallerIdentity",

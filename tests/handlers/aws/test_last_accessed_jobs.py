@@ -81,7 +81,8 @@ class Iam:
 
     def _begin(self, operation: str) -> None:
         self.called.append((self.now, operation))
-        self.tokens = min(self.limit, self.tokens + (self.now - self.refilled_at) * self.limit)
+        refilled = (self.now - self.refilled_at) * self.limit
+        self.tokens = min(max(self.limit, 1.0), self.tokens + refilled)
         self.refilled_at = self.now
         self.now += self.latency
         if self.tokens < 1:
@@ -217,7 +218,7 @@ def test_a_throttling_iam_on_a_bad_day_leaves_nobody_out() -> None:
         assert all(at < deadline for at, _ in calls), "a call began after the deadline"
         assert jobs.calls == len(calls)
         if batches == 1:
-            assert jobs.throttled < 0.15 * jobs.calls, "the pace follows the limit"
+            assert jobs.throttled < 0.08 * jobs.calls, "the pace follows the limit"
             # 3 a second is what the account allows; most of it is used.
             assert jobs.calls - jobs.throttled > 0.65 * 3.0 * 855
 
@@ -258,12 +259,24 @@ def test_the_pace_is_halved_and_grows_again() -> None:
     for _ in range(20):
         pace.slowed(10.0)
     assert pace.rate == pytest.approx(8.0 / 50)
+    lowest = 8.0 / 50
     for second in range(11, 14):
         pace.called(float(second))
-    assert pace.rate == pytest.approx(8.0 / 50 + 3 * 8.0 / 20)
-    for second in range(14, 60):
+    assert lowest < pace.rate < 1.3 * lowest, "it gains little where the limit is low"
+    for second in range(14, 120):
         pace.called(float(second))
-    assert pace.rate == 8.0
+    assert pace.rate == 8.0, "and more and more where the limit has gone"
+
+
+@pytest.mark.parametrize(("limit", "share"), [(0.5, 0.3), (1.5, 0.12), (3.0, 0.08), (4.5, 0.06)])
+def test_a_limit_is_used_and_seldom_met(limit: float, share: float) -> None:
+    """Whether the account allows much or little: it is not published, and changes."""
+    iam = Iam(limit=limit)
+
+    _, jobs = read(iam, 3_000)
+
+    assert jobs.throttled <= share * jobs.calls, f"{jobs.throttled} of {jobs.calls}"
+    assert jobs.calls - jobs.throttled >= 0.5 * limit * 855
 
 
 def test_an_iam_that_throttles_everything_ends_nobody_and_loses_nobody() -> None:

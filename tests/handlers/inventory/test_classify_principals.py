@@ -95,6 +95,7 @@ class Account:
     ])  # fmt: skip
     report: str | None = REPORT
     previous: list[Any] | None = None
+    is_new: bool = False
     settings: dict[str, Any] = field(default_factory=lambda: {"window_days": 14, "idle_days": 14})
     unknown: list[str] = field(default_factory=list)
 
@@ -134,7 +135,7 @@ class Account:
         return {
             "item": {"account_id": MEMBER, "name": "shop", "state": "ACTIVE", "period": "2026-11",
                      "work": WORK, "as_of": AS_OF, "organization": organization,
-                     "previous": previous},
+                     "previous": previous, "is_new": self.is_new},
             "collected": store.put_json(f"{FOLDER}/collected.json", left),
             "terms": terms(**self.settings),
         }  # fmt: skip
@@ -283,8 +284,8 @@ def test_the_logs_prove_that_a_role_was_refused(account: Account, context: Any) 
     classify(account, context)
 
     found = account.rows()[MAIL]
-    assert (found["status"], found["class"]) == ("idle", "disable")
-    assert [each["code"] for each in found["reasons"]] == ["IDLE", "DENIED_ONLY"]
+    assert (found["status"], found["class"]) == ("idle", "review")
+    assert [each["code"] for each in found["reasons"]] == ["IDLE_REFUSED", "DENIED_ONLY"]
     assert account.rows()[APP]["last_use"]["sources"]["activity"] == "2026-10-31T10:00:00Z"
     assert account.rows()[APP]["used_months"] == ["2026-10"]
 
@@ -334,6 +335,18 @@ def test_no_digest_is_no_source_and_only_damaged_ones_are_an_unknown_one(
     classify(account, context)
     assert account.rows()[APP]["last_use"]["unknown"] == ["activity"]
     assert account.rows()[APP]["status"] == "unknown"
+
+
+@pytest.mark.parametrize(("is_new", "change", "count"), [(False, None, 0), (True, "new", 3)])
+def test_all_who_come_with_a_new_account_are_new(
+    account: Account, context: Any, is_new: bool, change: str | None, count: int
+) -> None:
+    account.is_new = is_new
+
+    classify(account, context)
+
+    assert {each["change"] for each in account.rows().values()} == {change}
+    assert account.result()["counts"]["new"] == count
 
 
 def test_months_are_compared_and_what_is_gone_does_not_lie_there_as_if_alive(

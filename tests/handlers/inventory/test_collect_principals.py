@@ -89,6 +89,7 @@ def item(**changes: Any) -> AccountItem:
         "as_of": "2026-11-01T06:00:00Z",
         "organization": {"bucket": BUCKET, "key": f"{WORK}/organization.json"},
         "previous": None,
+        "is_new": False,
     }
     return {**found, **changes}  # type: ignore[typeddict-item]
 

@@ -86,7 +86,7 @@ def test_the_manifest_lists_the_accounts_to_collect(
     assert evidence.get_json(output["manifest"]) == [
         {"account_id": f"00000000000{number}", "name": f"account-{number}", "state": "ACTIVE",
          "period": "2026-11", "work": WORK, "as_of": output["as_of"],
-         "organization": ORGANIZATION, "previous": None}
+         "organization": ORGANIZATION, "previous": None, "is_new": False}
         for number in (1, 4)
     ]  # fmt: skip
 
@@ -174,6 +174,19 @@ def test_an_account_that_was_never_read_has_no_rows(
     assert [each["previous"] for each in items] == [None, None]
 
 
+def test_an_account_is_new_that_the_last_inventory_did_not_list(
+    evidence: EvidenceStore, tables: Any, context: Any
+) -> None:
+    put_snapshot(evidence, "2026-10", [{"account_id": "000000000001", "rows": None}])
+
+    items = evidence.get_json(list_accounts(context)["manifest"])
+
+    assert {each["account_id"]: each["is_new"] for each in items} == {
+        "000000000001": False,  # it was listed, and not read
+        "000000000004": True,
+    }
+
+
 @pytest.mark.parametrize(
     ("period", "definition_version", "is_found"),
     [("2025-12", 2, True), ("2025-10", 2, True), ("2025-09", 2, False), ("2026-10", 3, True),
@@ -199,6 +212,17 @@ def test_a_damaged_snapshot_is_not_taken_for_none(
     evidence.put_text("inventory/period=2026-10/snapshot.json", "{", "application/json")
 
     with pytest.raises(EvidenceError, match=r"period=2026-10/snapshot\.json is not JSON"):
+        list_accounts(context)
+
+
+def test_a_snapshot_we_may_not_read_is_not_taken_for_none(
+    evidence: EvidenceStore, tables: Any, context: Any, aws: FakeAws
+) -> None:
+    """As S3 says where the key's policy is in the way."""
+    put_snapshot(evidence, "2026-10")
+    aws.fail("s3:GetObject", "AccessDenied", 403)
+
+    with pytest.raises(EvidenceError, match=r"period=2026-10/snapshot\.json: AccessDenied"):
         list_accounts(context)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pare.aws.evidence_store import EvidenceStore
+    from pare.inventory.model import AccountResultJson, SnapshotJson
     from pare.object_ref import ObjectRef
     from tests.handlers.fake_aws import FakeAws
 
@@ -40,6 +41,18 @@ def notify(context: Any, work: str = WORK) -> Output:
     return output
 
 
+def build(results: list[AccountResultJson], previous: SnapshotJson | None) -> SnapshotJson:
+    return build_snapshot(
+        period="2026-11",
+        created_at="2026-11-01T08:00:00Z",
+        as_of="2026-11-01T06:00:00Z",
+        results=results,
+        by_kind={"service role": 1},
+        rows=ref("principals.ndjson.gz"),
+        previous=previous,
+    )
+
+
 @pytest.fixture(autouse=True)
 def _terms(settings: Callable[..., None]) -> None:
     settings(language="en", idle_days="90", key_max_age_days="365", chat_topic_arn="")
@@ -51,16 +64,9 @@ def _stored(evidence: EvidenceStore, tables: Any) -> None:
     plan = {"what": "principal", "announced_on": "2026-11-01", "disable_on": "2026-12-01",
             "disabled_on": None, "delete_on": None, "times_announced": 1}  # fmt: skip
     rows = [row(f"arn:aws:iam::{ACCOUNT}:role/Idle", cls="disable", plans=[plan])]
-    head = build_snapshot(
-        period="2026-11",
-        created_at="2026-11-01T08:00:00Z",
-        as_of="2026-11-01T06:00:00Z",
-        results=[account_result(counts={"principals": 1, "unused_principals": 1})],
-        by_kind={"service role": 1},
-        rows=evidence.put_ndjson_gz(f"{PREFIX}/principals.ndjson.gz", rows),
-        previous=None,
-    )
-    evidence.put_json(f"{PREFIX}/snapshot.json", head)
+    evidence.put_ndjson_gz(ref("principals.ndjson.gz")["key"], rows)
+    results = [account_result(counts={"principals": 1, "unused_principals": 1})]
+    evidence.put_json(f"{PREFIX}/snapshot.json", build(results, None))
 
 
 @pytest.fixture
@@ -133,6 +139,28 @@ def test_without_a_chat_topic_nothing_is_told_there(
     people: Topic, machines: Topic, context: Any
 ) -> None:
     assert notify(context) == {"told": True, "told_chat": False}
+
+
+def test_the_gone_are_named_and_no_more_of_their_lists_is_read_than_that_takes(
+    people: Topic, machines: Topic, evidence: EvidenceStore, context: Any
+) -> None:
+    results = []
+    for number in range(40):
+        account_id = f"{number:012d}"
+        gone = evidence.put_ndjson_gz(
+            f"{PREFIX}/gone-{number}", [row(f"arn:aws:iam::{account_id}:role/Gone{number:02d}")]
+        )
+        results.append(account_result(account_id, gone=gone, counts={"gone": 1}))
+    before: SnapshotJson = {**build([account_result()], None), "period": "2026-10"}
+    evidence.put_json(f"{PREFIX}/snapshot.json", build(results, before))
+    evidence.s3.delete_object(Bucket=BUCKET, Key=f"{PREFIX}/gone-39")  # would be an error if read
+
+    notify(context)
+
+    (read,) = people.messages()
+    assert "40 gone" in read["Message"]
+    assert [f"Gone{number:02d}" in read["Message"] for number in (0, 9, 10)] == [True, True, False]
+    assert "and 30 more; see the report." in read["Message"]
 
 
 # --- Failures ---

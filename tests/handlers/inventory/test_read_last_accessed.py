@@ -28,6 +28,7 @@ WHEN = datetime(2026, 11, 20, 9, tzinfo=UTC)
 ITEM: Any = {
     "account_id": MEMBER, "name": "shop-prod", "state": "ACTIVE", "period": "2026-11",
     "work": WORK, "as_of": "2026-11-01T06:00:03Z", "organization": {}, "previous": None,
+    "is_new": False,
 }  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def test_every_principal_is_accounted_for_on_a_bad_day(
     execution = deployed.start("Inventory", {"scheduled_at": "2031-05-01T06:00:00Z"})
     ended = deployed.ended(execution, seconds=SECONDS)
 
-    assert ended["status"] == "SUCCEEDED", ended
+    assert ended["status"] == "SUCCEEDED", (ended, deployed.history(execution)[-4:])
     after = box.emulator.control("state")["last_accessed_jobs"]
     bucket = box.outputs["EvidenceBucketName"]
     snapshot = demo.read_json(

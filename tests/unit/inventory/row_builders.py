@@ -174,6 +174,7 @@ def row(arn: str = ROLE, **changes: Any) -> PrincipalRowJson:
         "definition_version": DEFINITION_VERSION,
         "period": PERIOD,
         "status": "used",
+        "is_unused": changes.get("status") in {"idle", "never used"},
         "idle_days": 0,
         "reasons": [
             {"code": "USED", "values": {"date": "2026-10-31", "source": source, "what": ""}}

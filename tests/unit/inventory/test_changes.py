@@ -51,6 +51,9 @@ def test_the_names_of_what_changed(
 def test_who_is_no_longer_there_is_gone() -> None:
     rows = [row(USER), row(ROLE)]
 
-    assert gone(rows, [USER]) == [row(ROLE)]
-    assert gone(rows, []) == [row(ROLE), row(USER)]
-    assert gone(rows, [USER, ROLE, "arn:aws:iam::111122223333:role/New"]) == []
+    ids = {each["principal_arn"]: each["principal_id"] for each in rows}
+
+    assert gone(rows, {USER: ids[USER]}) == [row(ROLE)]
+    assert gone(rows, {}) == [row(ROLE), row(USER)]
+    assert gone(rows, {**ids, "arn:aws:iam::111122223333:role/New": "AROANEW"}) == []
+    assert gone(rows, {**ids, USER: "AIDAANOTHER"}) == [row(USER)]

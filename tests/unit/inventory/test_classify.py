@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pare.clock import format_time
 from pare.inventory.account_activity import ActivityOfAccount, Did
-from pare.inventory.classify import classify, counts_of
+from pare.inventory.classify import MAX_SEASONS, classify, counts_of
 from pare.inventory.flags import FLAGS
 from pare.inventory.issues import root_issues
 from pare.inventory.model import CLASSES, COUNTS, Class, PrincipalKind, PrincipalRowJson, Status
@@ -174,8 +174,17 @@ def test_unknown_is_not_unused(told: Any) -> None:
 def test_a_proven_use_beats_a_missing_source() -> None:
     found = judged(told=None, role_last_used_at=ago(10))
 
-    assert said(found) == ("used", "keep", "USED")
-    assert "LAST_ACCESSED_UNKNOWN" in codes(found)
+    # What it may do without is unknown: that is no reason to call all of it needed.
+    assert said(found) == ("used", "review", "LAST_ACCESSED_UNKNOWN")
+    assert values(found, "LAST_ACCESSED_UNKNOWN") == {"error": "LastAccessedError"}
+    assert found["last_use"]["at"] == ago(10)
+    assert found["plans"] == []
+
+
+def test_a_used_user_whose_keys_and_mfa_nobody_knows_is_not_simply_kept() -> None:
+    found = judged(USER, services=[service_use()], credentials=None)
+
+    assert said(found) == ("used", "review", "CREDENTIALS_UNKNOWN")
 
 
 def test_a_user_without_a_report_is_unknown() -> None:
@@ -245,6 +254,13 @@ def test_unused_actions_are_those_of_used_services() -> None:
     assert found["services"]["sns"]["unused_actions"] is None
 
 
+def test_actions_that_nobody_tracks_are_unknown_and_not_none() -> None:
+    untracked = service_use("sns", used={}, unused=None, tracked=0)
+
+    assert judged(services=[untracked, unused_service("sqs")])["unused_actions"] is None
+    assert judged(services=[unused_service("sqs")])["unused_actions"] == 0
+
+
 # --- kinds and exemptions -------------------------------------------------------------------------
 
 
@@ -268,6 +284,12 @@ def test_kinds_that_are_not_to_be_touched(
     assert found["plans"] == []
     if expected[2] in {"IDENTITY_CENTER_IDLE", "BREAK_GLASS_USED"}:
         assert found["reasons"][0]["values"]["days"] == days
+
+
+def test_break_glass_whose_use_nobody_knows_is_not_kept_unseen() -> None:
+    found = judged(kind="break-glass", told=None, role_last_used_at=None)
+
+    assert said(found) == ("unknown", "review", "USE_UNKNOWN")
 
 
 def exempt(expires: str) -> dict[str, Any]:
@@ -346,6 +368,18 @@ def test_a_seasonal_service_and_action_are_not_counted_as_unused() -> None:
     assert [each["what"] for each in found["seasons"]] == ["sqs", "s3:CreateBucket"]
     assert values(found, "SEASONAL_ACTIONS") == {"actions": "sqs, s3:CreateBucket"}
     assert said(found) == ("used", "keep", "USED")
+
+
+def test_more_seasonal_services_than_a_row_lists_are_not_unused_either() -> None:
+    year_ago = "2025-11-20T10:00:00Z"
+    services = [
+        service_use(f"x{n:03}", last_accessed_at=year_ago, used={}, unused=None)
+        for n in range(MAX_SEASONS + 20)
+    ]
+
+    found = judged(services=[*services, unused_service("sns")])
+
+    assert (len(found["seasons"]), found["unused_services"]) == (MAX_SEASONS, 1)
 
 
 # --- disabling, deleting --------------------------------------------------------------------------
@@ -431,6 +465,19 @@ def test_unused_keys_and_passwords_of_somebody_used_have_plans() -> None:
     assert [plan["what"] for plan in found["plans"]] == [
         "access key 1", "access key 2", "password",
     ]  # fmt: skip
+
+
+def test_of_more_keys_than_the_report_tells_of_nothing_is_known() -> None:
+    old = {"created_at": ago(900), "last_used_at": None}
+    keys = [access_key(f"A{n}", **old, is_active=n == 3) for n in (1, 2, 3)]
+    found = judged(
+        USER, credentials=credentials(password_enabled=False, password_last_used_at=None,
+                                      access_keys=keys, additional="1 access key"),
+    )  # fmt: skip
+
+    assert said(found) == ("unknown", "review", "USE_UNKNOWN")
+    assert found["last_use"]["unknown"] == ["access key"]
+    assert [each["code"] for each in found["issues"]] == ["KEY_OLD"]
 
 
 def test_a_key_made_or_enabled_a_short_time_ago_is_not_idle() -> None:
@@ -583,7 +630,7 @@ def test_a_role_that_was_refused_everything_is_idle() -> None:
     found = judged(services=[SECRETS], logs=refusing(), role_last_used_at=REFUSED,
                    created_at=ago(240))  # fmt: skip
 
-    assert said(found) == ("idle", "disable", "IDLE_REFUSED")
+    assert said(found) == ("idle", "review", "IDLE_REFUSED")
     assert found["reasons"][0]["values"] == {"days": 90, "date": "2026-08-03"}
     assert values(found, "DENIED_ONLY") == {"services": "secretsmanager"}
     assert found["services"]["secretsmanager"]["denied_only"] is True
@@ -630,7 +677,7 @@ def test_counts_add_up() -> None:
     assert counts == dict.fromkeys(COUNTS, 0) | {
         "principals": 6, "new": 5, "gone": 1, "changed": 1, "status_used": 2, "status_idle": 4,
         "class_keep": 2, "class_review": 1, "class_narrow": 1, "class_disable": 2,
-        "unused_principals": 3, "old_access_keys": 1, "idle_access_keys": 2,
+        "unused_principals": 2, "old_access_keys": 1, "idle_access_keys": 2,
         "users_without_mfa": 1, "administrators": 1, "exempt": 1, "exemptions_expired": 1,
         "without_owner": 1, "last_accessed_unknown": 1, "root_access_keys": 1,
         "root_without_mfa": 1, "planned": 4,

@@ -86,6 +86,17 @@ def test_what_pare_disabled_is_not_disabled_again_and_can_be_brought_back() -> N
     assert found.keys() == {"undo", "delete"}
 
 
+def unreported(status: str) -> list[str]:
+    return [
+        "aws iam list-ssh-public-keys --user-name alice",
+        "aws iam update-ssh-public-key --user-name alice --ssh-public-key-id SSH_PUBLIC_KEY_ID "
+        f"--status {status}",
+        "aws iam list-service-specific-credentials --user-name alice",
+        "aws iam update-service-specific-credential --user-name alice "
+        f"--service-specific-credential-id SERVICE_SPECIFIC_CREDENTIAL_ID --status {status}",
+    ]
+
+
 def test_a_user_loses_keys_and_password_first_and_then_all_that_hangs_on_it() -> None:
     keys = [access_key("AKIAONE"), access_key("AKIATWO", is_active=False)]
 
@@ -98,6 +109,7 @@ def test_a_user_loses_keys_and_password_first_and_then_all_that_hangs_on_it() ->
             "aws iam list-signing-certificates --user-name alice",
             "aws iam update-signing-certificate --user-name alice --certificate-id CERTIFICATE_ID "
             "--status Inactive",
+            *unreported("Inactive"),
         ],
         "undo": [
             "aws iam create-login-profile --user-name alice --password NEW_PASSWORD "
@@ -106,6 +118,7 @@ def test_a_user_loses_keys_and_password_first_and_then_all_that_hangs_on_it() ->
             "aws iam list-signing-certificates --user-name alice",
             "aws iam update-signing-certificate --user-name alice --certificate-id CERTIFICATE_ID "
             "--status Active",
+            *unreported("Active"),
         ],
         "delete": [
             "aws iam delete-login-profile --user-name alice",
@@ -139,12 +152,22 @@ def test_keys_nobody_knows_are_listed_first() -> None:
 
     for found in unknown:
         disable = lines(found)["disable"]
-        assert disable[-2:] == [
+        assert disable[1:] == [
             "aws iam list-access-keys --user-name alice",
             "aws iam update-access-key --user-name alice --access-key-id ACCESS_KEY_ID "
             "--status Inactive",
+            *unreported("Inactive"),
         ]
         assert "aws iam delete-login-profile --user-name alice" in disable
+
+
+def test_credentials_that_the_report_leaves_out_are_switched_off_before_a_user_is_deleted() -> None:
+    nothing = credentials(password_enabled=False)
+    found = lines(
+        old_user(credentials=nothing, disabled_by="no active password, key or certificate")
+    )
+
+    assert found["disable"] == unreported("Inactive")
 
 
 def test_of_a_used_user_only_the_planned_key_is_switched_off() -> None:
@@ -235,3 +258,17 @@ def test_every_command_is_an_operation_with_these_members_and_all_it_needs() -> 
         assert given >= set(operation.input_shape.required_members), line
         seen.add(words[2])
     assert {"put-role-policy", "delete-role", "update-access-key", "delete-user"} <= seen
+
+
+@pytest.mark.parametrize("arn", [ROLE, USER])
+def test_who_is_disabled_and_missed_is_brought_back(arn: str) -> None:
+    keys = [access_key("AKIAONE", is_active=False)]
+    found = lines(
+        commands(
+            row(arn, cls="review", disabled_by=DISABLED_POLICY,
+                credentials=credentials(access_keys=keys),
+                reasons=[{"code": "DISABLED_AND_USED", "values": {}}])
+        )
+    )  # fmt: skip
+
+    assert found.keys() == {"undo"}

@@ -174,6 +174,31 @@ def test_what_is_disabled_is_not_to_be_disabled() -> None:
     assert "To delete it" in page({**row, "disabled_by": "inline:DisabledByOwner"})
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "with credentials of account 111122223333 (orders). Pare runs none of them"),
+        ("ja", "（アカウント 111122223333 (orders) の認証情報で実行します。Pare は実行しません）"),  # noqa: RUF001
+    ],
+)
+def test_the_commands_say_in_which_account_they_are_to_be_run(language: str, said: str) -> None:
+    row = build.row(cls="disable", status="idle")
+
+    text = page(row, language, account=folder.account(name="orders"))
+
+    assert said in " ".join(text.split()) or said in text.replace("\n", "")
+    assert f"credentials of account {build.ACCOUNT}." in " ".join(page(row).split())
+    assert "credentials of account" not in page(build.row())
+
+
+def test_a_hostile_account_name_forges_no_heading() -> None:
+    row = build.row(cls="disable", status="idle")
+
+    text = page(row, account=folder.account(name=HOSTILE))
+
+    assert text.count("\nStatus: ") == 1
+
+
 def test_a_first_inventory_has_nothing_to_compare_with() -> None:
     assert "There is no inventory to compare it with." in page(build.row(change=None))
 

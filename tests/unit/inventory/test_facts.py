@@ -326,6 +326,8 @@ def test_a_user_made_anew_is_not_the_one_in_the_report(made_at: str, is_known: b
         (credentials(password_enabled=None), False),
         (credentials(access_keys=[key(False), key()]), False),
         (credentials(active_certificates=1), False),
+        # More of them than the report has columns for.
+        (credentials(access_keys=[key(False), key(False)], additional="1 access key"), False),
     ],
 )
 def test_a_user_without_a_credential_that_works_is_disabled(
@@ -356,8 +358,12 @@ def listed(key_id: str, created: str, status: str = "Active") -> dict[str, str]:
         # Either could be the one.
         ([key(True, NEW), key(True, NEW)], [listed("A", OLD), listed("B", OLD)], [None, None]),
         ([key(True, NEW)], [listed("A", OLD), listed("B", OLD)], [None]),
+        # Another one took its place since the report.
+        ([key(True, OLD)], [listed("A", NEW)], [None]),
         # Its state was changed since the report.
-        ([key(True, OLD)], [listed("A", OLD, "Inactive")], [None]),
+        ([key(True, OLD)], [listed("A", OLD, "Inactive")], ["A"]),
+        ([key(True, OLD), key(True, OLD)],
+         [listed("A", OLD, "Inactive"), listed("B", OLD, "Inactive")], [None, None]),
         ([key(True, OLD)], None, [None]),
         ([key(True, OLD)], [], [None]),
         # The report tells nothing of it.
@@ -374,6 +380,19 @@ def test_a_key_gets_its_id_where_it_is_sure(
     assert mary["credentials"] is not None
     assert [each["access_key_id"] for each in mary["credentials"]["access_keys"]] == found
     assert ("access key ids" in mary["unknown"]) is (None in found)
+
+
+def test_a_key_that_was_switched_off_since_the_report_is_inactive() -> None:
+    mary = of_user(
+        credentials(access_keys=[key(True, OLD), key(True, NEW)]),
+        listed=[listed("A", OLD, "Inactive"), listed("B", NEW)],
+    )
+
+    assert mary["credentials"] is not None
+    keys = mary["credentials"]["access_keys"]
+    assert [(each["access_key_id"], each["is_active"]) for each in keys] == [
+        ("A", False), ("B", True),
+    ]  # fmt: skip
 
 
 def test_a_key_without_a_date_has_the_one_of_iam() -> None:

@@ -10,7 +10,10 @@ from pare.errors import MemberAccountError
 from pare.inventory.gravest import KEPT, gravest
 from pare.inventory.message import (
     LISTED_ACCOUNTS,
+    LISTED_GONE,
+    LISTED_NEW,
     LISTED_OF_OWNER,
+    LISTED_OPEN,
     LISTED_OWNERS,
     Place,
     console_link,
@@ -39,6 +42,10 @@ FORGED = (
     + "y" * 75
     + " Report: https://elsewhere.example <b>*_[a](https://elsewhere.example)"
 )
+
+
+GITHUB = f"arn:aws:iam::{ACCOUNT}:oidc-provider/token.actions.githubusercontent.com"
+PUBLIC: Any = {"code": "PUBLIC_TRUST", "values": {}}
 
 
 def ref(name: str) -> ObjectRef:
@@ -95,16 +102,21 @@ def october() -> SnapshotJson:
 def told(
     head: SnapshotJson, rows: Iterable[PrincipalRowJson] = (), language: str = "en", **changes: Any
 ) -> Message:
-    given: dict[str, Any] = {"place": PLACE, "idle_days": 90, "key_max_age_days": 365}
+    given: dict[str, Any] = {"gone": (), "place": PLACE, "idle_days": 90, "key_max_age_days": 365}
     return inventory_message(
         head, gravest(rows, as_of=AS_OF), language=language, **{**given, **changes}
     )
 
 
+def without_external_id(account: str) -> Any:
+    return {"code": "OUTSIDE_TRUST_WITHOUT_EXTERNAL_ID", "values": {"account": account}}
+
+
 def a_month() -> tuple[SnapshotJson, list[PrincipalRowJson]]:
     """Return a month in which there is one of everything."""
     counts = {
-        "principals": 412, "new": 9, "gone": 4, "unused_principals": 31, "old_access_keys": 3,
+        "principals": 412, "new": 2, "gone": 12, "unused_principals": 31, "old_access_keys": 3,
+        "public_trusts": 2,
         "users_without_mfa": 2, "root_access_keys": 1, "status_unknown": 5,
         "last_accessed_unknown": 5, "class_keep": 350, "class_review": 20, "class_narrow": 11,
         "class_disable": 30, "class_delete": 1,
@@ -138,6 +150,12 @@ def a_month() -> tuple[SnapshotJson, list[PrincipalRowJson]]:
                                  "expires": "2026-11-30"}),
         role("Stage", reasons=[{"code": "EXEMPTION_EXPIRED",
                                 "values": {"owner": "web@example.com", "expires": "2026-10-15"}}]),
+        role("Backup", kind="cross-account role", issues=[without_external_id("998877665544"),
+                                                          without_external_id("887766554433")]),
+        role("Deploy", kind="federated role",
+             issues=[{"code": "FEDERATED_WITHOUT_SUBJECT", "values": {"provider": GITHUB}}]),
+        role("Anybody", kind="cross-account role", change="new", issues=[PUBLIC]),
+        user("carol", change="new"),
     ]  # fmt: skip
     read: Any = [
         account_result(f"{number:012d}", name=f"team-{number}", counts={}) for number in range(21)
@@ -152,8 +170,12 @@ def a_month() -> tuple[SnapshotJson, list[PrincipalRowJson]]:
     return head, rows
 
 
+def those_gone() -> list[PrincipalRowJson]:
+    return [role(f"old/Job{number:02d}") for number in range(12)]
+
+
 def test_an_inventory_reads_well(golden: Callable[[str, Any], None]) -> None:
-    message = told(*a_month())
+    message = told(*a_month(), gone=those_gone())
 
     golden("inventory.txt", f"Subject: {message.subject}\n\n{message.text}")
     assert message.subject == "[Pare] Inventory 2026-11: 412 users and roles in 23 accounts"
@@ -161,7 +183,7 @@ def test_an_inventory_reads_well(golden: Callable[[str, Any], None]) -> None:
 
 
 def test_an_inventory_reads_well_in_japanese(golden: Callable[[str, Any], None]) -> None:
-    message = told(*a_month(), language="ja")
+    message = told(*a_month(), language="ja", gone=those_gone())
 
     golden("inventory_ja.txt", f"Subject: {message.subject}\n\n{message.text}")
     assert message.subject == "[Pare] 2026-11 の IAM 棚卸し: 23 アカウント、412 件"
@@ -172,7 +194,8 @@ def test_the_sentence_says_what_changed_and_what_is_wrong() -> None:
     text = " ".join(told(*a_month()).text.split())
 
     assert (
-        "9 new, 4 gone, 31 unused for 90 days, 5 whose use is unknown, "
+        "2 roles open to anybody, 2 new since 2026-10, 12 gone, "
+        "31 unused for 90 days, 5 whose use is unknown, "
         "3 access keys older than a year, 2 users without MFA, 1 access key of root users, "
         "1 account we could not read."
     ) in text
@@ -193,6 +216,19 @@ def test_a_quiet_month_reads_quietly(golden: Callable[[str, Any], None]) -> None
     golden("inventory_quiet.txt", f"Subject: {message.subject}\n\n{message.text}")
     for word in ("0 ", "None", "could not", "disable", "Root"):
         assert word not in message.text.replace("40 ", ""), word
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_month_is_not_quiet_while_a_part_of_an_account_is_unknown(language: str) -> None:
+    refused = "credential report: iam:GetCredentialReport: AccessDenied"
+    head = snapshot(account_result(unknown=[refused], counts={"principals": 40, "class_keep": 40}),
+                    previous=october())  # fmt: skip
+
+    text = " ".join(told(head, language=language).text.split())
+
+    assert refused in text
+    assert "quiet" not in text
+    assert ACCOUNT in text
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -226,6 +262,104 @@ def test_every_owner_gets_an_announcement_with_dates_and_how_often_it_was_made()
     assert "role/Gone in orders-prod (111122223333): disabled since 2026-08-01, delete now" in text
     assert "disabled since 2026-10-01, delete on 2026-11-30 (announced 3 times)" in text
     assert "user/alice in orders-prod (111122223333): disable access key 2 on 2026-12-01" in text
+
+
+def test_whoever_may_come_in_from_outside_is_named_near_the_top_with_what_to_do() -> None:
+    text = told(*a_month()).text
+    section = " ".join(
+        text.split("Open to the outside")[1].split("What to do with them")[0].split()
+    )
+
+    assert text.index("Open to the outside") < text.index("To disable first")
+    assert (
+        "role/Anybody in orders-prod (111122223333): Its trust policy lets anybody in AWS assume "
+        "it. Name in it who may" in section
+    )
+    assert "role/Deploy in orders-prod (111122223333): Everybody with an identity" in section
+    assert ": token.actions.githubusercontent.com. Add a condition on the subject" in section
+    assert "without an external ID: 998877665544, 887766554433. Find out whose" in section
+    assert section.index("Anybody") < section.index("Deploy") < section.index("Backup")
+
+
+def test_an_administrator_that_is_open_comes_before_other_roles() -> None:
+    wide = [{"policy": "inline:All", "group": None, "pattern": "*", "is_administrator": True}]
+    rows = [role("A", issues=[PUBLIC]), role("B", issues=[PUBLIC], wide=wide)]
+
+    text = told(snapshot(account_result()), rows).text
+
+    assert text.index("role/B") < text.index("role/A")
+
+
+def test_a_role_is_named_once_however_many_may_assume_it() -> None:
+    many = [without_external_id(f"{number:012d}") for number in range(100)]
+    found = gravest([role("A", issues=[*many, PUBLIC]), role("B", issues=many)], as_of=AS_OF)
+
+    assert [each.reason["code"] for each in found.open.items()] == [
+        "PUBLIC_TRUST",
+        "OUTSIDE_WITHOUT_EXTERNAL_ID",
+    ]
+    assert "and 95 more" in str(found.open.items()[1].reason)
+
+
+def test_of_who_is_to_go_as_a_whole_no_key_is_to_be_made_anew() -> None:
+    old: Any = [{"code": "KEY_OLD", "values": {"number": 1, "days": 900}}]
+    rows = [
+        user("going", cls="disable", plans=[plan()], issues=old),
+        user("due", cls="delete", issues=old),
+        user("staying", plans=[plan(what="access key 2")], issues=old),
+    ]
+
+    text = told(snapshot(account_result()), rows).text
+    _, keys = text.split("Keys and passwords of those that stay:")
+
+    assert "user/staying" in keys
+    assert "user/going" not in keys
+    assert "user/due" not in keys
+    assert "user/going" in text
+
+
+def test_new_and_gone_ones_are_named() -> None:
+    text = " ".join(told(*a_month(), gone=those_gone()).text.split())
+
+    assert "New since 2026-10: - role/Anybody in orders-prod" in text
+    assert "- user/carol in orders-prod (111122223333): person, orders@example.com" in text
+    assert "Gone since 2026-10: - role/old/Job00 in orders-prod (111122223333): service" in text
+    assert "Job09" in text
+    assert "Job10" not in text
+    assert "and 2 more; see the report." in text
+
+
+def test_what_aws_made_is_the_last_of_the_new() -> None:
+    rows = [role("A", kind="service-linked role", change="new"), role("B", change="new")]
+
+    text = told(snapshot(account_result(), previous=october()), rows).text
+
+    assert text.index("role/B") < text.index("role/A")
+
+
+def test_in_the_first_inventory_nothing_is_new() -> None:
+    head = snapshot(account_result(counts={"principals": 1, "new": 1}))
+
+    text = told(head, [role("A", change="new")], gone=[role("B")]).text
+
+    assert "new" not in text
+    assert "role/A" not in text
+    assert "role/B" not in text
+
+
+def test_the_mail_says_where_those_are_named_that_it_only_counts() -> None:
+    counted = snapshot(account_result(counts={"class_review": 1}))
+    planned = snapshot(account_result(counts={"class_disable": 1}))
+
+    assert "is named in the report" in " ".join(told(counted).text.split())
+    assert "is named in the report" not in " ".join(told(planned).text.split())
+
+
+def test_counts_of_before_there_was_a_count_of_open_roles() -> None:
+    head = snapshot(account_result())
+    del head["counts"]["public_trusts"]
+
+    assert "open to anybody" not in told(head).text
 
 
 def test_an_unused_principal_without_a_plan_is_not_passed_over() -> None:
@@ -293,18 +427,23 @@ def test_a_message_about_thousands_of_everything_stays_one_sns_takes(language: s
     ]
     rows = (
         user(f"{'u' * 400}{number}", cls="disable", owner_shown=f"{'所有' * 60}{number % 3_000}",
-             plans=[plan()], issues=[{"code": "NO_MFA", "values": {}}],
+             plans=[plan()], issues=[{"code": "NO_MFA", "values": {}}, PUBLIC], change="new",
              exemption={"owner": "o" * 256, "reason": "", "expires": "2026-11-02"})
         for number in range(9_000)
     )  # fmt: skip
 
-    message = told(snapshot(*unknown, *rooted), rows, language)
+    left = [role(f"{'g' * 400}{number}") for number in range(LISTED_GONE)]
+    head = snapshot(*unknown, *rooted, account_result(counts={"gone": 900}), previous=october())
+    message = told(head, rows, language, gone=left)
 
     assert len(message.text.encode()) < 200_000
     assert len(json.dumps(message.facts, ensure_ascii=False).encode()) < 200_000
     assert message.text.count("\n- 組織") == LISTED_ACCOUNTS
     assert f"{2_000 - LISTED_ACCOUNTS:,}" in message.text
     assert f"{3_000 - LISTED_OWNERS:,}" in message.text
+    for listed in (LISTED_NEW, LISTED_OPEN):
+        assert f"{9_000 - listed:,}" in message.text
+    assert f"{900 - LISTED_GONE:,}" in message.text
     assert len(message.facts["unknown_accounts"]) == 2_000
     owners = message.facts["planned_by_owner"]
     assert len(owners) + message.facts["owners_left_out"] == 3_000
@@ -369,6 +508,8 @@ def test_the_card_says_the_same_in_short(language: str) -> None:
     assert "412" in content["title"]
     assert "`sandbox` 999988887777" in content["description"]
     assert "`orders@example.com`" in content["description"]
+    anybody = {"en": "trusts anybody", "ja": "誰でも引き受け可能"}
+    assert f"• `role/Anybody` {ACCOUNT}: {anybody[language]}" in content["description"]
     assert LINK in content["nextSteps"][0]
     assert "aws s3 cp" in content["nextSteps"][1]
 
@@ -383,7 +524,8 @@ def test_nobody_can_forge_a_line_or_a_link(language: str) -> None:
                    {"code": "BREAK_GLASS_USED", "values": {"date": FORGED, "days": 1}}]  # fmt: skip
     rows = [
         row(f"arn:aws:iam::{ACCOUNT}:role/{FORGED}", cls="disable", owner_shown=FORGED,
-            reasons=reason, plans=[plan(disable_on=FORGED)],
+            reasons=reason, plans=[plan(disable_on=FORGED)], change="new",
+            issues=[{"code": "FEDERATED_WITHOUT_SUBJECT", "values": {"provider": FORGED}}],
             exemption={"owner": FORGED, "reason": FORGED, "expires": "2026-11-05"}),
     ]  # fmt: skip
     results = [
@@ -397,7 +539,8 @@ def test_nobody_can_forge_a_line_or_a_link(language: str) -> None:
         ),
     ]
 
-    message = told(snapshot(*results), rows, language)
+    head = snapshot(*results, account_result("4" * 12, counts={"gone": 1}), previous=october())
+    message = told(head, rows, language, gone=rows)
 
     lines = message.text.splitlines()
     label = {"en": "Report:   ", "ja": "レポート:     "}[language]

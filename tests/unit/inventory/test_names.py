@@ -23,6 +23,17 @@ ACCOUNTS = {A: "shop", B: "tools"}
         ("shop/Checkout", [APP]),
         (f"{B}/Checkout", [SAME]),
         ("tools/*", [SAME]),
+        ("role/app/Checkout", [APP]),
+        ("user/checkout", [USER]),
+        ("shop role/app/Checkout", [APP]),
+        (f"{A} role/app/Checkout", [APP]),
+        ("shop user/checkout", [USER]),
+        ("tools role/app/Checkout", []),
+        ("tools role/*", [SAME]),
+        ("shop ro…eckout", [APP]),
+        ("sh…eckout", [APP, USER]),
+        ("shop role/Orders[1]", [CHINA]),
+        ("r*", []),
         (f"arn:aws:iam::{A}:role/Checkout", []),
         (f"arn:aws:iam::{A}:*/Checkout", [APP]),
         (f"arn:aws:sts::{A}:assumed-role/Checkout/i-0123", [APP]),
@@ -46,6 +57,13 @@ def test_what_a_text_names(asked: str, expected: list[str]) -> None:
 )
 def test_what_is_much_alike(asked: str, expected: list[str]) -> None:
     assert near(asked, KNOWN) == expected
+
+
+def test_an_account_whose_name_has_blanks_is_named_as_it_is_shown() -> None:
+    accounts = {A: "shop [prod]  1", B: "user/x role"}
+
+    for arn in (APP, SAME, USER, CHINA):
+        assert meant(shown(arn, accounts), KNOWN, accounts) == [arn]
 
 
 def test_how_a_table_shows_it() -> None:

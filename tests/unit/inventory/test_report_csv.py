@@ -53,6 +53,16 @@ def test_a_role_is_a_row_with_its_sentence() -> None:
     assert (found["password"], found["mfa"], found["access_key_1"]) == ("", "", "")
 
 
+def test_what_is_idle_is_not_unused_where_something_speaks_for_it() -> None:
+    before: Any = row(status="never used")
+    del before["is_unused"]  # a row of before there was such a member
+    idle, exempt = row(status="idle", is_unused=True), row(status="idle", is_unused=False)
+
+    assert [each["unused"] for each in read(idle, exempt, row(), before)] == [
+        "yes", "no", "no", "yes",
+    ]  # fmt: skip
+
+
 def test_a_user_is_a_row_with_its_credentials() -> None:
     keys = [access_key(), access_key(None, is_active=False, last_used_at=None, created_at=None)]
     (found,) = read(row(USER, credentials=credentials(mfa_active=False, access_keys=keys)))

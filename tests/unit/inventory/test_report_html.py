@@ -94,6 +94,16 @@ def test_links_lead_beside_the_page_or_to_https(link: str, is_kept: bool) -> Non
     assert _data(_render(links={"csv": link}))["links"] == ({"csv": link} if is_kept else {})
 
 
+def test_a_row_of_before_there_was_such_a_member_is_unused_where_it_is_idle() -> None:
+    rows: list[Any] = [row(status="idle"), row(status="never used"), row(), row(status="unknown")]
+    for each in rows:
+        del each["is_unused"]
+
+    data = _data(_render(rows))
+
+    assert [_cells(data, at)["is_unused"] for at in range(4)] == [1, 1, 0, 0]
+
+
 def test_rows_are_compact_and_complete() -> None:
     data = _data(_render())
     assert tuple(data["columns"]) == COLUMNS

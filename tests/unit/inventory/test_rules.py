@@ -34,6 +34,7 @@ def rule(cls: str, reason: str = "we say so", **when: Any) -> dict[str, Any]:
         ("idle", ["exempt", "public_trust"], ("keep", "EXEMPT")),
         ("used", ["break_glass", "break_glass_used"], ("review", "BREAK_GLASS_USED")),
         ("idle", ["break_glass", "administrator"], ("keep", "BREAK_GLASS")),
+        ("unknown", ["break_glass", "administrator"], ("review", "USE_UNKNOWN")),
         ("never used", ["bootstrap"], ("keep", "BOOTSTRAP")),
         ("idle", ["identity_center"], ("review", "IDENTITY_CENTER_IDLE")),
         ("used", ["identity_center", "administrator"], ("keep", "USED")),
@@ -54,6 +55,9 @@ def rule(cls: str, reason: str = "we say so", **when: Any) -> dict[str, Any]:
         ("used", ["unused_services", "credential_issue"], ("narrow", "UNUSED_SERVICES")),
         ("used", ["credential_issue", "no_owner"], ("review", "CREDENTIAL_ISSUES")),
         ("used", ["outside_trust", "no_owner"], ("keep", "USED")),
+        ("used", ["last_accessed_unknown"], ("review", "LAST_ACCESSED_UNKNOWN")),
+        ("used", ["last_accessed_unknown", "wide"], ("narrow", "WIDE")),
+        ("used", ["credentials_unknown", "no_owner"], ("review", "CREDENTIALS_UNKNOWN")),
     ],
 )
 def test_the_default_rules_decide_in_this_order(

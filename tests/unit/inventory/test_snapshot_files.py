@@ -81,6 +81,7 @@ def test_only_ten_problems_are_named_and_all_are_counted() -> None:
         {"trust": {}},
         {"credentials": []},
         {"created_at": None},
+        {"is_unused": None},
     ],
     ids=str,
 )
@@ -88,6 +89,23 @@ def test_a_row_that_would_break_the_page_is_a_damaged_line(changes: dict[str, An
     found = read_rows(json.dumps({**build.row(), **changes}).encode(), "rows")
 
     assert (found.rows, found.damaged, found.versions) == ([], 1, {})
+
+
+@pytest.mark.parametrize(
+    ("status", "is_unused"),
+    [("idle", True), ("never used", True), ("used", False), ("new", False), ("unknown", False)],
+)
+def test_rows_of_earlier_months_do_not_say_whether_they_are_unused(
+    status: str, is_unused: bool
+) -> None:
+    row: dict[str, Any] = {**build.row(), "status": status}
+    del row["is_unused"]
+    said = {**row, "is_unused": False}
+
+    found = read_rows(b"\n".join(json.dumps(each).encode() for each in (row, said)), "rows")
+
+    assert [each["is_unused"] for each in found.rows] == [is_unused, False]
+    assert found.damaged == 0
 
 
 @pytest.mark.parametrize("accounts", [None, {}, [1], [{}]])

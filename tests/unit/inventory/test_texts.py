@@ -36,6 +36,8 @@ CODES = {
     "POLICY_UNKNOWN": "what",
     "DISABLED_AND_USED": "how date source what",
     "FEDERATED_WITHOUT_SUBJECT": "provider",
+    "FEDERATED_OPEN": "providers",
+    "OUTSIDE_WITHOUT_EXTERNAL_ID": "accounts",
     "NEVER_USED": "created days",
     "PUBLIC_TRUST": "",
     "ADMINISTRATOR": "policy",

@@ -62,11 +62,12 @@ def uses(
     arn: str = ROLE,
     idle_days: int = 90,
     error: str | None = None,
+    disabled_on: str | None = None,
     **changes: Any,
 ) -> Uses:
     return uses_of(
         facts(arn, **changes), last_accessed(*services, arn=arn, error=error), logs,
-        as_of=AS_OF, idle_days=idle_days,
+        as_of=AS_OF, idle_days=idle_days, disabled_on=disabled_on,
     )  # fmt: skip
 
 
@@ -111,6 +112,15 @@ def test_a_users_keys_and_password_are_asked_and_each_key_has_its_number() -> No
         "password": "2026-07-01T08:00:00Z",
         "service": None,
     }
+    assert last["since"] == "2025-09-27T06:00:00Z", "keys of before may have been deleted"
+
+
+def test_who_has_the_first_key_still_is_known_since_reports_tell_of_use() -> None:
+    made = facts(USER)["created_at"]
+    creds = credentials(access_keys=[access_key(created_at=made, last_used_at=None)])
+
+    last = uses(None, unused_service("s3"), arn=USER, credentials=creds).last
+
     assert last["since"] == "2018-05-23T21:08:00Z", "IAM lost sign-ins before"
 
 
@@ -288,6 +298,10 @@ def test_role_last_used_is_a_use_where_a_service_may_have_been_used_unseen() -> 
     assert found.last["sources"]["role"] == REFUSED
 
 
+def test_a_role_without_policies_of_its_own_is_let_in_by_those_of_resources() -> None:
+    assert uses(activity(refused()), role_last_used_at=REFUSED).last["at"] == REFUSED
+
+
 def test_role_last_used_is_a_use_where_another_service_was_allowed() -> None:
     did = refused(allowed={"kms:Decrypt": "2026-09-01T00:00:00Z"})
 
@@ -296,13 +310,19 @@ def test_role_last_used_is_a_use_where_another_service_was_allowed() -> None:
     assert found.last["sources"]["role"] == REFUSED
 
 
-def test_who_was_disabled_and_still_asks_is_missed_and_that_counts_as_use() -> None:
+@pytest.mark.parametrize(
+    ("disabled_on", "is_missed"), [("2026-10-20", True), ("2026-10-21", False), (None, False)]
+)
+def test_who_was_disabled_and_still_asks_is_missed_and_that_counts_as_use(
+    disabled_on: str | None, is_missed: bool
+) -> None:
     found = uses(
-        activity(refused()), secrets(), role_last_used_at=REFUSED, disabled_by="AWSDenyAll"
-    )
+        activity(refused()), secrets(), role_last_used_at=REFUSED, disabled_by="AWSDenyAll",
+        disabled_on=disabled_on,
+    )  # fmt: skip
 
-    assert found.denied == []
-    assert found.last["at"] == REFUSED
+    assert (found.denied == []) is is_missed
+    assert found.last["at"] == (REFUSED if is_missed else None)
 
 
 # --- reading digests ------------------------------------------------------------------------------
@@ -353,6 +373,15 @@ def test_days_are_added_up_by_action_with_the_last_time_and_the_months() -> None
     assert logs.missing == (DAYS[2], *DAYS[5:10])
     assert logs.unreadable == (DAYS[3],)
     assert logs.read == {DAYS[0], DAYS[1], DAYS[40]}
+
+
+def test_quiet_days_before_an_accounts_first_digest_may_be_of_another_trail() -> None:
+    reader = ActivityReading({ROLE: ID})
+    reader.add(DAYS[70], Activity())
+    logs = reader.ended(DAYS, unreadable=[], complete=set(DAYS), unread_files=0)
+
+    assert logs.missing == tuple(DAYS[:70])
+    assert not logs.is_whole(DAYS[80])
 
 
 def test_a_namesake_that_was_deleted_is_another_principal() -> None:

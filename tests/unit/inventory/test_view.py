@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from pare.inventory import view
+from pare.inventory.issues import issues_of
 from tests.unit.inventory import row_builders as build
+
+if TYPE_CHECKING:
+    from pare.inventory.model import OutsideTrustJson
 
 
 def test_every_filter_left_out_chooses_everything() -> None:
@@ -18,6 +24,13 @@ def test_filters_of_two_sorts_must_both_hold() -> None:
     assert wanted(build.row(build.USER, status="idle"), {})
     assert not wanted(build.row(build.USER), {})
     assert not wanted(build.row(status="idle"), {})
+
+
+def test_what_is_idle_and_kept_on_purpose_is_not_stale() -> None:
+    wanted = view.Filter(stale=True)
+
+    assert wanted(build.row(status="idle", is_unused=True), {})
+    assert not wanted(build.row(status="idle", is_unused=False), {})
 
 
 def test_unknown_is_not_stale() -> None:
@@ -41,9 +54,13 @@ def test_an_order_does_not_depend_on_the_input(sort: view.Sort) -> None:
     ("plans", "expected"),
     [
         ([], None),
-        ([("access key 1", "2026-12-01", None, None)], "disable 2026-12-01"),
+        ([("principal", "2026-12-01", None, None)], "  disable 2026-12-01  "),
+        ([("access key 1", "2026-12-01", None, None)], "  key 1: disable 2026-12-01  "),
+        ([("access key 2", "2026-10-01", "2026-10-05", "2026-12-04")],
+         "  key 2: delete 2026-12-04  "),
         ([("access key 1", "2026-12-01", None, None), ("password", "2026-11-15", None, None)],
-         "disable 2026-11-15"),
+         "  password: disable 2026-11-15  "),
+        ([("\x1b", "2026-12-01", None, None)], "  : disable 2026-12-01  "),
         ([("principal", "2026-10-01", "2026-10-05", "2026-12-04")], "delete 2026-12-04"),
     ],
 )  # fmt: skip
@@ -111,3 +128,15 @@ def test_of_a_long_name_the_middle_is_left_out(width: int) -> None:
     assert short.count("…") == 1
     assert name.endswith(short.split("…")[1])
     assert view.without_middle(name, 99) == name
+
+
+def test_every_issue_of_a_trust_policy_can_be_filtered_by() -> None:
+    outside: list[OutsideTrustJson] = [
+        {"account_id": "1", "external_id": False, "conditions": []},
+        {"account_id": "2", "external_id": True, "conditions": []},
+    ]
+    trust = build.trust(is_public=True, federated_open=["p"], unknown=["x"], outside=outside)
+    found = issues_of(build.facts(owner=None, trust=trust), build.terms(), as_of=build.AS_OF)
+
+    assert {each["code"] for each in found} <= set(view.ISSUES)
+    assert len(found) == 6
