@@ -16,6 +16,7 @@ from bench.inventory_rows import Month, make_month
 from pare.data_tables import read_table
 from pare.inventory.classify import counts_of
 from pare.inventory.commands import commands
+from pare.inventory.facts import NO_CREDENTIAL
 from pare.inventory.report_html import render
 from pare.inventory.texts import PLACEHOLDER, reason_text, text, word
 from tests.unit.inventory.row_builders import (
@@ -252,6 +253,14 @@ def test_filters_find_what_the_rows_say(page: Page, small: Report) -> None:
         ("unused_principals", lambda each: each["is_unused"]),
         ("users_without_mfa", lambda each: "NO_MFA" in str(each["issues"])),
         ("administrators", lambda each: "'is_administrator': True" in str(each["wide"])),
+        (
+            "public_trusts",
+            lambda each: (
+                "PUBLIC_TRUST" in str(each["issues"])
+                or "FEDERATED_WITHOUT_SUBJECT" in str(each["issues"])
+            ),
+        ),
+        ("trusts_outside", lambda each: each["trust"] and each["trust"]["outside"]),
         ("class_disable", lambda each: each["class"] == "disable"),
     ],
 )
@@ -264,17 +273,94 @@ def test_a_headline_number_is_a_filter(
         "unused_principals": "report_tile_unused",
         "users_without_mfa": "report_tile_no_mfa",
         "administrators": "report_tile_administrators",
+        "public_trusts": "report_tile_public",
+        "trusts_outside": "report_tile_outside",
         "class_disable": "class_disable",
     }
-    label = text(labels[number], "en")
+    values = {"previous": "October 2026"} if number == "new" else {}
+    label = text(labels[number], "en", **values)
     (button,) = [
         each for each in page.find_all("#numbers button") if label in each.text.splitlines()
         or each.text.split("\n")[0].startswith(f"{label} ")
     ]  # fmt: skip
     assert str(small.month.snapshot["counts"][number]) in button.text
     button.click()
-    assert page.count() == _matching(small, holds) == small.month.snapshot["counts"][number]
+    assert page.count() == _matching(small, lambda each: bool(holds(each)))
+    assert page.count() == small.month.snapshot["counts"][number] > 0
     assert button.get_attribute("aria-pressed") == "true"
+
+
+def test_a_number_of_keys_says_how_many_users_its_list_has(page: Page, small: Report) -> None:
+    page.open(small.path)
+    users = _matching(small, lambda each: "KEY_OLD" in str(each["issues"]))
+    keys = small.month.snapshot["counts"]["old_access_keys"]
+    label = text("report_tile_old_keys_of", "en", users=users)
+    (tile,) = [each for each in page.find_all(".tile") if label in each.text]
+    assert tile.text.split("\n")[0] == str(keys)
+    assert keys > users
+    tile.click()
+    assert page.count() == users
+
+
+def test_who_is_open_to_the_outside_stands_out(page: Page, small: Report, empty: Report) -> None:
+    for report, stands_out in ((small, True), (empty, False)):
+        page.open(report.path)
+        (tile,) = [
+            each for each in page.find_all(".tile") if text("report_tile_public", "en") in each.text
+        ]
+        assert ("warn" in str(tile.get_attribute("class")).split()) is stands_out
+
+
+def test_an_administrator_that_aws_owns_is_not_in_the_list(page: Page, folder: Path) -> None:
+    wide = [{"policy": "p", "group": None, "pattern": "*", "is_administrator": True}]
+    arn = "arn:aws:iam::111122223333:role/"
+    rows = [row(f"{arn}Mine", wide=wide), row(f"{arn}Aws", wide=wide, kind="service-linked role")]
+    month = make_month(0, 1)
+    month.snapshot["counts"] = counts_of(rows, [], None)
+
+    path = _write(folder, "administrators", Month(month.snapshot, rows, [])).path
+    page.open(path, "has=administrator")
+
+    assert page.names() == ["Mine"]
+    assert month.snapshot["counts"]["administrators"] == 1
+
+
+def test_counts_that_a_month_does_not_have_are_not_made_up(page: Page, folder: Path) -> None:
+    month = make_month(60, 2, seed=3)
+    for each in month.snapshot["trend"][:-1]:
+        del each["counts"]["public_trusts"]
+    month.snapshot["counts"]["public_trusts"] = 4
+
+    page.open(_write(folder, "before", month).path)
+
+    assert "NaN" not in page.text("main")
+    (compared,) = [each for each in page.texts("#changes tr") if "open to anybody" in each]
+    assert compared.split() == ["open", "to", "anybody", "unknown", "4"]
+
+
+def test_in_the_first_inventory_nothing_is_new(page: Page, folder: Path) -> None:
+    month = make_month(20, 1, months=1)
+    for each in month.rows:
+        each["change"] = "new"
+    page.open(_write(folder, "first", month).path)
+    assert page.count() == 20
+    assert page.choices("change") == []
+    assert not [each for each in page.texts(".tile") if "new" in each or "gone" in each]
+    page.show_rows()
+    assert set(page.texts("#grid-body .c-change")) == {""}
+
+
+def test_new_means_since_last_month_wherever_it_stands(page: Page, small: Report) -> None:
+    page.open(small.path)
+    news = {label for value, label in page.choices("change") if value == "new"}
+    count = small.month.snapshot["counts"]["new"]
+    assert news == {f"new since October 2026 ({count})"}
+    (button,) = [each for each in page.find_all("#changes button") if "new" in each.text]
+    assert button.text == f"{count} new since October 2026"
+    assert not [label for _, label in page.choices("status") if "new" in label]
+    page.choose("change", "new")
+    page.open_row(0)
+    assert "new since October 2026" in page.text("#detail-body")
 
 
 def test_the_number_of_unused_is_that_of_the_rows_it_shows(page: Page, folder: Path) -> None:
@@ -297,7 +383,11 @@ def test_other_headline_numbers_lead_to_their_part(page: Page, small: Report) ->
     page.open(small.path)
     for part in ("accounts", "unknown", "changes"):
         page.run("scrollTo(0, 0)")
-        label = {"accounts": "accounts", "unknown": "unknown accounts", "changes": "gone"}[part]
+        label = {
+            "accounts": "accounts",
+            "unknown": "unknown accounts",
+            "changes": "gone since October 2026",
+        }[part]
         (tile,) = [each for each in page.find_all(".tile") if label == each.text.split("\n")[1]]
         tile.click()
         assert page.focused() == f"{part}-title"
@@ -514,6 +604,31 @@ def _full_row() -> PrincipalRowJson:
     )
 
 
+def test_a_panel_in_the_address_covers_the_window_and_the_page_stays_at_its_top(
+    page: Page, small: Report
+) -> None:
+    """Whoever opens a link to a principal, or takes a picture of it, sees it at once."""
+    names = [each["principal_arn"] for each in small.month.rows]
+    page.open(small.path, f"principal={quote(names[300], safe='')}")
+    page.wait("document.getElementById('detail').open")
+    page.frame()
+    left, top, right, bottom = page.run(
+        "const r = document.getElementById('detail').getBoundingClientRect();"
+        "return [r.left, r.top, r.right, r.bottom]"
+    )
+    wide, high = page.run("return [innerWidth, innerHeight]")
+    assert (top, bottom) == (0, high)
+    assert left < wide - 400
+    assert wide - 20 <= right <= wide  # the page's scroll bar may be beside it
+    assert page.run("return scrollY") == 0
+    inside = "return Boolean(document.elementFromPoint(...arguments).closest('#detail'))"
+    for x, y in ((left + 20, 10), (right - 40, high - 10), ((left + right) / 2, high / 2)):
+        assert page.run(inside, x, y), (x, y)
+    page.press(Keys.ESCAPE)
+    page.wait("!document.getElementById('detail').open && scrollY > 0")  # to its row
+    assert names[300].rpartition("/")[2] in page.focused()
+
+
 def test_the_panel_says_why_and_what_is_known(page: Page, folder: Path) -> None:
     full = _full_row()
     arn = full["principal_arn"]
@@ -522,6 +637,8 @@ def test_the_panel_says_why_and_what_is_known(page: Page, folder: Path) -> None:
         trust=trust(
             outside=[{"account_id": "998877665544", "external_id": False, "conditions": []}],
             inside=["222233334444"],
+            federated=["arn:aws:iam::111122223333:oidc-provider/ci.example.com"],
+            federated_open=["arn:aws:iam::111122223333:oidc-provider/ci.example.com"],
             is_public=True,
         ),
     )
@@ -542,6 +659,8 @@ def test_the_panel_says_why_and_what_is_known(page: Page, folder: Path) -> None:
     assert text("report_services_not_known", "en") in shown  # never "0 unused"
     made = commands(full)
     assert made
+    for said in page.texts("#detail-body .command-top"):
+        assert "in account 111122223333" in said
     blocks = page.texts("#detail-body pre")
     assert blocks == ["\n".join(each.lines) for each in made]
     assert page.find_all("#detail .months i.on")
@@ -554,6 +673,7 @@ def test_the_panel_says_why_and_what_is_known(page: Page, folder: Path) -> None:
         "without an external ID",
         "222233334444",
         "Anybody in AWS",
+        "Anybody of an identity provider\narn:aws:iam::111122223333:oidc-provider/ci.example.com",
         "moves in spring",
     ):
         assert part in shown
@@ -589,6 +709,7 @@ def test_reasons_read_as_everywhere_else(page: Page, folder: Path, language: str
     ]
     assert len(reasons) > 35
     reasons.append({"code": "IDLE", "values": {**VALUES, "days": 1, "what": ""}})
+    reasons.append({"code": "DISABLED_WAITING", "values": {**VALUES, "how": NO_CREDENTIAL}})
     reasons.append({"code": "OF_ANOTHER_VERSION", "values": {"days": 3}})
     each = row(reasons=reasons)
     month = make_month(0, 1)
@@ -706,6 +827,7 @@ def test_hostile_text_stays_text(page: Page, hostile: Report) -> None:
     assert page.count() == len(HOSTILE)
     tags = "script:not([type]), body img, body iframe, [onerror], [onmouseover]"
     assert len(page.find_all(tags)) == 1  # our own script
+    page.show_rows()
     for at in range(len(HOSTILE)):
         page.run("document.querySelector(`#grid-body [data-at='${arguments[0]}']`).click()", at)
         assert len(page.find_all(tags)) == 1
