@@ -10,8 +10,8 @@ from aws_cdk import aws_lambda as lambda_
 
 from infra.lambda_code import ACTIVITY, LAMBDA, stage
 from infra.member_stack import MemberStack
-from infra.owner_tags import tag_roles
 from infra.pipeline_stack import PipelineStack
+from infra.role_tags import tag_roles
 from infra.settings import load_settings
 from infra.storage_stack import StorageStack
 from pare.errors import SettingsError

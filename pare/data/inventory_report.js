@@ -498,7 +498,12 @@
       const difference = before ? counts[name] - before.counts[name] : undefined;
       return Number.isNaN(difference) ? undefined : difference;
     };
-    const oldKeyUsers = principals.filter((each) => each.has.has("KEY_OLD")).length;
+    // keys are counted, and users are listed: how many they are is known where all are in the page
+    const oldKeys = Object.keys(report.left_out).length
+      ? T("count_old_access_keys")
+      : T("report_tile_old_keys_of", {
+          users: principals.filter((each) => each.has.has("KEY_OLD")).length,
+        });
     const openRoles =
       counts.public_trusts ?? principals.filter((each) => each.has.has("public")).length;
     const previous = snapshot.previous ? month(snapshot.previous) : "";
@@ -536,8 +541,7 @@
         delta: since("unused_principals"),
         filter: { status: UNUSED },
       }),
-      // keys are counted, and users are listed
-      tile(T("report_tile_old_keys_of", { users: oldKeyUsers }), counts.old_access_keys, {
+      tile(oldKeys, counts.old_access_keys, {
         delta: since("old_access_keys"),
         filter: { has: "KEY_OLD" },
       }),

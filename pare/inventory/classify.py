@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pare.clock import parse_time
 from pare.inventory.changes import changes, is_same_principal
+from pare.inventory.facts import NO_CREDENTIAL
 from pare.inventory.flags import (
     KEPT,
     PROTECTING,
@@ -19,7 +20,6 @@ from pare.inventory.flags import (
     flags_of_issues,
     unknown_policies,
 )
-from pare.inventory.facts import NO_CREDENTIAL
 from pare.inventory.issues import (
     days_since,
     issue,

@@ -6,6 +6,7 @@ exempt                 an exemption of the settings holds
 break_glass            its tag says so
 break_glass_used       and it was used within idle_days
 bootstrap              CDK's or StackSets' own roles
+own                    a role of Pare itself
 identity_center        a role that IAM Identity Center manages
 seasonal               idle, and it may be needed again
 refused_only           idle, as all that is recorded of it was refused
@@ -36,27 +37,26 @@ if TYPE_CHECKING:
     from pare.inventory.model import PrincipalFactsJson, ReasonJson, Status
 
 FLAGS: Final = (
-    "aws_owns", "exempt", "break_glass", "break_glass_used", "bootstrap", "identity_center",
-    "seasonal", "refused_only", "disabled", "delete_due", "administrator", "wide", "unused_services",
-    "policy_unknown", "last_accessed_unknown", "credentials_unknown", "public_trust",
-    "outside_trust", "without_external_id", "federated_open", "credential_issue", "no_owner",
+    "aws_owns", "exempt", "break_glass", "break_glass_used", "bootstrap", "own",
+    "identity_center", "seasonal", "refused_only", "disabled", "delete_due", "administrator",
+    "wide",
+    "unused_services", "policy_unknown", "last_accessed_unknown", "credentials_unknown",
+    "public_trust", "outside_trust", "without_external_id", "federated_open", "credential_issue",
+    "no_owner",
 )  # fmt: skip
+
+# What Pare's stacks tag their roles with (infra/role_tags.py).
+OWN_TAG: Final = "pare:part-of"
+OWN: Final = "pare"
 
 # Whoever has one of these is never to be disabled or deleted, whatever a rule says.
 PROTECTING: Final = frozenset(
-    {
-        "aws_owns",
-        "exempt",
-        "break_glass",
-        "bootstrap",
-        "identity_center",
-        "seasonal",
-        "refused_only",
-    }
-)
+    {"aws_owns", "exempt", "break_glass", "bootstrap", "own", "identity_center", "seasonal",
+     "refused_only"}
+)  # fmt: skip
 
 # Whoever has one of these is not counted as unused, though it may be idle.
-KEPT: Final = PROTECTING - {"identity_center"}
+KEPT: Final = PROTECTING - {"identity_center", "refused_only"}
 
 CREDENTIAL_ISSUES: Final = frozenset({
     "KEY_OLD", "KEY_IDLE", "KEY_NEVER_USED", "NO_MFA", "PASSWORD_IDLE", "PASSWORD_NEVER_USED",
@@ -73,6 +73,7 @@ def flags_of_facts(facts: PrincipalFactsJson, status: Status) -> set[str]:
         "break_glass": is_break_glass,
         "break_glass_used": is_break_glass and status == "used",
         "bootstrap": facts["kind"] == "bootstrap role",
+        "own": facts["tags"].get(OWN_TAG) == OWN,
         "identity_center": facts["kind"] == "Identity Center role",
         "disabled": facts["disabled_by"] is not None,
         "administrator": any(each["is_administrator"] for each in wide),

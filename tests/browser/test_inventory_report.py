@@ -1001,6 +1001,8 @@ def test_the_page_says_how_many_are_not_in_it(
     page.open(report.path)
     assert page.count() == 200
     assert f"{kept_out} users and roles are not in this page" in page.text("#left-out")
+    (old_keys,) = [each for each in page.texts(".tile") if "old access keys" in each]
+    assert "user" not in old_keys, "how many users they are of is not known here"
     assert str(page.find("#left-out a").get_attribute("href")).endswith("/report.csv")
     assert _matching(small, lambda each: each["class"] != "keep") < 200
     for name in ("delete", "disable", "narrow", "review"):

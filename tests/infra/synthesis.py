@@ -16,8 +16,8 @@ from cdk_nag import AwsSolutionsChecks
 
 from infra.lambda_code import ASSETS
 from infra.member_stack import MemberStack
-from infra.owner_tags import tag_roles
 from infra.pipeline_stack import PipelineStack
+from infra.role_tags import tag_roles
 from infra.settings import load_settings
 from infra.storage_stack import StorageStack
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pare.inventory import flags
 from tests.infra.synthesis import EXAMPLE, PARTITIONS, ROOT, STACKS
 
 if TYPE_CHECKING:
@@ -116,8 +117,13 @@ def test_the_same_settings_give_the_same_bytes(synthesis: Synthesis, tmp_path: P
 
 
 @pytest.mark.parametrize("stack", ["ParePipeline", "PareMember"])
-def test_the_inventory_finds_an_owner_of_our_own_roles(synthesis: Synthesis, stack: str) -> None:
+def test_the_inventory_knows_our_own_roles_and_their_owner(
+    synthesis: Synthesis, stack: str
+) -> None:
     owner = {"Key": "owner", "Value": synthesis.settings.notifications.default_owner}
+    own = {"Key": flags.OWN_TAG, "Value": flags.OWN}
     roles = synthesis.templates[stack].properties("AWS::IAM::Role")
     assert roles
-    assert [name for name, role in roles.items() if owner not in role.get("Tags", [])] == []
+    for name, role in roles.items():
+        assert owner in role["Tags"], name
+        assert own in role["Tags"], name

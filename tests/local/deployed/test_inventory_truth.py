@@ -68,7 +68,7 @@ def test_what_changed_since_last_month_is_told(
     snapshot = inventory.snapshot
 
     assert snapshot["previous"] == LAST
-    assert snapshot["counts"]["gone"] == 1
+    assert snapshot["counts"]["gone"] == 2
     new = {arn for arn, row in rows.items() if row["change"] == "new"}
     # One has the name of another that is gone.
     assert new == {

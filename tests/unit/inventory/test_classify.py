@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pare.clock import format_time
 from pare.inventory.account_activity import ActivityOfAccount, Did
 from pare.inventory.classify import MAX_SEASONS, classify, counts_of
+from pare.inventory.facts import NO_CREDENTIAL
 from pare.inventory.flags import FLAGS
 from pare.inventory.issues import root_issues
 from pare.inventory.model import CLASSES, COUNTS, Class, PrincipalKind, PrincipalRowJson, Status
@@ -825,3 +826,61 @@ def test_one_more_use_never_makes_a_class_graver_towards_deletion(
         assert CLASSES.index(before["class"]) <= CLASSES.index(after["class"])
     if days <= 90:
         assert after["status"] == "used" or "DENIED_ONLY" in codes(after)
+
+
+# --- what the reports do not tell -----------------------------------------------------------------
+
+
+def test_a_user_without_a_known_credential_is_announced_before_it_counts_as_disabled() -> None:
+    # It may work with an SSH key, or a Bedrock key, which the credential report leaves out.
+    changes: dict[str, Any] = {
+        "created_at": ago(500),
+        "credentials": credentials(
+            password_enabled=False, password_last_used_at=None, access_keys=[]
+        ),
+        "disabled_by": NO_CREDENTIAL,
+    }
+
+    first = judged(USER, **changes)
+    later = judged(USER, **changes, previous={**first, "period": "2026-10"})
+
+    assert said(first) == ("idle", "disable", "IDLE_BEYOND_RECORDS")
+    assert [plan["disabled_on"] for plan in first["plans"]] == [None]
+    assert said(later) == ("idle", "disable", "DISABLED_WAITING")
+    assert [plan["disabled_on"] for plan in later["plans"]] == ["2026-11-01"]
+
+
+def test_a_user_whose_first_credentials_are_gone_is_not_said_to_be_never_used() -> None:
+    found = judged(
+        USER,
+        created_at=ago(900),
+        credentials=credentials(
+            password_enabled=False,
+            password_last_used_at=None,
+            access_keys=[access_key(created_at=ago(120), last_used_at=None)],
+        ),
+    )
+
+    assert said(found)[2] == "IDLE_BEYOND_RECORDS"
+
+
+def test_who_trusts_an_outside_account_without_an_external_id_is_for_review() -> None:
+    outside: Any = [{"account_id": "999988887777", "external_id": False, "conditions": []}]
+
+    found = judged(
+        kind="cross-account role", role_last_used_at=ago(3), trust=trust(outside=outside)
+    )
+
+    assert said(found) == ("used", "review", "OUTSIDE_WITHOUT_EXTERNAL_ID")
+    assert found["reasons"][0]["values"] == {"accounts": "999988887777"}
+
+
+def test_a_role_that_everybody_at_a_provider_may_assume_is_for_review() -> None:
+    provider = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"
+
+    found = judged(
+        role_last_used_at=ago(3), trust=trust(federated=[provider], federated_open=[provider])
+    )
+
+    assert said(found) == ("used", "review", "FEDERATED_OPEN")
+    assert "FEDERATED_WITHOUT_SUBJECT" in [each["code"] for each in found["issues"]]

@@ -36,6 +36,8 @@ def rule(cls: str, reason: str = "we say so", **when: Any) -> dict[str, Any]:
         ("idle", ["break_glass", "administrator"], ("keep", "BREAK_GLASS")),
         ("unknown", ["break_glass", "administrator"], ("review", "USE_UNKNOWN")),
         ("never used", ["bootstrap"], ("keep", "BOOTSTRAP")),
+        ("never used", ["own", "wide"], ("keep", "OWN")),
+        ("used", ["own", "unused_services"], ("narrow", "UNUSED_SERVICES")),
         ("idle", ["identity_center"], ("review", "IDENTITY_CENTER_IDLE")),
         ("used", ["identity_center", "administrator"], ("keep", "USED")),
         ("unknown", ["identity_center"], ("review", "USE_UNKNOWN")),

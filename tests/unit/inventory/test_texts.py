@@ -24,6 +24,7 @@ CODES = {
     "BREAK_GLASS": "",
     "BREAK_GLASS_USED": "date days",
     "BOOTSTRAP": "",
+    "OWN": "",
     "IDENTITY_CENTER_IDLE": "days",
     "USE_UNKNOWN": "sources",
     "NEW": "days",
