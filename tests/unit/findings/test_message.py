@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pare.findings.message import finding_message
 from pare.findings.normalize import FAMILIES
 from pare.findings.state import News
+from pare.message import columns
 from tests.recorded import FINDINGS, finding
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def assert_well_formed(subject: str, text: str) -> None:
     for line in text.splitlines():
         words = line.split()
         # A single word (an ARN) is never broken; a label may stand before it.
-        assert len(line) <= 80 or max(map(len, words)) > 40, line
+        assert columns(line) <= 80 or max(map(len, words)) > 40, line
         assert not [c for c in line if unicodedata.category(c)[0] == "C"], line
 
 
