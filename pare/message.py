@@ -26,11 +26,15 @@ _NOT_FIRST = frozenset("ーぁぃぅぇぉっゃゅょァィゥェォッャュ�
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. ``attributes`` are SNS message attributes, for subscriptions to filter by."""
+    """One message.
+
+    ``attributes`` are SNS message attributes, for subscriptions to filter by: texts, or lists of
+    which a subscription asks for any one.
+    """
 
     subject: str
     text: str
-    attributes: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str | list[str]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     card: dict[str, Any] | None = None  # for a chat channel (pare/chat_card.py)
 

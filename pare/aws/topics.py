@@ -131,8 +131,11 @@ class Topics:
 
 def _attributes(message: Message) -> dict[str, MessageAttributeValueTypeDef]:
     # SNS refuses an attribute with an empty value.
+    # https://docs.aws.amazon.com/sns/latest/dg/sns-message-attributes.html
     return {
         name: {"DataType": "String", "StringValue": value}
+        if isinstance(value, str)
+        else {"DataType": "String.Array", "StringValue": json.dumps(value, ensure_ascii=False)}
         for name, value in message.attributes.items()
         if value
     }

@@ -42,6 +42,8 @@ LISTED_GONE = 10
 LISTED_OTHERS = 10
 # Of machines' JSON: what is planned, by owner. All of it is in the report's CSV.
 OWNERS_BYTES = 120_000
+# With the attributes, a message has 256 KiB.
+ATTRIBUTE_OWNERS = 200
 
 # Few words for what a role is open to, in a card.
 _SHORT_OF = {
@@ -159,7 +161,12 @@ def inventory_message(
     return Message(
         subject=subject(say("message_subject", **counts), ascii_only=language == "en"),
         text="\n\n".join(part for part in parts if part) + "\n",
-        attributes={"kind": "inventory", "period": snapshot["period"]},
+        attributes={
+            "kind": "inventory",
+            "period": snapshot["period"],
+            # Who wants the message only where something of theirs is planned asks for this.
+            "owner": [plain(owner, 100) for owner in sorted(gravest.planned)[:ATTRIBUTE_OWNERS]],
+        },
         facts=_facts(snapshot, gravest, place),
         card=_card(snapshot, gravest, say, title=title, summary=summary, link=link, place=place),
     )

@@ -65,6 +65,19 @@ def test_people_get_the_text_and_machines_the_facts(
     assert read["MessageAttributes"] == facts["MessageAttributes"] == attributes
 
 
+def test_an_owner_may_ask_for_what_is_theirs(
+    topics: Topics, runs: RunsTable, people: Topic
+) -> None:
+    message = replace(MESSAGE, attributes={"owner": ["経理部", "orders@example.com"], "none": []})
+
+    assert topics.tell_once(message, key=KEY, runs=runs, now=NOW)
+
+    (read,) = people.messages()
+    assert read["MessageAttributes"] == {
+        "owner": {"Type": "String.Array", "Value": '["経理部", "orders@example.com"]'}
+    }
+
+
 def test_people_are_told_once_and_machines_each_time(
     topics: Topics, runs: RunsTable, people: Topic, machines: Topic
 ) -> None:

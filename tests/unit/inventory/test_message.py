@@ -179,7 +179,10 @@ def test_an_inventory_reads_well(golden: Callable[[str, Any], None]) -> None:
 
     golden("inventory.txt", f"Subject: {message.subject}\n\n{message.text}")
     assert message.subject == "[Pare] Inventory 2026-11: 412 users and roles in 23 accounts"
+    owners = message.attributes.pop("owner")
     assert message.attributes == {"kind": "inventory", "period": "2026-11"}
+    assert owners == list(message.facts["planned_by_owner"])
+    assert len(owners) > 1
 
 
 def test_an_inventory_reads_well_in_japanese(golden: Callable[[str, Any], None]) -> None:
