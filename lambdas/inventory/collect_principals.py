@@ -87,10 +87,9 @@ def lambda_handler(event: AccountItem, context: LambdaContext) -> Output:
     except MemberAccountError as error:
         name = type(error).__name__
         logger.warning("account is unknown", error=name, why=str(error))
-        store.put_json(
-            result_ref["key"],
-            _unknown_account(event, name, f"{event['state']}: {error}", started),
-        )
+        # A state such as PENDING_CLOSURE may be why.
+        why = str(error) if event["state"] == "ACTIVE" else f"{event['state']}: {error}"
+        store.put_json(result_ref["key"], _unknown_account(event, name, why, started))
         return {"is_done": True, "error": name, "item": event, "collected": None}
     collected = _store(event, collection, store, folder, started)
     store.put_json(collected_ref["key"], collected)

@@ -226,23 +226,28 @@ def test_an_empty_account_is_known_to_be_empty(
 
 
 @pytest.mark.parametrize("operation", ["sts:AssumeRole", DETAILS])
-@pytest.mark.parametrize("previous", [None, PREVIOUS])
+@pytest.mark.parametrize(
+    ("state", "previous", "begins"),
+    [("ACTIVE", None, "sts:AssumeRole in |iam:Get"), ("SUSPENDED", PREVIOUS, "SUSPENDED: ")],
+)
 def test_an_account_that_cannot_be_entered_is_unknown_and_not_empty(
     evidence: EvidenceStore,
     aws: FakeAws,
     context: Any,
     operation: str,
+    state: str,
     previous: dict[str, str] | None,
+    begins: str,
 ) -> None:
     aws.fail(operation, "AccessDenied", 403)
 
-    output = collect(context, state="SUSPENDED", previous=previous)
+    output = collect(context, state=state, previous=previous)
 
     assert (output["is_done"], output["error"]) == (True, "MemberAccountError")
     assert output["collected"] is None
     result = stored(evidence, "result")
     assert result["error"] == "MemberAccountError"
-    assert result["message"].startswith("SUSPENDED: ")
+    assert result["message"].startswith(tuple(begins.split("|")))
     assert "AccessDenied" in result["message"]
     assert result["rows"] is None
     assert result["counts"] == dict.fromkeys(COUNTS, 0)

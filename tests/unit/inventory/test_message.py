@@ -129,7 +129,7 @@ def a_month() -> tuple[SnapshotJson, list[PrincipalRowJson]]:
         SANDBOX,
         "sandbox",
         error="MemberAccountError",
-        message="ACTIVE: sts:AssumeRole in account 999988887777: AccessDenied: not authorized",
+        message="sts:AssumeRole in account 999988887777: AccessDenied: not authorized",
         known={"period": "2026-09", "bucket": "evidence", "key": "rows"},
     )
     rows = [
