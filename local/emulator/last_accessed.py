@@ -1,13 +1,8 @@
-"""IAM last-accessed jobs: Generate- and GetServiceLastAccessedDetails (facts §3).
-
-The IAM query protocol answers in XML; each answer is parsed back with botocore's own parser and
-checked against the operation's output shape before it is sent.
-"""
+"""IAM last-accessed jobs: Generate- and GetServiceLastAccessedDetails (facts §3)."""
 
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 import uuid
@@ -16,14 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
-
-from botocore.parsers import create_parser
 
 from local.emulator import catalogue, upstream
 from local.emulator.caller import identify
 from local.emulator.faults import JOB_KINDS, error_of
-from local.emulator.shapes import Problem, iso, problems, service_model
+from local.emulator.query_protocol import Checked, iam_error, number, xml, xml_response
 from local.emulator.wire import AwsError, Request, Response, error_in_protocol
 
 if TYPE_CHECKING:
@@ -33,10 +25,7 @@ if TYPE_CHECKING:
     from local.emulator.emulation import Emulation
     from local.emulator.usage import Use
 
-logger = logging.getLogger("pare.last_accessed")
-
 OPERATIONS = frozenset({"GenerateServiceLastAccessedDetails", "GetServiceLastAccessedDetails"})
-_NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 _DEFAULT_ITEMS = 100
 _MAX_ITEMS = 1000
 # "Null while running although the model says required" (facts §3).
@@ -104,14 +93,14 @@ class LastAccessed:
                 raise error_of(fault, "query")
             if operation == "GenerateServiceLastAccessedDetails":
                 answer = self._generate(caller, form)
-                return _xml_response(operation, answer)
+                return xml_response(operation, answer)
             answer = self._get(caller, form)
             running = answer["JobStatus"] == "IN_PROGRESS"
-            return _xml_response(
+            return xml_response(
                 operation, answer, _ABSENT_WHILE_RUNNING if running else frozenset()
             )
         except AwsError as error:
-            return error_in_protocol(_query_error(error), "query")
+            return error_in_protocol(iam_error(error), "query")
 
     def summary(self) -> dict[str, Any]:
         """Return counts of calls and of jobs by status, for the control plane."""
@@ -191,10 +180,10 @@ class LastAccessed:
         ):
             # Bound to the caller's session (facts §3): any other does not find it.
             raise AwsError("NoSuchEntity", f"Job {job_id} not found", 404)
-        size = _number(form.get("MaxItems"), "MaxItems", _DEFAULT_ITEMS)
+        size = number(form.get("MaxItems"), "MaxItems", _DEFAULT_ITEMS)
         if not 1 <= size <= _MAX_ITEMS:
             raise AwsError("ValidationError", f"MaxItems must be 1 to {_MAX_ITEMS}.", 400)
-        first = _number(form.get("Marker"), "Marker", 0)
+        first = number(form.get("Marker"), "Marker", 0)
         status = job.status()
         answer: dict[str, Any] = {
             "JobStatus": status,
@@ -223,7 +212,7 @@ class LastAccessed:
         kept = self._emulation.settings.last_accessed_retention_seconds
         return kept is not None and time.monotonic() > job.ready_at + kept
 
-    def _service(self, job: _Job, service: str) -> dict[str, Any] | _Checked:
+    def _service(self, job: _Job, service: str) -> dict[str, Any] | Checked:
         if service not in job.uses:
             return job.allowed.unused(service, job.job_type)
         uses = job.uses[service]
@@ -276,7 +265,7 @@ class Allowed:
         self._exact: set[str] = set()
         self._patterns: dict[str, list[str]] = {}  # by service; "" where the service is a pattern
         self._exceptions: list[list[str]] = []
-        self._unused: dict[tuple[str, str], _Checked] = {}
+        self._unused: dict[tuple[str, str], Checked] = {}
         for policy in policies:
             for statement in _as_list(policy.get("Statement")):
                 if not isinstance(statement, dict) or statement.get("Effect") != "Allow":
@@ -315,7 +304,7 @@ class Allowed:
             or any(not catalogue.matches(action, exceptions) for exceptions in self._exceptions)
         )
 
-    def unused(self, service: str, job_type: str) -> _Checked:
+    def unused(self, service: str, job_type: str) -> Checked:
         """Return what is said of a service nobody used: the same whoever is asked about."""
         key = (service, job_type)
         if key not in self._unused:
@@ -342,13 +331,6 @@ def _allowed_by(text: str) -> Allowed:
     return Allowed(json.loads(text))
 
 
-@dataclass(frozen=True, slots=True)
-class _Checked:
-    """XML that was checked against the model of the service before."""
-
-    xml: str
-
-
 _REQUEST_FAULTS = frozenset({"throttle", "server_error", "access_denied"})
 
 
@@ -362,53 +344,9 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _number(text: str | None, name: str, default: int) -> int:
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit():
-        raise AwsError("InvalidInput", f"Invalid {name}: {text}", 400)
-    return int(text)
-
-
-def _query_error(error: AwsError) -> AwsError:
-    """Return the error as IAM names it."""
-    codes = {
-        "AccessDeniedException": "AccessDenied",
-        "UnrecognizedClientException": "InvalidClientTokenId",
-        "ExpiredTokenException": "ExpiredToken",
-        "MissingAuthenticationTokenException": "MissingAuthenticationToken",
-    }
-    return AwsError(codes.get(error.code, error.code), error.message, error.status)
-
-
-def _xml_response(
-    operation: str, answer: dict[str, Any], may_lack: frozenset[str] = frozenset()
-) -> Response:
-    unchecked = {
-        name: [each for each in value if not isinstance(each, _Checked)]
-        if isinstance(value, list)
-        else value
-        for name, value in answer.items()
-    }
-    found = _answer_problems(operation, _body(operation, unchecked), may_lack)
-    if found:
-        text = "; ".join(str(problem) for problem in found)
-        logger.error("%s answered what AWS could not: %s", operation, text)
-        raise AwsError("ServiceFailure", f"emulator fault in {operation}: {text}", 500)
-    return Response(200, _body(operation, answer), "text/xml")
-
-
-def _body(operation: str, answer: dict[str, Any]) -> bytes:
-    return (
-        f'<{operation}Response xmlns="{_NAMESPACE}"><{operation}Result>{_xml(answer)}'
-        f"</{operation}Result><ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId>"
-        f"</ResponseMetadata></{operation}Response>"
-    ).encode()
-
-
-def _checked_service(service: dict[str, Any]) -> _Checked:
+def _checked_service(service: dict[str, Any]) -> Checked:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    _xml_response(
+    xml_response(
         "GetServiceLastAccessedDetails",
         {
             "JobStatus": "COMPLETED",
@@ -419,29 +357,4 @@ def _checked_service(service: dict[str, Any]) -> _Checked:
             "IsTruncated": False,
         },
     )
-    return _Checked(_xml(service))
-
-
-def _answer_problems(operation: str, body: bytes, may_lack: frozenset[str]) -> list[Problem]:
-    shape: Any = service_model("iam").operation_model(operation).output_shape
-    parsed = create_parser("query").parse({"status_code": 200, "headers": {}, "body": body}, shape)
-    parsed.pop("ResponseMetadata", None)
-    return [
-        problem
-        for problem in problems(parsed, shape)
-        if not (problem.name in may_lack and problem.message == "is required and missing")
-    ]
-
-
-def _xml(value: Any) -> str:
-    if isinstance(value, _Checked):
-        return value.xml
-    if isinstance(value, dict):
-        return "".join(f"<{name}>{_xml(item)}</{name}>" for name, item in value.items())
-    if isinstance(value, list):
-        return "".join(f"<member>{_xml(item)}</member>" for item in value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | str):
-        return escape(str(value))
-    return iso(value)
+    return Checked(xml(service))

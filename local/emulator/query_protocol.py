@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import logging
 import uuid
+from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -25,6 +26,13 @@ _CODES = {
     "ExpiredTokenException": "ExpiredToken",
     "MissingAuthenticationTokenException": "MissingAuthenticationToken",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A value that was checked already, in an answer of its own, as the protocol writes it."""
+
+    xml: str
 
 
 def iam_error(error: AwsError) -> AwsError:
@@ -45,21 +53,32 @@ def xml_response(
     operation: str, answer: dict[str, Any], may_lack: frozenset[str] = frozenset()
 ) -> Response:
     """Return the answer of an operation of IAM; required members in ``may_lack`` may be missing."""
-    body = (
-        f'<{operation}Response xmlns="{_NAMESPACE}"><{operation}Result>{xml(answer)}'
-        f"</{operation}Result><ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId>"
-        f"</ResponseMetadata></{operation}Response>"
-    ).encode()
-    found = _answer_problems(operation, body, may_lack)
+    unchecked = {
+        name: [each for each in value if not isinstance(each, Checked)]
+        if isinstance(value, list)
+        else value
+        for name, value in answer.items()
+    }
+    found = _answer_problems(operation, _body(operation, unchecked), may_lack)
     if found:
         text = "; ".join(str(problem) for problem in found)
         logger.error("%s answered what AWS could not: %s", operation, text)
         raise AwsError("ServiceFailure", f"emulator fault in {operation}: {text}", 500)
-    return Response(200, body, "text/xml")
+    return Response(200, _body(operation, answer), "text/xml")
+
+
+def _body(operation: str, answer: dict[str, Any]) -> bytes:
+    return (
+        f'<{operation}Response xmlns="{_NAMESPACE}"><{operation}Result>{xml(answer)}'
+        f"</{operation}Result><ResponseMetadata><RequestId>{uuid.uuid4()}</RequestId>"
+        f"</ResponseMetadata></{operation}Response>"
+    ).encode()
 
 
 def xml(value: Any) -> str:
     """Return a value as the query protocol writes it: members by name, lists as ``member``."""
+    if isinstance(value, Checked):
+        return value.xml
     if isinstance(value, dict):
         return "".join(f"<{name}>{xml(item)}</{name}>" for name, item in value.items())
     if isinstance(value, list):
