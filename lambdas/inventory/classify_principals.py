@@ -22,9 +22,10 @@ from pare.cloudtrail.activity_file import read_activity
 from pare.errors import ActivityFileError, InventoryError
 from pare.inventory.account_activity import ActivityReading
 from pare.inventory.changes import gone
-from pare.inventory.classify import classify, counts_of, root_issues
+from pare.inventory.classify import classify, counts_of
 from pare.inventory.credential_report import read_credential_report
 from pare.inventory.facts import principal_facts
+from pare.inventory.issues import root_issues
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -26,7 +26,6 @@ from pare.inventory.issues import (
     issues_of,
     key_idleness,
     password_idleness,
-    root_issues,
 )
 from pare.inventory.model import COUNTS, DEFINITION_VERSION
 from pare.inventory.plan import is_delete_due, plan_before, planned
@@ -57,8 +56,6 @@ if TYPE_CHECKING:
     )
     from pare.inventory.rules import Rule
     from pare.inventory.uses import ServiceSeen, Uses
-
-__all__ = ["classify", "counts_of", "root_issues"]
 
 # What a row lists at most of seasonal services and actions; an administrator may have thousands.
 MAX_SEASONS = 100

@@ -45,11 +45,6 @@ class Command:
     title: Title
     lines: tuple[str, ...]
 
-    @property
-    def title_key(self) -> str:
-        """Return the key of its title among the texts."""
-        return self.title
-
 
 def commands(row: PrincipalRowJson) -> list[Command]:
     """Return the commands for what is to be disabled or deleted, as the row plans it.

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pare.data_tables import read_table
 from pare.inventory.commands import commands
 from pare.inventory.texts import reason_text, text, word
-from pare.inventory.view import display_width, wrapped
-from pare.message import plain
+from pare.inventory.view import wrapped
+from pare.message import columns, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,7 @@ class _Page:
         """Return a label and its value under each other's, wrapped; nothing where it is empty."""
         if not value:
             return []
-        first = f"{_INDENT}{label}{' ' * max(_LABEL - display_width(label), 1)}"
+        first = f"{_INDENT}{label}{' ' * max(_LABEL - columns(label), 1)}"
         rest = " " * (len(_INDENT) + _LABEL)
         return wrapped(value, first=first, rest=rest)
 

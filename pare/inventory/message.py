@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from pare.chat_card import card, quoted
-from pare.inventory.gravest import Gravest, Named, Planned, is_overdue, named
+from pare.inventory.gravest import Gravest, Issue, Named, Planned, is_overdue, named
 from pare.inventory.model import CLASSES
 from pare.inventory.texts import has_text, reason_text, text, word
 from pare.message import (
@@ -337,13 +337,7 @@ def _credentials(gravest: Gravest, say: _Words) -> str:
     shown = gravest.credentials.items()[:LISTED_CREDENTIALS]
     return _section(
         say("message_credentials_heading"),
-        [
-            say("message_credential",
-                principal=_principal(each.principal_arn),
-                account=say.account(each.account_id),
-                issue=_outside(reason_text(each.reason, say.language)))
-            for each in shown
-        ],
+        [_with_reason(each, say) for each in shown],
         gravest.credentials.count,
         say,
     )  # fmt: skip
@@ -352,16 +346,20 @@ def _credentials(gravest: Gravest, say: _Words) -> str:
 def _break_glass(gravest: Gravest, say: _Words) -> str:
     return _section(
         say("message_break_glass_heading"),
-        [
-            say("message_credential",
-                principal=_principal(each.principal_arn),
-                account=say.account(each.account_id),
-                issue=_outside(reason_text(each.reason, say.language)))
-            for each in gravest.break_glass.items()[:LISTED_OTHERS]
-        ],
+        [_with_reason(each, say) for each in gravest.break_glass.items()[:LISTED_OTHERS]],
         gravest.break_glass.count,
         say,
     )  # fmt: skip
+
+
+def _with_reason(each: Issue, say: _Words) -> str:
+    """Return a user or role and what is the matter with it."""
+    return say(
+        "message_credential",
+        principal=_principal(each.principal_arn),
+        account=say.account(each.account_id),
+        issue=_outside(reason_text(each.reason, say.language)),
+    )
 
 
 def _root_users(snapshot: SnapshotJson, say: _Words) -> str:

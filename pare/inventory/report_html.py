@@ -311,7 +311,7 @@ def _commands(row: PrincipalRowJson) -> list[list[Any]]:
     """Return title and lines, the principal's name in them as NAME_MARK: so lines repeat."""
     name = row["principal_arn"].rpartition("/")[2]
     return [
-        [each.title_key, [line.replace(name, NAME_MARK) for line in each.lines]]
+        [each.title, [line.replace(name, NAME_MARK) for line in each.lines]]
         for each in commands(row)
     ]
 

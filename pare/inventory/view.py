@@ -6,7 +6,6 @@ the same everywhere.
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, get_args
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from pare.inventory.model import CLASSES, PrincipalKind, PrincipalRowJson
 from pare.inventory.names import shown
 from pare.inventory.texts import reason_text
-from pare.message import plain
+from pare.message import columns, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -147,24 +146,24 @@ def table(
         for row in rows
     ]
     heads = ("CLASS", "STATUS", "LAST USE", "PLANNED", "PRINCIPAL")
-    columns = [[head, *(row[i] for row in cells)] for i, head in enumerate(heads)]
-    if not any(columns[3][1:]):
-        del columns[3]
-    left = width - sum(_widest(column) + 2 for column in columns[:-1])
+    shown_columns = [[head, *(row[i] for row in cells)] for i, head in enumerate(heads)]
+    if not any(shown_columns[3][1:]):
+        del shown_columns[3]
+    left = width - sum(_widest(column) + 2 for column in shown_columns[:-1])
     widest = min(_LONGEST_PRINCIPAL, max(left, 24))
-    columns[-1] = [without_middle(cell, widest) for cell in columns[-1]]
-    left -= _widest(columns[-1]) + 2
+    shown_columns[-1] = [without_middle(cell, widest) for cell in shown_columns[-1]]
+    left -= _widest(shown_columns[-1]) + 2
     if width >= _WIDE_ENOUGH_FOR_OWNER:
         owners = [cut("OWNER", left), *(cut(plain(row["owner_shown"]), 28) for row in rows)]
         if left - _widest(owners) - 2 > 0:
-            columns.append(owners)
+            shown_columns.append(owners)
             left -= _widest(owners) + 2
     if left >= _SHORTEST_REASON:
-        columns.append(["WHY", *(cut(first_reason(row, language), left) for row in rows)])
-    for line in zip(*columns, strict=True):
+        shown_columns.append(["WHY", *(cut(first_reason(row, language), left) for row in rows)])
+    for line in zip(*shown_columns, strict=True):
         padded = [
-            cell + " " * (_widest(column) - display_width(cell))
-            for cell, column in zip(line, columns, strict=True)
+            cell + " " * (_widest(column) - columns(cell))
+            for cell, column in zip(line, shown_columns, strict=True)
         ]
         yield "  ".join(padded).rstrip()
 
@@ -187,28 +186,13 @@ def first_reason(row: PrincipalRowJson, language: str = "en") -> str:
     return reason_text(row["reasons"][0], language)
 
 
-def display_width(line: str) -> int:
-    """Return how many columns of a terminal a line takes: Japanese letters take two.
-
-    https://www.unicode.org/reports/tr11/
-    """
-    if line.isascii():
-        return len(line)
-    return sum(
-        0 if unicodedata.combining(letter)
-        else 2 if unicodedata.east_asian_width(letter) in "WF"
-        else 1
-        for letter in line
-    )  # fmt: skip
-
-
 def cut(line: str, width: int) -> str:
     """Return a line that is no wider than this, its end cut off."""
-    if display_width(line) <= width:
+    if columns(line) <= width:
         return line
     kept, taken = [], 1
     for letter in line:
-        taken += display_width(letter)
+        taken += columns(letter)
         if taken > width:
             break
         kept.append(letter)
@@ -217,13 +201,13 @@ def cut(line: str, width: int) -> str:
 
 def without_middle(line: str, width: int) -> str:
     """Return a line that is no wider than this, its middle left out: a path, not a name."""
-    if display_width(line) <= width:
+    if columns(line) <= width:
         return line
     head = cut(line, width // 3)
     tail: list[str] = []
-    left = width - display_width(head)
+    left = width - columns(head)
     for letter in reversed(line):
-        left -= display_width(letter)
+        left -= columns(letter)
         if left < 0:
             break
         tail.append(letter)
@@ -231,7 +215,7 @@ def without_middle(line: str, width: int) -> str:
 
 
 def _widest(column: Sequence[str]) -> int:
-    return max(map(display_width, column))
+    return max(map(columns, column))
 
 
 def wrapped(line: str, *, width: int = 80, first: str = "", rest: str = "") -> list[str]:
@@ -244,7 +228,7 @@ def wrapped(line: str, *, width: int = 80, first: str = "", rest: str = "") -> l
     is_empty = True
     for piece in _pieces(line):
         glue = piece if not is_empty else piece.lstrip(" ")
-        if not is_empty and display_width(now + glue.rstrip(" ")) > width:
+        if not is_empty and columns(now + glue.rstrip(" ")) > width:
             lines.append(now.rstrip(" "))
             now, glue = rest, piece.lstrip(" ")
         now += glue
@@ -262,9 +246,9 @@ def _pieces(line: str) -> Iterator[str]:
     """Yield what may not be divided: words with the blanks before them, single wide letters."""
     piece = ""
     for letter in line:
-        is_wide = display_width(letter) == 2
+        is_wide = columns(letter) == 2
         ends = letter == " " or (is_wide and letter not in _NEVER_FIRST)
-        after_wide = bool(piece) and display_width(piece[-1]) == 2 and not is_wide
+        after_wide = bool(piece) and columns(piece[-1]) == 2 and not is_wide
         if piece.strip(" ") and (ends or (after_wide and letter != " " and letter.isalnum())):
             yield piece
             piece = ""

@@ -8,7 +8,7 @@ import pytest
 
 from pare.data_tables import read_table
 from pare.inventory.explain import Known, explain, say
-from pare.inventory.view import display_width
+from pare.message import columns
 from tests.unit.inventory import row_builders as build
 from tests.unit.inventory import snapshot_folder as folder
 
@@ -119,8 +119,8 @@ def test_everything_known_is_told(said: str) -> None:
 def test_lines_that_can_be_folded_are_no_wider_than_a_terminal(language: str) -> None:
     for line in page(full(), language).splitlines():
         words = line.split()
-        if "aws iam" not in line and max(map(display_width, words), default=0) < 50:
-            assert display_width(line) <= 82, line
+        if "aws iam" not in line and max(map(columns, words), default=0) < 50:
+            assert columns(line) <= 82, line
 
 
 @pytest.mark.parametrize(

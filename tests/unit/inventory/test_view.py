@@ -6,6 +6,7 @@ import pytest
 
 from pare.inventory import view
 from pare.inventory.issues import issues_of
+from pare.message import columns
 from tests.unit.inventory import row_builders as build
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ def test_wide_letters_are_aligned_and_cut_by_their_width() -> None:
 
     lines = list(view.table(rows, {build.ACCOUNT: "本番環境"}, 120))
 
-    starts = [view.display_width(line[: line.index("担当")]) for line in lines[1:]]
+    starts = [columns(line[: line.index("担当")]) for line in lines[1:]]
     assert len(set(starts)) == 1
-    assert all(view.display_width(line) <= 120 for line in lines)
+    assert all(columns(line) <= 120 for line in lines)
 
 
 @pytest.mark.parametrize("width", [20, 33, 80])
@@ -107,7 +108,7 @@ def test_a_line_is_folded_without_losing_a_letter(line: str, width: int) -> None
     folded = view.wrapped(line, width=width, first="- ", rest="  ")
 
     assert "".join(folded).replace(" ", "") == f"-{line}".replace(" ", "")
-    assert all(view.display_width(each) <= width + 2 for each in folded)
+    assert all(columns(each) <= width + 2 for each in folded)
     never_first = set("、。）")  # noqa: RUF001
     assert never_first.isdisjoint(each.strip()[:1] for each in folded[1:])
 
@@ -124,7 +125,7 @@ def test_of_a_long_name_the_middle_is_left_out(width: int) -> None:
 
     short = view.without_middle(name, width)
 
-    assert view.display_width(short) <= width
+    assert columns(short) <= width
     assert short.count("…") == 1
     assert name.endswith(short.split("…")[1])
     assert view.without_middle(name, 99) == name
