@@ -11,6 +11,7 @@ from aws_cdk import aws_lambda as lambda_
 from infra.lambda_code import ACTIVITY, LAMBDA, stage
 from infra.member_stack import MemberStack
 from infra.pipeline_stack import PipelineStack
+from infra.region_stack import RegionStack, region_stack_name
 from infra.role_tags import tag_roles
 from infra.settings import load_settings
 from infra.storage_stack import StorageStack
@@ -26,7 +27,7 @@ def main() -> None:
         settings = load_settings(app.node.try_get_context("settings") or "config/pare.yaml")
     except SettingsError as error:
         sys.exit(f"{error}\n")
-    for sentence in settings.not_read_yet():
+    for sentence in (*settings.not_read_yet(), *settings.prices()):
         print(f"Note: {sentence}", file=sys.stderr)
     # The emulator refuses the publishing role of CDK's bootstrap (docs/emulator.md).
     synthesizer = (
@@ -48,9 +49,17 @@ def main() -> None:
         code=lambda_.Code.from_asset(str(stage(ROOT, LAMBDA))),
         activity_code=lambda_.Code.from_asset(str(stage(ROOT, ACTIVITY, for_host=for_host))),
     )
-    # It goes into accounts that were never bootstrapped: of CDK's synthesizers, only this one sends
-    # the template itself instead of publishing it to a bootstrap bucket.
+    # These go where nothing was ever bootstrapped: of CDK's synthesizers, only this one sends the
+    # template itself instead of publishing it to a bootstrap bucket.
     MemberStack(app, "PareMember", synthesizer=cdk.LegacyStackSynthesizer(), settings=settings)
+    for region in settings.other_regions:
+        RegionStack(
+            app,
+            region_stack_name(region),
+            env=cdk.Environment(account=settings.hub_account_id, region=region),
+            synthesizer=cdk.LegacyStackSynthesizer(),
+            settings=settings,
+        )
     tag_roles(app, settings)
     app.synth()
 

@@ -1,8 +1,8 @@
-"""EVENT: the hub bus, the rules on findings, the schedules, and their dead-letter queues."""
+"""EVENT: the hub bus, the rules, the schedules, and their dead-letter queues."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
@@ -15,22 +15,106 @@ from constructs import Construct
 from infra.nag import explain
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from aws_cdk import aws_stepfunctions as sfn
 
     from infra.settings import Settings
 
+SOURCE = ["aws.access-analyzer"]
 # facts §4: exactly these three are findings.
 FINDING_DETAIL_TYPES = [
     "Access Analyzer Finding",
     "Unused Access Finding for IAM entities",
     "Internal Access Finding",
 ]
-# From the same source, and no findings: previews, and CloudTrail's own records of API calls.
-OTHER_DETAIL_TYPES = [
-    "Access Preview State Change",
-    "AWS API Call via CloudTrail",
-    "AWS Service Event via CloudTrail",
+PREVIEW_DETAIL_TYPES = ["Access Preview State Change"]
+CALL_DETAIL_TYPES = ["AWS API Call via CloudTrail"]
+# From the same source, too, and of no use: what AWS does by itself.
+OTHER_DETAIL_TYPES = ["AWS Service Event via CloudTrail"]
+# By this call findings are archived and made active again: of whoever did it there is no other
+# trace.
+ARCHIVING_CALLS = ["UpdateFindings"]
+# By these calls analyzers see less or more than the settings say.
+WATCHED_CALLS = [
+    "ApplyArchiveRule",
+    "CreateAnalyzer",
+    "CreateArchiveRule",
+    "DeleteAnalyzer",
+    "DeleteArchiveRule",
+    "UpdateAnalyzer",
+    "UpdateArchiveRule",
 ]
+# A deployment brings new settings and archive rules.
+DEPLOYED = ["CREATE_COMPLETE", "UPDATE_COMPLETE"]
+# Counted from the deployment, so a digest comes within the hour that the settings name.
+HOURLY = "rate(1 hour)"
+
+
+def finding_events() -> events.EventPattern:
+    """Return the pattern of findings."""
+    return events.EventPattern(source=SOURCE, detail_type=FINDING_DETAIL_TYPES)
+
+
+def preview_events() -> events.EventPattern:
+    """Return the pattern of access previews."""
+    return events.EventPattern(source=SOURCE, detail_type=PREVIEW_DETAIL_TYPES)
+
+
+def unknown_events() -> events.EventPattern:
+    """Return the pattern of kinds that AWS adds later: they must not pass unseen."""
+    return events.EventPattern(
+        source=SOURCE,
+        detail_type=events.Match.anything_but(
+            *FINDING_DETAIL_TYPES, *PREVIEW_DETAIL_TYPES, *CALL_DETAIL_TYPES, *OTHER_DETAIL_TYPES
+        ),
+    )
+
+
+def call_events(
+    settings: Settings, calls: Sequence[str], *, own_roles: Sequence[str] = ()
+) -> events.EventPattern:
+    """Return the pattern of calls of Access Analyzer in the hub account that went well.
+
+    ``own_roles``: ARNs of roles whose calls are left out; what Pare does must not start it again.
+    A person, or a role of somebody else, may have no session issuer.
+    """
+    detail: dict[str, Any] = {
+        "eventSource": ["access-analyzer.amazonaws.com"],
+        "eventName": list(calls),
+        "errorCode": [{"exists": False}],
+    }
+    if own_roles:
+        arn = [{"anything-but": list(own_roles)}, {"exists": False}]
+        detail["userIdentity"] = {"sessionContext": {"sessionIssuer": {"arn": arn}}}
+    return events.EventPattern(
+        source=SOURCE,
+        account=[settings.hub_account_id],
+        detail_type=CALL_DETAIL_TYPES,
+        detail=detail,
+    )
+
+
+def hub_test_events(settings: Settings) -> events.EventPattern:
+    """Return the pattern of a person's tests, since nobody may send events that claim to be AWS's.
+
+    Only the hub itself: another account of the organization must not mail its people.
+    """
+    return events.EventPattern(
+        source=[settings.names.test_event_source], account=[settings.hub_account_id]
+    )
+
+
+def deployment_events(stack: cdk.Stack) -> events.EventPattern:
+    """Return the pattern of a deployment of the stack that went well.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-dg-eventbridge-detailed.html
+    """
+    return events.EventPattern(
+        source=["aws.cloudformation"],
+        detail_type=["CloudFormation Stack Status Change"],
+        detail={"stack-id": [stack.stack_id], "status-details": {"status": DEPLOYED}},
+    )
 
 
 class EventSources(Construct):
@@ -42,72 +126,68 @@ class EventSources(Construct):
         construct_id: str,
         *,
         settings: Settings,
-        finding_workflow: sfn.IStateMachine,
-        inventory_workflow: sfn.IStateMachine,
-        activity_workflow: sfn.IStateMachine,
+        workflows: Mapping[str, sfn.IStateMachine],
+        own_roles: Sequence[str],
     ) -> None:
+        """``own_roles``: ARNs of the roles by which Pare itself changes findings and rules."""
         super().__init__(scope, construct_id)
-        self.finding_dead_letters = self._dead_letters("FindingDeadLetters")
-        self.schedule_dead_letters = self._dead_letters("ScheduleDeadLetters")
+        self.finding_dead_letters = dead_letter_queue(self, "FindingDeadLetters")
+        self.schedule_dead_letters = dead_letter_queue(self, "ScheduleDeadLetters")
         hub_bus = self._hub_bus(settings)
         # Access Analyzer speaks on the default bus of the analyzer's account and Region; other
         # Regions forward to the hub bus, one hop (facts §6: there is no second one).
         default_bus = events.EventBus.from_event_bus_name(self, "DefaultBus", "default")
-        source = ["aws.access-analyzer"]
-        target = targets.SfnStateMachine(
-            finding_workflow,
-            dead_letter_queue=self.finding_dead_letters,
+        finding = self._target(workflows["Finding"], self.finding_dead_letters)
+        # It reads no event: like a schedule's, its start can be made up for as it is.
+        reconcile = self._target(workflows["Reconcile"], self.schedule_dead_letters)
+        rules = (
+            ("Finding", "Access Analyzer findings of all three kinds", finding_events(), finding),
+            ("UnknownFinding", "Kinds of Access Analyzer events that Pare does not know yet",
+             unknown_events(), finding),
+            ("Preview", "Access previews", preview_events(), finding),
+            ("ArchivingCall", "Findings archived by somebody else",
+             call_events(settings, ARCHIVING_CALLS, own_roles=own_roles), finding),
+            ("WatchedCall", "Analyzers and archive rules changed by somebody else",
+             call_events(settings, WATCHED_CALLS, own_roles=own_roles), reconcile),
+            ("TestFinding", "Test findings, sent by the hub account itself",
+             hub_test_events(settings), finding),
+        )  # fmt: skip
+        for bus_name, bus in (("Hub", hub_bus), ("Default", default_bus)):
+            for name, description, pattern, target in rules:
+                events.Rule(
+                    self,
+                    f"{bus_name}{name}Rule",
+                    description=description,
+                    event_bus=bus,
+                    event_pattern=pattern,
+                    targets=[target],
+                )
+        events.Rule(
+            self,
+            "DeployedRule",
+            description="New settings and archive rules: looks at every analyzer at once",
+            event_pattern=deployment_events(cdk.Stack.of(self)),
+            targets=[reconcile],
+        )
+        schedule = settings.schedule
+        # CloudTrail's days are UTC.
+        utc, local = cdk.TimeZone.ETC_UTC, cdk.TimeZone.of(schedule.time_zone)
+        for name, description, cron, zone in (
+            ("Inventory", "The monthly inventory of every user and role", schedule.inventory,
+             local),
+            ("Activity", "The nightly reading of the trail's log files", schedule.activity, utc),
+            ("Notification", "What people have to hear of, once an hour", HOURLY, local),
+            ("Reconcile", "The daily comparison of findings with every analyzer",
+             schedule.reconcile, utc),
+        ):  # fmt: skip
+            self._schedule(f"{name}Schedule", description, cron, zone, workflows[name])
+
+    def _target(self, workflow: sfn.IStateMachine, dead_letters: sqs.Queue) -> events.IRuleTarget:
+        return targets.SfnStateMachine(
+            workflow,
+            dead_letter_queue=dead_letters,
             retry_attempts=185,
             max_event_age=cdk.Duration.hours(24),
-        )
-        for bus_name, bus in (("Hub", hub_bus), ("Default", default_bus)):
-            events.Rule(
-                self,
-                f"{bus_name}FindingRule",
-                description="Access Analyzer findings of all three kinds",
-                event_bus=bus,
-                event_pattern=events.EventPattern(source=source, detail_type=FINDING_DETAIL_TYPES),
-                targets=[target],
-            )
-            # A kind of finding that AWS adds later must not pass unseen: it is recorded as unknown.
-            events.Rule(
-                self,
-                f"{bus_name}UnknownFindingRule",
-                description="Kinds of Access Analyzer events that Pare does not know yet",
-                event_bus=bus,
-                event_pattern=events.EventPattern(
-                    source=source,
-                    detail_type=events.Match.anything_but(
-                        *FINDING_DETAIL_TYPES, *OTHER_DETAIL_TYPES
-                    ),
-                ),
-                targets=[target],
-            )
-            # Nobody may send events that claim to come from AWS, so people test with this source.
-            # Only the hub itself: another account of the organization must not mail its people.
-            events.Rule(
-                self,
-                f"{bus_name}TestFindingRule",
-                description="Test findings, sent by the hub account itself",
-                event_bus=bus,
-                event_pattern=events.EventPattern(
-                    source=[settings.names.test_event_source], account=[settings.hub_account_id]
-                ),
-                targets=[target],
-            )
-        self._schedule(
-            "InventorySchedule",
-            "The monthly inventory of every user and role",
-            settings.schedule.inventory,
-            cdk.TimeZone.of(settings.schedule.time_zone),
-            inventory_workflow,
-        )
-        self._schedule(
-            "ActivitySchedule",
-            "The nightly reading of the trail's log files",
-            settings.schedule.activity,
-            cdk.TimeZone.ETC_UTC,  # CloudTrail's days are UTC
-            activity_workflow,
         )
 
     def _hub_bus(self, settings: Settings) -> events.IEventBus:
@@ -171,15 +251,15 @@ class EventSources(Construct):
             ),
         )
 
-    def _dead_letters(self, construct_id: str) -> sqs.Queue:
-        return dead_letter_queue(self, construct_id)
 
-
-def dead_letter_queue(scope: Construct, construct_id: str) -> sqs.Queue:
+def dead_letter_queue(
+    scope: Construct, construct_id: str, *, queue_name: str | None = None
+) -> sqs.Queue:
     """Return a queue for what could not be delivered; kept for 14 days, the most AWS allows."""
     queue = sqs.Queue(
         scope,
         construct_id,
+        queue_name=queue_name,
         encryption=sqs.QueueEncryption.SQS_MANAGED,
         enforce_ssl=True,
         retention_period=cdk.Duration.days(14),

@@ -1,22 +1,38 @@
-"""WORKFLOW: one finding, from event to notification, and on to a proposed policy."""
+"""WORKFLOW: one event of Access Analyzer (or of ours), from the event to who hears of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from aws_cdk import Stack
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.workflow import Workflow, record_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aws_cdk import aws_logs as logs
 
     from infra.lambda_function import StepFunction
 
+# A second start under the name of an execution that has ended, or that has another input, says
+# this; under the name and with the input of one that runs, it just answers with that one.
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+ALREADY_STARTED = ["StepFunctions.ExecutionAlreadyExistsException"]
+
 
 class FindingWorkflow(Construct):
-    """State machine: normalize, enrich, record, notify, start the policy workflow."""
+    """State machine: normalize; a finding is enriched and recorded, and starts what follows of it.
+
+    What follows: its archiving where it is meant, a proposed policy, and, once no more events are
+    likely to come, a round of the notification workflow: one a minute, whatever the flood. An
+    access preview is told, and a call that archived something is recorded.
+
+    ``policy_workflow`` and ``notification_workflow``: the state machines that are started, for
+    which its role gets the right here. ``terms``: ``settings.finding_terms()``.
+    """
 
     def __init__(
         self,
@@ -26,80 +42,165 @@ class FindingWorkflow(Construct):
         normalize_finding: StepFunction,
         enrich_finding: StepFunction,
         record_finding: StepFunction,
-        notify_finding: StepFunction,
+        archive_finding: StepFunction,
+        notify_preview: StepFunction,
+        record_archiver: StepFunction,
         record_run_function: StepFunction,
+        terms: Mapping[str, Any],
         policy_workflow: sfn.IStateMachine,
+        notification_workflow: sfn.IStateMachine,
         log_group: logs.ILogGroup,
     ) -> None:
         super().__init__(scope, construct_id)
         end = record_run(self, record_run_function, workflow="finding")
-        normalize = normalize_finding.as_task(self, None, result_path="$.finding", on_failure=end)
+        normalize = normalize_finding.as_task(
+            self, None, result_path="$.normalized", on_failure=end
+        )
+        # So that the run record names it, whatever fails from here on.
+        keep = sfn.Pass(
+            self, "Take finding", input_path="$.normalized.finding", result_path="$.finding"
+        )
         enrich = enrich_finding.as_task(
-            self, {"finding.$": "$.finding"}, result_path="$.finding", on_failure=end
+            self,
+            {"finding.$": "$.finding", "terms": terms},
+            result_path="$.finding",
+            on_failure=end,
         )
         record = record_finding.as_task(
             self,
-            {"finding.$": "$.finding", "execution.$": "$$.Execution.Id"},
+            {"finding.$": "$.finding", "execution.$": "$$.Execution.Id", "terms": terms},
             result_path="$.recorded",
             on_failure=end,
         )
-        notify = notify_finding.as_task(
+        archive = archive_finding.as_task(
             self,
-            {"finding.$": "$.finding", "news.$": "$.recorded.news"},
+            {"finding.$": "$.finding", "exemption.$": "$.recorded.exemption"},
+            result_path="$.archived",
+            on_failure=end,
+        )
+        preview = notify_preview.as_task(
+            self,
+            {"preview.$": "$.normalized.preview"},
             result_path="$.notified",
             on_failure=end,
         )
-        start_policy = self._start_policy_workflow(policy_workflow, end)
+        archiver = record_archiver.as_task(
+            self, {"call.$": "$.normalized.call"}, result_path="$.archiver", on_failure=end
+        )
+        tell = self._tell_when_settled(notification_workflow, end)
+        policy = self._start_policy(policy_workflow, end, then=tell)
         is_policy_wanted = (
             sfn.Choice(self, "Policy wanted?")
-            .when(sfn.Condition.boolean_equals("$.recorded.start_policy", True), start_policy)
-            .otherwise(end)
+            .when(sfn.Condition.boolean_equals("$.recorded.start_policy", True), policy)
+            .otherwise(tell)
         )
-        is_news = (
-            sfn.Choice(self, "News for people?")
-            .when(sfn.Condition.string_equals("$.recorded.news", "none"), is_policy_wanted)
-            .otherwise(notify.next(is_policy_wanted))
+        is_meant = (
+            sfn.Choice(self, "Meant?")
+            .when(
+                sfn.Condition.boolean_equals("$.recorded.should_archive", True),
+                archive.next(is_policy_wanted),
+            )
+            .otherwise(is_policy_wanted)
+        )
+        what = (
+            sfn.Choice(self, "What came?")
+            .when(sfn.Condition.string_equals("$.normalized.kind", "preview"), preview.next(end))
+            .when(sfn.Condition.string_equals("$.normalized.kind", "call"), archiver.next(end))
+            .otherwise(keep.next(enrich).next(record).next(is_meant))
         )
         self.workflow = Workflow(
             self,
             "Finding",
-            definition=normalize.next(enrich).next(record).next(is_news),
+            definition=normalize.next(what),
             log_group=log_group,
             functions=[
                 normalize_finding,
                 enrich_finding,
                 record_finding,
-                notify_finding,
+                archive_finding,
+                notify_preview,
+                record_archiver,
                 record_run_function,
             ],
-            starts=[policy_workflow],
+            starts=[policy_workflow, notification_workflow],
         )
 
-    def _start_policy_workflow(
-        self, policy_workflow: sfn.IStateMachine, end: sfn.IChainable
+    def _start_policy(
+        self, workflow: sfn.IStateMachine, end: sfn.IChainable, *, then: sfn.IChainable
+    ) -> sfn.IChainable:
+        """Return the state that starts the policy workflow, once for a principal and cool-down."""
+        return self._start(
+            "Start policy workflow",
+            workflow,
+            name="$.recorded.policy_execution_name",
+            arguments={
+                "principal_arn.$": "$.finding.resource",
+                "finding_id.$": "$.finding.finding_id",
+            },
+            result_path="$.policy_workflow",
+            end=end,
+            then=then,
+        )
+
+    def _tell_when_settled(
+        self, workflow: sfn.IStateMachine, end: sfn.IChainable
+    ) -> sfn.IChainable:
+        """Return the states that wait for the minute of a round, if any, and start that round.
+
+        The name of the round is its minute's: all findings of that minute start the same one.
+        Whatever is lost here, the hourly round finds: the card says since when it is due.
+        https://docs.aws.amazon.com/step-functions/latest/dg/state-wait.html
+        """
+        wait = sfn.Wait(
+            self,
+            "Wait until settled",
+            time=sfn.WaitTime.timestamp_path("$.recorded.notify_at"),
+        )
+        start = self._start(
+            "Start notification workflow",
+            workflow,
+            name="$.recorded.notification_name",
+            arguments={"as_of.$": "$.recorded.notify_at", "kind": "news"},
+            result_path="$.notification_workflow",
+            end=end,
+            then=end,
+        )
+        return (
+            sfn.Choice(self, "Urgent?")
+            .when(sfn.Condition.string_equals("$.recorded.notify_at", ""), end)
+            .otherwise(wait.next(start))
+        )
+
+    def _start(
+        self,
+        state_name: str,
+        workflow: sfn.IStateMachine,
+        *,
+        name: str,
+        arguments: Mapping[str, Any],
+        result_path: str,
+        end: sfn.IChainable,
+        then: sfn.IChainable,
     ) -> sfn.CustomState:
-        # A service integration: a function would only forward. The name is the same for the same
-        # state of the same finding, so a second start is refused and harmless.
+        """Return a state that starts an execution; a second start under its name is harmless.
+
+        A service integration: a function would only forward. ``name``: the path of the execution's
+        name, made of what it is about. ``then`` follows, also where it had been started before.
+        """
         state = sfn.CustomState(
             self,
-            "Start policy workflow",
+            state_name,
             state_json={
                 "Type": "Task",
-                "Resource": sfn_integration(self, "states:startExecution"),
+                "Resource": f"arn:{Stack.of(self).partition}:states:::states:startExecution",
                 "Parameters": {
-                    "StateMachineArn": policy_workflow.state_machine_arn,
-                    "Name.$": "$.recorded.policy_execution_name",
-                    "Input": {
-                        "principal_arn.$": "$.finding.resource",
-                        "finding_id.$": "$.finding.finding_id",
-                    },
+                    "StateMachineArn": workflow.state_machine_arn,
+                    "Name.$": name,
+                    "Input": dict(arguments),
                 },
-                "ResultPath": "$.policy_workflow",
+                "ResultPath": result_path,
                 "Retry": [
-                    {
-                        "ErrorEquals": ["StepFunctions.ExecutionAlreadyExistsException"],
-                        "MaxAttempts": 0,
-                    },
+                    {"ErrorEquals": ALREADY_STARTED, "MaxAttempts": 0},
                     {
                         # Throttling has many names; a start under a known name is harmless.
                         "ErrorEquals": ["States.TaskFailed"],
@@ -112,18 +213,7 @@ class FindingWorkflow(Construct):
                 ],
             },
         )
-        state.add_catch(
-            end,
-            errors=["StepFunctions.ExecutionAlreadyExistsException"],
-            result_path="$.policy_workflow",
-        )
+        state.add_catch(then, errors=ALREADY_STARTED, result_path=result_path)
         state.add_catch(end, errors=["States.ALL"], result_path="$.failure")
-        state.next(end)
+        state.next(then)
         return state
-
-
-def sfn_integration(scope: Construct, name: str) -> str:
-    """Return the ARN of an optimized integration, in whatever partition."""
-    from aws_cdk import Stack
-
-    return f"arn:{Stack.of(scope).partition}:states:::{name}"

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from infra.workflow import Workflow, let_map_start_children, map_over_accounts, record_run
+from infra.workflow import (
+    Workflow,
+    let_map_start_children,
+    map_over_accounts,
+    record_run,
+    start_until_done,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +33,10 @@ MAP_LABEL = "Accounts"
 
 
 class InventoryWorkflow(Construct):
-    """State machine: list accounts; of each collect, read last accessed, classify; then report."""
+    """State machine: list accounts; of each collect, read last accessed, classify; then report.
+
+    What is unused then goes the way of all findings: each is a start of the finding workflow.
+    """
 
     def __init__(
         self,
@@ -35,6 +44,7 @@ class InventoryWorkflow(Construct):
         construct_id: str,
         *,
         terms: Mapping[str, Any],
+        finding_terms: Mapping[str, Any],
         list_accounts: StepFunction,
         collect_principals: StepFunction,
         read_last_accessed: StepFunction,
@@ -42,6 +52,8 @@ class InventoryWorkflow(Construct):
         build_snapshot: StepFunction,
         write_report: StepFunction,
         notify_inventory: StepFunction,
+        compare_inventory: StepFunction,
+        start_findings: StepFunction,
         record_run_function: StepFunction,
         log_group: logs.ILogGroup,
     ) -> None:
@@ -93,11 +105,24 @@ class InventoryWorkflow(Construct):
             result_path="$.notified",
             on_failure=end,
         )
+        compare = compare_inventory.as_task(
+            self,
+            {
+                "snapshot.$": "$.built.snapshot",
+                "terms": finding_terms,
+                "execution.$": "$$.Execution.Id",
+            },
+            result_path="$.compared",
+            on_failure=end,
+        )
+        compare.next(
+            start_until_done(self, start_findings, {"input.$": "$.compared"}, on_failure=end)
+        )
         is_first = (
             sfn.Choice(self, "First of its period?")
             .when(
                 sfn.Condition.boolean_equals("$.listed.is_first", True),
-                inventory.next(build).next(report).next(notify).next(end),
+                inventory.next(build).next(report).next(notify).next(compare),
             )
             .otherwise(sfn.Succeed(self, "Period already collected"))
         )
@@ -114,6 +139,8 @@ class InventoryWorkflow(Construct):
                 build_snapshot,
                 write_report,
                 notify_inventory,
+                compare_inventory,
+                start_findings,
                 record_run_function,
             ],
         )

@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 ARCHITECTURE = lambda_.Architecture.ARM_64
 
-# Lambda's own passing errors, and ours for a throttled or failing AWS.
-# https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html
+# Lambda's own passing errors, a process that died under its work (every step may run twice), and
+# ours for a throttled or failing AWS.
+# https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
 PASSING_ERRORS = [
     "Lambda.ClientExecutionTimeoutException",
     "Lambda.ServiceException",
     "Lambda.AWSLambdaException",
     "Lambda.SdkClientException",
     "Lambda.TooManyRequestsException",
+    "Lambda.Unknown",
+    "Runtime.ExitError",
     "ThrottledError",
     "AwsServiceError",
 ]

@@ -38,8 +38,8 @@ READ_PRINCIPALS = {
     "policy": ["iam:GetPolicy", "iam:GetPolicyVersion"],
 }
 PLURALS = {"role": "Roles", "user": "Users", "group": "Groups", "policy": "Policies"}
-# These take no resource: AWS allows nothing narrower (Service Authorization Reference, iam and
-# access-analyzer).
+# These take no resource: AWS allows nothing narrower (Service Authorization Reference, iam,
+# access-analyzer and tag).
 WITHOUT_RESOURCE = [
     "access-analyzer:CancelPolicyGeneration",
     "access-analyzer:GetGeneratedPolicy",
@@ -50,11 +50,13 @@ WITHOUT_RESOURCE = [
     "iam:GetCredentialReport",
     "iam:GetServiceLastAccessedDetails",
     "iam:ListAccountAliases",
+    # Of a finding's resource, whatever its service: reads tags, and those alone.
+    "tag:GetResources",
 ]
 
 
 class MemberStack(cdk.Stack):
-    """Read-only on IAM, plus policy generation. The hub can change nothing here."""
+    """Read-only on IAM, tags and contacts, plus policy generation. The hub can change nothing."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, **kwargs: Any
@@ -76,7 +78,7 @@ class MemberStack(cdk.Stack):
             self,
             "MemberRole",
             role_name=settings.names.member_role_name,
-            description="Pare reads this account's IAM and starts policy generation",
+            description="Pare reads IAM, tags and contacts here, and starts policy generation",
             max_session_duration=cdk.Duration.hours(1),
             assumed_by=iam.PrincipalWithConditions(
                 iam.AccountPrincipal(settings.hub_account_id),
@@ -108,6 +110,14 @@ class MemberStack(cdk.Stack):
         )
         role.add_to_policy(
             iam.PolicyStatement(sid="WithoutResource", actions=WITHOUT_RESOURCE, resources=["*"])
+        )
+        # Who answers for what nobody's tag names.
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="ReadAlternateContact",
+                actions=["account:GetAlternateContact"],
+                resources=[f"arn:{cdk.Aws.PARTITION}:account::{cdk.Aws.ACCOUNT_ID}:account"],
+            )
         )
         role.add_to_policy(
             iam.PolicyStatement(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_accessanalyzer as accessanalyzer
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 
@@ -23,8 +24,13 @@ from infra.member_access import (
     member_role_arn_template,
 )
 from infra.nag import WILDCARD, explain
+from infra.notification_workflow import NotificationWorkflow
 from infra.notifications import Alarms, Dashboard, Topics
 from infra.policy_workflow import PolicyWorkflow
+from infra.reconcile_workflow import ReconcileWorkflow
+from infra.region_stack import external_access_analyzer
+from infra.storage_stack import BY_ANALYZER, BY_DUE
+from pare.findings.archive_rules import PREFIX as OWN_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +45,17 @@ if TYPE_CHECKING:
 
 # folder -> steps; one module, one function, one state each. Timeouts in seconds where 60 are few.
 STEPS: Mapping[str, tuple[str, ...]] = {
-    "findings": ("normalize_finding", "enrich_finding", "record_finding", "notify_finding"),
+    "findings": (
+        "normalize_finding",
+        "enrich_finding",
+        "record_finding",
+        "archive_finding",
+        "notify_preview",
+        "record_archiver",
+        "start_findings",
+    ),
+    "notifications": ("collect_news", "compose_message", "settle_message"),
+    "reconcile": ("list_analyzers", "apply_archive_rules", "compare_findings", "review_watch"),
     "policies": (
         "resolve_principal",
         "choose_route",
@@ -62,11 +78,20 @@ STEPS: Mapping[str, tuple[str, ...]] = {
         "build_snapshot",
         "write_report",
         "notify_inventory",
+        "compare_inventory",
     ),
     "activity": ("list_logs", "digest_logs", "merge_activity", "count_activity"),
     "runs": ("record_run",),
 }
 TIMEOUT_SECONDS = {
+    "archive_finding": 120,
+    "start_findings": 300,
+    "collect_news": 300,
+    "settle_message": 300,
+    "list_analyzers": 300,
+    "apply_archive_rules": 900,  # findings of a rule that is gone are made active again
+    "compare_findings": 900,  # lists every finding of an analyzer
+    "review_watch": 900,  # reads every finding and card
     "resolve_principal": 180,  # a call or two for each attached policy
     "choose_route": 180,  # lists up to 100,000 log files
     "get_activity": 300,  # reads a digest a day
@@ -80,6 +105,7 @@ TIMEOUT_SECONDS = {
     "build_snapshot": 900,
     "write_report": 900,
     "notify_inventory": 300,  # reads all rows for the gravest
+    "compare_inventory": 900,
     "list_logs": 900,  # each comes back for what did not fit
     "digest_logs": 900,
     "merge_activity": 900,
@@ -89,6 +115,10 @@ TIMEOUT_SECONDS = {
 # faster. docs/decisions has what it takes.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 MEMORY_MB = {
+    "collect_news": 1024,
+    "compare_findings": 1024,
+    "compare_inventory": 1024,
+    "review_watch": 1024,
     "list_principals": 1024,
     "collect_principals": 1024,
     "classify_principals": 1769,
@@ -105,10 +135,15 @@ MEMORY_MB = {
 COMPILED_STEPS = frozenset(
     {"digest_logs", "merge_activity", "get_activity", "build_policy", "classify_principals"}
 )
+# As old as unused access may be for an analyzer (facts §1).
+MOST_UNUSED_DAYS = 365
 # A lease of Access Analyzer's turn outlives the longest wait for its job by this: for retries.
 LEASE_MARGIN_MINUTES = 15
-# The partition key of the ledger's items in the runs table (pare.aws.quota_ledger).
+# Partition keys of items in the runs table that are no runs: Access Analyzer's quotas
+# (pare.aws.quota_ledger), how long no second policy is proposed, the hour's messages.
 LEDGER = "policy-generation"
+COOL_DOWN = "policy-cool-down"
+BUDGET = "message-budget"
 
 
 class PipelineStack(cdk.Stack):
@@ -140,7 +175,7 @@ class PipelineStack(cdk.Stack):
             self,
             "Topics",
             key=storage.key,
-            people_emails=settings.notifications.people_emails,
+            notifications=settings.notifications,
         )
         self.functions = self._functions(code, activity_code)
         self._grant()
@@ -149,10 +184,13 @@ class PipelineStack(cdk.Stack):
             self,
             "EventSources",
             settings=settings,
-            finding_workflow=workflows["Finding"],
-            inventory_workflow=workflows["Inventory"],
-            activity_workflow=workflows["Activity"],
+            workflows=workflows,
+            own_roles=[
+                self.functions[step].step_role.role_arn
+                for step in ("archive_finding", "apply_archive_rules", "review_watch")
+            ],
         )
+        self._analyzers()
         dead_letters = {
             "FindingDeadLetters": event_sources.finding_dead_letters,
             "ScheduleDeadLetters": event_sources.schedule_dead_letters,
@@ -161,7 +199,7 @@ class PipelineStack(cdk.Stack):
         Alarms(
             self,
             "Alarms",
-            topic=self.topics.people,
+            topics=self.topics.alarms,
             workflows=workflows,
             dead_letters=dead_letters,
         )
@@ -171,8 +209,40 @@ class PipelineStack(cdk.Stack):
             workflows=workflows,
             functions=list(self.functions.values()),
             dead_letters=dead_letters,
+            other_regions=settings.other_regions,
+            region_dead_letters_name=settings.names.region_dead_letters_name,
         )
         self._outputs(workflows, event_sources)
+
+    # --- EVENT: analyzers -----------------------------------------------------------------------
+
+    def _analyzers(self) -> None:
+        """Create the analyzers that the settings want Pare to create in the home Region."""
+        settings = self.settings
+        if settings.analyzers.create_external_access:
+            external_access_analyzer(self)
+        if settings.analyzers.paid_unused_access:
+            # One of the organization, in one Region: IAM is everywhere the same, and AWS asks for
+            # each analyzer. It does not look at what is left out, so that costs nothing.
+            left_out = [
+                each for each in settings.account_exclusions if each != settings.hub_account_id
+            ]
+            analyzer = accessanalyzer.CfnAnalyzer
+            analyzer(
+                self,
+                "UnusedAccess",
+                type="ORGANIZATION_UNUSED_ACCESS",
+                analyzer_configuration=analyzer.AnalyzerConfigurationProperty(
+                    unused_access_configuration=analyzer.UnusedAccessConfigurationProperty(
+                        unused_access_age=min(settings.inventory.idle_days, MOST_UNUSED_DAYS),
+                        analysis_rule=analyzer.AnalysisRuleProperty(
+                            exclusions=[analyzer.AnalysisRuleCriteriaProperty(account_ids=left_out)]
+                        )
+                        if left_out
+                        else None,
+                    )
+                ),
+            )
 
     # --- LAMBDA ---------------------------------------------------------------------------------
 
@@ -209,6 +279,8 @@ class PipelineStack(cdk.Stack):
         default_owner = {"DEFAULT_OWNER": settings.notifications.default_owner}
         break_glass = {"BREAK_GLASS_TAG": settings.break_glass_tag}
         runs = {"RUNS_TABLE_NAME": storage.runs_table.table_name}
+        findings = {"FINDINGS_TABLE_NAME": storage.findings_table.table_name}
+        cards = {"CARDS_TABLE_NAME": storage.cards_table.table_name}
         tell = {
             **runs,
             "PEOPLE_TOPIC_ARN": self.topics.people.topic_arn,
@@ -231,9 +303,19 @@ class PipelineStack(cdk.Stack):
         lease = {"LEASE_MINUTES": str(generation.max_wait_minutes + LEASE_MARGIN_MINUTES)}
         return {
             "normalize_finding": {},
-            "enrich_finding": {**member, **owners, **default_owner},
-            "record_finding": {"FINDINGS_TABLE_NAME": storage.findings_table.table_name},
-            "notify_finding": tell,
+            "enrich_finding": member,
+            "record_finding": {**findings, **cards, **runs},
+            "archive_finding": {**findings, **cards},
+            "notify_preview": {**tell, **language},
+            "record_archiver": {**findings, **cards},
+            "start_findings": evidence,  # and the workflow it starts, in _workflows
+            "collect_news": {**cards, **findings, **runs, **evidence},
+            "compose_message": evidence,
+            "settle_message": {**cards, **evidence},
+            "list_analyzers": evidence,
+            "apply_archive_rules": {**findings, **cards, **evidence},
+            "compare_findings": {**findings, **evidence},
+            "review_watch": {**findings, **cards, **evidence},
             "resolve_principal": {**member, **evidence, **owners, **default_owner, **break_glass},
             "choose_route": {
                 **evidence,
@@ -268,6 +350,7 @@ class PipelineStack(cdk.Stack):
             "check_policy": evidence,
             "record_proposal": {
                 **evidence,
+                **cards,
                 "PROPOSALS_TABLE_NAME": storage.proposals_table.table_name,
             },
             "notify_proposal": {**tell, **evidence},
@@ -307,11 +390,8 @@ class PipelineStack(cdk.Stack):
             "digest_logs": {**evidence, **trail_bucket},
             "merge_activity": evidence,
             "count_activity": evidence,
-            "record_run": {
-                **tell,
-                **evidence,
-                "FINDINGS_TABLE_NAME": storage.findings_table.table_name,
-            },
+            "compare_inventory": {**findings, **evidence},
+            "record_run": {**tell, **evidence},
         }
 
     # --- Grants ---------------------------------------------------------------------------------
@@ -336,37 +416,28 @@ class PipelineStack(cdk.Stack):
         # organizations:ListAccounts takes no resource.
         self._allow_everywhere(each["list_accounts"], "ListAccounts",
                                ["organizations:ListAccounts"])  # fmt: skip
-        # Every Region: findings come from the analyzers of all governed Regions.
-        analyzers = f"arn:{cdk.Aws.PARTITION}:access-analyzer:*:{self.account}:analyzer/*"
-        each["enrich_finding"].allow("ReadFindings", ["access-analyzer:GetFinding"], [analyzers])
-        explain(
-            each["enrich_finding"].step_role,
-            WILDCARD,
-            "Analyzers of every governed Region, old and new.",
-            f"Resource::{analyzers}",
-        )
+        self._may_use_analyzers()
         # ValidatePolicy and the checks take no resource.
         self._allow_everywhere(
             each["check_policy"],
             "CheckPolicies",
             ["access-analyzer:CheckNoNewAccess", "access-analyzer:ValidatePolicy"],
         )
-        self._use_table(each["record_finding"], storage.findings_table,
-                        ["dynamodb:GetItem", "dynamodb:UpdateItem"])  # fmt: skip
+        self._may_use_findings()
         self._use_table(each["record_proposal"], storage.proposals_table, ["dynamodb:PutItem"])
         self._use_table(each["classify_principals"], storage.principals_table,
                         ["dynamodb:BatchWriteItem"])  # fmt: skip
         self._use_table(each["list_accounts"], storage.runs_table,
                         ["dynamodb:GetItem", "dynamodb:UpdateItem"])  # fmt: skip
-        for step in ("notify_finding", "notify_proposal", "notify_inventory", "record_run"):
+        for step in ("notify_preview", "notify_proposal", "notify_inventory", "record_run"):
             self._may_tell(each[step])
         each["notify_inventory"].allow("TellChat", ["sns:Publish"], [self.topics.chat.topic_arn])
         for step in (
             "choose_route", "start_policy_generation", "get_generated_policy", "release_lease",
         ):  # fmt: skip
-            self._may_use_ledger(each[step])
+            self._may_use_runs(each[step], "KeepQuotas",
+                               ["dynamodb:GetItem", "dynamodb:UpdateItem"], LEDGER)  # fmt: skip
         self._use_table(each["record_run"], storage.runs_table, ["dynamodb:PutItem"])
-        self._use_table(each["record_run"], storage.findings_table, ["dynamodb:UpdateItem"])
         for step, reads, writes in (
             ("resolve_principal", (), ("proposals",)),
             ("get_generated_policy", (), ("proposals",)),
@@ -385,6 +456,15 @@ class PipelineStack(cdk.Stack):
             ("build_snapshot", ("inventory",), ("inventory",)),
             ("write_report", ("inventory",), ("inventory",)),
             ("notify_inventory", ("inventory",), ()),
+            ("compare_inventory", ("inventory",), ("inventory", "findings")),
+            ("list_analyzers", (), ("findings",)),
+            ("apply_archive_rules", ("findings",), ("findings",)),
+            ("compare_findings", (), ("findings",)),
+            ("review_watch", ("findings",), ("findings",)),
+            ("start_findings", ("findings",), ()),
+            ("collect_news", ("notifications",), ("notifications",)),
+            ("compose_message", ("notifications",), ()),
+            ("settle_message", ("notifications",), ()),
             ("list_logs", ("activity",), ("activity",)),
             ("digest_logs", ("activity",), ("activity",)),
             ("merge_activity", ("activity",), ("activity",)),
@@ -397,12 +477,79 @@ class PipelineStack(cdk.Stack):
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
         for step in (
             "choose_route", "get_activity", "list_accounts", "collect_principals",
-            "read_last_accessed", "classify_principals", "build_snapshot", *STEPS["activity"],
+            "read_last_accessed", "classify_principals", "build_snapshot", "collect_news",
+            "apply_archive_rules", *STEPS["activity"],
         ):  # fmt: skip
             each[step].allow("SeeWhatIsMissing", ["s3:ListBucket"], [self._evidence_arn])
         for step in ("choose_route", "list_logs"):
             self._may_list_trail(each[step])
         self._may_read_trail(each["digest_logs"])
+
+    def _may_use_analyzers(self) -> None:
+        """Let the steps read and change what the analyzers of every Region have.
+
+        Of archive rules only those that are Pare's by their name.
+        """
+        # The analyzers of all governed Regions, old and new.
+        analyzers = f"arn:{cdk.Aws.PARTITION}:access-analyzer:*:{self.account}:analyzer/*"
+        rules = f"{analyzers}/archive-rule/{OWN_RULES}*"
+        for step, sid, actions, resource in (
+            ("enrich_finding", "ReadFindings", ["GetFinding"], analyzers),
+            ("archive_finding", "ArchiveFindings", ["UpdateFindings"], analyzers),
+            ("notify_preview", "ReadPreviews", ["ListAccessPreviewFindings"], analyzers),
+            ("apply_archive_rules", "ReadRules", ["ListArchiveRules"], analyzers),
+            ("apply_archive_rules", "KeepRules",
+             ["CreateArchiveRule", "DeleteArchiveRule", "UpdateArchiveRule"], rules),
+            # Of this one AWS takes the analyzer, not the rule (Service Authorization Reference).
+            ("apply_archive_rules", "ApplyRules", ["ApplyArchiveRule"], analyzers),
+            ("apply_archive_rules", "ReactivateFindings", ["ListFindings", "UpdateFindings"],
+             analyzers),
+            ("review_watch", "ReactivateFindings", ["ListFindings", "UpdateFindings"], analyzers),
+            ("compare_findings", "ReadFindings", ["GetFinding", "ListFindings"], analyzers),
+        ):  # fmt: skip
+            function = self.functions[step]
+            function.allow(sid, [f"access-analyzer:{each}" for each in actions], [resource])
+            explain(
+                function.step_role,
+                WILDCARD,
+                "Analyzers of every governed Region, old and new; of rules those with our prefix.",
+                f"Resource::{resource}",
+            )
+        self._allow_everywhere(
+            self.functions["list_analyzers"], "ListAnalyzers", ["access-analyzer:ListAnalyzers"]
+        )
+
+    def _may_use_findings(self) -> None:
+        """Let the steps use the tables of findings and cards, and of their indexes those they ask.
+
+        A transaction needs what its parts need.
+        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+        """
+        storage = self.storage
+        get, put = "dynamodb:GetItem", "dynamodb:PutItem"
+        get_many, scan = "dynamodb:BatchGetItem", "dynamodb:Scan"
+        check = "dynamodb:ConditionCheckItem"
+        # step -> of findings, whether by analyzer; of cards, whether those that are due
+        of_step: Mapping[str, tuple[list[str], str | None, list[str], str | None]] = {
+            "record_finding": ([get, put, check], None, [get, put, check], None),
+            "archive_finding": ([get, put], None, [get, put], None),
+            "record_archiver": ([get, get_many, put], BY_ANALYZER, [get, put], None),
+            "record_proposal": ([], None, [get, put], None),
+            "collect_news": ([get_many], None, [get, get_many, put], BY_DUE),
+            "settle_message": ([], None, [get, put], None),
+            "apply_archive_rules": ([get, get_many, put], None, [get, put], None),
+            "compare_findings": ([get], BY_ANALYZER, [], None),
+            "compare_inventory": ([scan], BY_ANALYZER, [], None),
+            "review_watch": ([get_many, scan], BY_ANALYZER, [get, put, scan], None),
+        }
+        for step, (of_findings, by_analyzer, of_cards, by_due) in of_step.items():
+            function = self.functions[step]
+            self._use_table(function, storage.findings_table, of_findings, index=by_analyzer)
+            self._use_table(function, storage.cards_table, of_cards, index=by_due)
+        self._may_use_runs(self.functions["record_finding"], "KeepCoolDowns",
+                           ["dynamodb:UpdateItem"], COOL_DOWN)  # fmt: skip
+        self._may_use_runs(self.functions["collect_news"], "KeepBudget",
+                           ["dynamodb:GetItem", "dynamodb:UpdateItem"], BUDGET)  # fmt: skip
 
     def _may_list_trail(self, function: StepFunction) -> None:
         trail = self.settings.trail
@@ -467,18 +614,30 @@ class PipelineStack(cdk.Stack):
         )
 
     def _use_table(
-        self, function: StepFunction, table: dynamodb.TableV2, actions: list[str]
+        self,
+        function: StepFunction,
+        table: dynamodb.TableV2,
+        actions: list[str],
+        *,
+        index: str | None = None,
     ) -> None:
-        function.allow(f"Use{table.node.id}", actions, [table.table_arn])
+        if actions:
+            function.allow(f"Use{table.node.id}", actions, [table.table_arn])
+        if index:
+            function.allow(
+                f"Query{table.node.id}", ["dynamodb:Query"], [f"{table.table_arn}/index/{index}"]
+            )
         self._use_key_of_tables(function)
 
-    def _may_use_ledger(self, function: StepFunction) -> None:
-        """Let the function keep Access Analyzer's quotas: of the runs table those items alone."""
+    def _may_use_runs(
+        self, function: StepFunction, sid: str, actions: list[str], kind: str
+    ) -> None:
+        """Let the function use of the runs table the items of one kind alone."""
         function.allow(
-            "KeepQuotas",
-            ["dynamodb:GetItem", "dynamodb:UpdateItem"],
+            sid,
+            actions,
             [self.storage.runs_table.table_arn],
-            **{"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [LEDGER]}},
+            **{"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [kind]}},
         )
         self._use_key_of_tables(function)
 
@@ -572,18 +731,45 @@ class PipelineStack(cdk.Stack):
         policy_arn = policy.workflow.state_machine.state_machine_arn
         each["start_proposals"].allow("StartPolicy", ["states:StartExecution"], [policy_arn])
         each["start_proposals"].add_environment("POLICY_WORKFLOW_ARN", policy_arn)
+        finding_terms = self.settings.finding_terms()
+        notification = NotificationWorkflow(
+            self,
+            "NotificationWorkflow",
+            **{step: each[step] for step in STEPS["notifications"]},
+            record_run_function=each["record_run"],
+            terms=finding_terms,
+            topics=self.topics,
+            key=self.storage.key,
+            log_group=log_group,
+        )
         finding = FindingWorkflow(
             self,
             "FindingWorkflow",
-            **{step: each[step] for step in STEPS["findings"]},
+            **{step: each[step] for step in STEPS["findings"] if step != "start_findings"},
             record_run_function=each["record_run"],
+            terms=finding_terms,
             policy_workflow=policy.workflow.state_machine,
+            notification_workflow=notification.workflow.state_machine,
+            log_group=log_group,
+        )
+        finding_arn = finding.workflow.state_machine.state_machine_arn
+        each["start_findings"].allow("StartFinding", ["states:StartExecution"], [finding_arn])
+        each["start_findings"].add_environment("FINDING_WORKFLOW_ARN", finding_arn)
+        reconcile = ReconcileWorkflow(
+            self,
+            "ReconcileWorkflow",
+            **{step: each[step] for step in STEPS["reconcile"]},
+            start_findings=each["start_findings"],
+            record_run_function=each["record_run"],
+            terms=finding_terms,
             log_group=log_group,
         )
         inventory = InventoryWorkflow(
             self,
             "InventoryWorkflow",
             terms=self.settings.inventory_terms(),
+            finding_terms=finding_terms,
+            start_findings=each["start_findings"],
             **{step: each[step] for step in STEPS["inventory"]},
             record_run_function=each["record_run"],
             log_group=log_group,
@@ -599,6 +785,8 @@ class PipelineStack(cdk.Stack):
         self._let_map_read_manifest(activity, "activity")
         workflows = {
             "Finding": finding.workflow.state_machine,
+            "Notification": notification.workflow.state_machine,
+            "Reconcile": reconcile.workflow.state_machine,
             "Policy": policy.workflow.state_machine,
             "Account": account.workflow.state_machine,
             "Inventory": inventory.workflow.state_machine,
@@ -609,6 +797,9 @@ class PipelineStack(cdk.Stack):
         )
         self._let_executions_be_read(
             "list_accounts", "SeeWhoEnded", "states:DescribeExecution", workflows["Inventory"]
+        )
+        self._let_executions_be_read(
+            "collect_news", "SeeWhoEnded", "states:DescribeExecution", workflows["Notification"]
         )
         return workflows
 
@@ -678,6 +869,7 @@ class PipelineStack(cdk.Stack):
             ("ChatTopicArn", self.topics.chat.topic_arn),
             ("EvidenceBucketName", self.storage.evidence_bucket.bucket_name),
             ("FindingsTableName", self.storage.findings_table.table_name),
+            ("CardsTableName", self.storage.cards_table.table_name),
             ("PrincipalsTableName", self.storage.principals_table.table_name),
             ("ProposalsTableName", self.storage.proposals_table.table_name),
             ("RunsTableName", self.storage.runs_table.table_name),

@@ -13,6 +13,10 @@ from aws_cdk import aws_s3 as s3
 if TYPE_CHECKING:
     from constructs import Construct
 
+# Indexes, as pare.aws.findings_table names them.
+BY_ANALYZER = "by_analyzer"
+BY_DUE = "by_due"
+
 
 class StorageStack(cdk.Stack):
     """Stateful resources. Their logical ids are pinned by a test."""
@@ -34,6 +38,13 @@ class StorageStack(cdk.Stack):
         )
         self._let_alarms_publish()
         self.findings_table = self._table("FindingsTable", "finding_id")
+        # What an analyzer lists is compared with what is recorded of it. CloudFormation adds one
+        # index an update: another one takes another deployment.
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.OnlineOps.html
+        _add_index(self.findings_table, BY_ANALYZER, "analyzer_arn", "finding_id")
+        self.cards_table = self._table("CardsTable", "card_id")
+        # Sparse: a card is in it while somebody should hear of it.
+        _add_index(self.cards_table, BY_DUE, "due", "due_at")
         self.principals_table = self._table("PrincipalsTable", "account_id", "principal_arn")
         self.proposals_table = self._table("ProposalsTable", "principal_arn", "created_at")
         self.runs_table = self._table("RunsTable", "workflow", "run_id", ttl="expires_at")
@@ -116,7 +127,12 @@ class StorageStack(cdk.Stack):
                     noncurrent_version_expiration=old_versions,
                     abort_incomplete_multipart_upload_after=cdk.Duration.days(7),
                 ),
-                s3.LifecycleRule(id="Runs", prefix="runs/", expiration=cdk.Duration.days(400)),
+                *(
+                    s3.LifecycleRule(
+                        id=name, prefix=f"{name.lower()}/", expiration=cdk.Duration.days(400)
+                    )
+                    for name in ("Runs", "Notifications", "Findings")
+                ),
                 # 400 days, so that seasonal use shows (facts §3).
                 s3.LifecycleRule(
                     id="Activity", prefix="activity/", expiration=cdk.Duration.days(430)
@@ -135,3 +151,13 @@ class StorageStack(cdk.Stack):
             ],
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )
+
+
+def _add_index(table: dynamodb.TableV2, name: str, partition_key: str, sort_key: str) -> None:
+    text = dynamodb.AttributeType.STRING
+    table.add_global_secondary_index(
+        index_name=name,
+        partition_key=dynamodb.Attribute(name=partition_key, type=text),
+        sort_key=dynamodb.Attribute(name=sort_key, type=text),
+        projection_type=dynamodb.ProjectionType.ALL,
+    )

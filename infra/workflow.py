@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
@@ -12,7 +12,7 @@ from constructs import Construct
 from infra.nag import WILDCARD, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from aws_cdk import aws_logs as logs
 
@@ -152,6 +152,32 @@ def record_run(scope: Construct, function: StepFunction, *, workflow: str) -> sf
         .when(sfn.Condition.string_equals("$.run.outcome", "failed"), failed)
         .otherwise(sfn.Succeed(scope, "Run recorded"))
     )
+
+
+def start_until_done(
+    scope: Construct,
+    start: StepFunction,
+    payload: Mapping[str, Any],
+    *,
+    on_failure: sfn.IChainable,
+) -> sfn.IChainable:
+    """Return a step that starts executions, some at a time, until it says that it has no more.
+
+    ``payload`` is its input beside ``state`` (how far it is: its own last result) and
+    ``execution``. The end of it, good or bad, is ``on_failure``.
+    """
+    started = start.as_task(
+        scope,
+        {**payload, "state.$": "$", "execution.$": "$$.Execution.Id"},
+        result_path="$.started",
+        on_failure=on_failure,
+    )
+    started.next(
+        sfn.Choice(scope, "More to start?")
+        .when(sfn.Condition.boolean_equals("$.started.has_more", True), started)
+        .otherwise(on_failure)
+    )
+    return started
 
 
 def let_map_start_children(workflow: Workflow, label: str) -> None:

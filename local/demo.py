@@ -1,6 +1,7 @@
 """The organization in a box: bring it up, deploy Pare, take one finding to a proposed policy.
 
-Then two monthly inventories, compared with the planted truth.
+Beside it a public bucket, of which people hear at once, and next morning's digest; then two monthly
+inventories, compared with the planted truth.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from local.organization import (
     plant_credentials,
     read_organization,
 )
-from local.seed_findings import SeedFinding, plant_findings, unused_access_finding
+from local.seed_findings import (
+    SeedFinding,
+    external_access_finding,
+    plant_findings,
+    unused_access_finding,
+)
 from local.trail_generator import CredentialUse, Usage, generate, write_trail
 from local.trail_import import read_trail
 from local.truth import Comparison, compare, read_truth
@@ -134,8 +140,10 @@ def bring_up(
             assembly.result()
         with watch.step("deploy"):
             members = pool.submit(deploy.deploy_members, emulator, created, assembly.result())
+            regions = pool.submit(deploy.deploy_regions, emulator, created, assembly.result())
             outputs = deploy.deploy_hub(emulator, created, assembly.result())
             members.result()
+            regions.result()
     principal = (
         imported.finding_principal_arn
         if imported
@@ -233,6 +241,24 @@ class Inventory:
     def ref(self, name: str) -> ObjectRef:
         """Return where another object of the period lies, such as ``report.html``."""
         return {**self.where, "key": f"{self.where['key'].rpartition('/')[0]}/{name}"}
+
+
+def tell_everything_due(box: Box, due_by: datetime) -> str:
+    """Run a round of notifications of what is due up to a moment; return its execution."""
+    return run_workflow(
+        box, "Notification", {"kind": "hourly", "due_by": f"{due_by:%Y-%m-%dT%H:%M:%SZ}"}
+    )
+
+
+def public_bucket_finding(box: Box) -> SeedFinding:
+    """Return the finding of a bucket that everybody may read."""
+    organization = box.created.organization
+    return external_access_finding(
+        organization,
+        datetime.now(UTC),
+        account_id=organization.principal(box.finding_principal).account_id,
+        is_public=True,
+    )
 
 
 def take_inventory(box: Box, period: str) -> Inventory:
@@ -352,10 +378,18 @@ def run(
             datetime.now(UTC),
         )
         send(box, finding)
+        if trail is None:
+            send(box, public_bucket_finding(box))
         proposals = wait_for(lambda: _proposed(box), "The proposed policy")
-        notifications = receive(box, queue_url, 2)
-        if len(notifications) < 2:
-            raise DemoError(f"{len(notifications)} of 2 messages to people were delivered.")
+    with watch.step("what people are told, next morning's digest included"):
+        expected = 1 if trail else 2
+        # The public bucket is told after some minutes, the rest with the digest.
+        tell_everything_due(box, datetime.now(UTC) + timedelta(days=8))
+        notifications = receive(box, queue_url, expected)
+        if len(notifications) < expected:
+            raise DemoError(
+                f"{len(notifications)} of {expected} messages to people were delivered."
+            )
     inventory = _take_inventory(box, watch, queue_url, state_dir, is_planted=trail is None)
     summary = {
         "finding": finding_item(box, finding.finding["id"]),
@@ -427,7 +461,7 @@ def _notification(message: dict[str, Any]) -> dict[str, Any]:
 
 def _proposed(box: Box) -> list[dict[str, Any]]:
     """Return the proposals so far; DemoError as soon as a run is recorded that did not succeed."""
-    for workflow in ("finding", "policy"):
+    for workflow in ("finding", "notification", "policy"):
         for run_record in runs_of(box, workflow):
             if run_record["outcome"] != "succeeded":
                 raise DemoError(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from infra.settings import ARCHIVE_RULES
 from pare.errors import PareError
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ ROOT = Path(__file__).parent.parent
 CDK = ROOT / "node_modules" / ".bin" / "cdk"
 HUB_STACKS = ("PareStorage", "ParePipeline")
 MEMBER_STACK = "PareMember"
+REGION_STACKS = "PareRegion-*"
+# Of the seed: whom the role PartnerFeed lets in, and who answers for that.
+PARTNER_ACCOUNT, PARTNER_OWNER = "910000000001", "logistics@northwind.example"
 
 
 class DeployError(PareError):
@@ -42,7 +46,10 @@ class Deployment:
 
 
 def write_settings(path: Path, created: CreatedOrganization) -> Path:
-    """Write the settings file that fits the emulated organization, and return it."""
+    """Write the settings file that fits the emulated organization, and return it.
+
+    The archive rules lie beside it.
+    """
     organization = created.organization
     today = datetime.now(UTC).date()
     settings = {
@@ -61,7 +68,9 @@ def write_settings(path: Path, created: CreatedOrganization) -> Path:
         "notifications": {
             "people_emails": [],
             "default_owner": "security@example.com",
+            "routes": [{"owners": [PARTNER_OWNER], "emails": [PARTNER_OWNER]}],
         },
+        "partner_accounts": [{"account_id": PARTNER_ACCOUNT, "name": "Parcel carrier"}],
         "exemptions": [
             {
                 "principal": organization.principal(each.principal).arn,
@@ -74,8 +83,23 @@ def write_settings(path: Path, created: CreatedOrganization) -> Path:
         # Nobody else asks the emulated IAM for anything.
         "inventory": {"calls_per_second": 50},
     }
+    rules = [
+        {
+            "name": "carrier-parcels",
+            "filter": {
+                "resourceType": {"eq": ["AWS::IAM::Role"]},
+                "resource": {"contains": ["role/partners/PartnerFeed"]},
+                "principal.AWS": {"eq": [PARTNER_ACCOUNT]},
+                "isPublic": {"eq": ["false"]},
+            },
+            "reason": "The carrier fetches parcels, with an external id.",
+            "owner": PARTNER_OWNER,
+            "expires": f"{today + timedelta(days=200)}",
+        }
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    for file, content in ((path, settings), (path.with_name(ARCHIVE_RULES), {"rules": rules})):
+        file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return path
 
 
@@ -121,10 +145,7 @@ def deploy_members(emulator: Emulator, created: CreatedOrganization, assembly: P
     """Deploy the member roles into every account; StackSets do this in AWS (docs/emulator.md)."""
 
     def deploy(account_id: str) -> None:
-        # The CLI locks the assembly it reads; each account gets a copy of its own.
-        own = emulator.state_dir / f"cdk.out-{account_id}"
-        shutil.rmtree(own, ignore_errors=True)
-        shutil.copytree(assembly, own, ignore=shutil.ignore_patterns("asset.*", "*.lock"))
+        own = _copy(emulator, assembly, account_id)
         _run(
             [str(CDK), "deploy", MEMBER_STACK, "--app", str(own), "--require-approval", "never",
              "--progress", "events"],
@@ -135,6 +156,26 @@ def deploy_members(emulator: Emulator, created: CreatedOrganization, assembly: P
     with ThreadPoolExecutor(2) as pool:
         for _ in pool.map(deploy, created.account_ids):
             pass
+
+
+def deploy_regions(emulator: Emulator, created: CreatedOrganization, assembly: Path) -> None:
+    """Deploy the rules of the hub's other Regions, which forward to the hub bus."""
+    organization = created.organization
+    own = _copy(emulator, assembly, "regions")
+    _run(
+        [str(CDK), "deploy", REGION_STACKS, "--app", str(own), "--require-approval", "never",
+         "--progress", "events", "--concurrency", "2"],
+        log=emulator.state_dir / "deploy-regions.log",
+        env=emulator.environment(organization.hub_account.account_id, organization.home_region),
+    )  # fmt: skip
+
+
+def _copy(emulator: Emulator, assembly: Path, name: str) -> Path:
+    """Return a copy of an assembly: the CLI locks the one it reads."""
+    own = emulator.state_dir / f"cdk.out-{name}"
+    shutil.rmtree(own, ignore_errors=True)
+    shutil.copytree(assembly, own, ignore=shutil.ignore_patterns("asset.*", "*.lock"))
+    return own
 
 
 def _run(command: list[str], *, log: Path, env: dict[str, str]) -> None:

@@ -15,8 +15,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from local.emulator.catalogue import is_tracked
+from local.emulator.finding_events import finding_event
 from local.organization import ADMINISTRATOR_ACCESS, SeedError, User
-from pare.clock import format_time
+from pare.clock import format_time, parse_time
 from pare.policy.document import parse
 from pare.policy.grants import granted_actions
 
@@ -32,14 +33,18 @@ if TYPE_CHECKING:
 SOURCE = "pare.test"
 UNUSED_ACCESS_ANALYZER = "organization-unused-access"
 EXTERNAL_ACCESS_ANALYZER = "organization-external-access"
+INTERNAL_ACCESS_ANALYZER = "organization-internal-access"
 UNUSED_ACCESS_AGE_DAYS = 90
+# Outside the organization; the settings may name the second one as a partner.
+OUTSIDE_ACCOUNT = "999988887777"
+PARTNER_ACCOUNT = "888877776666"
 
 _ANALYZER_TYPES = {
     UNUSED_ACCESS_ANALYZER: "ORGANIZATION_UNUSED_ACCESS",
     EXTERNAL_ACCESS_ANALYZER: "ORGANIZATION",
+    INTERNAL_ACCESS_ANALYZER: "ORGANIZATION_INTERNAL_ACCESS",
 }
 _UNUSED_ACCESS = "Unused Access Finding for IAM entities"
-_EXTERNAL_ACCESS = "Access Analyzer Finding"
 _NAMESPACE = uuid.UUID("5d1b9a3c-6f04-4c57-9f26-0f3e8a6f7b21")
 _EVERYTHING: JsonObject = {
     "Version": "2012-10-17",
@@ -70,10 +75,38 @@ class SeedFinding(NamedTuple):
         }
 
 
-def analyzer_arn(organization: Organization, name: str) -> str:
-    """Return the ARN of one of the hub's analyzers."""
+def analyzer_arn(organization: Organization, name: str, region: str | None = None) -> str:
+    """Return the ARN of one of the hub's analyzers, in its home Region if no other is named."""
     hub = organization.hub_account.account_id
-    return f"arn:aws:access-analyzer:{organization.home_region}:{hub}:analyzer/{name}"
+    return f"arn:aws:access-analyzer:{region or organization.home_region}:{hub}:analyzer/{name}"
+
+
+def answer(
+    finding_id: str,
+    finding_type: str,
+    resource: str,
+    resource_type: str,
+    account_id: str,
+    moment: datetime,
+    details: list[dict[str, Any]],
+    *,
+    error: str | None = None,
+) -> dict[str, Any]:
+    """Return GetFindingV2's answer for a finding first seen at the moment."""
+    found_at = format_time(moment)
+    finding = {
+        "analyzedAt": found_at,
+        "createdAt": found_at,
+        "id": finding_id,
+        "resource": resource,
+        "resourceType": resource_type,
+        "resourceOwnerAccount": account_id,
+        "status": "ACTIVE",
+        "updatedAt": found_at,
+        "findingDetails": details if error is None else [],
+        "findingType": finding_type,
+    }
+    return finding if error is None else {**finding, "error": error}
 
 
 def unused_access_finding(
@@ -129,11 +162,24 @@ def unused_role_finding(
     now: datetime,
     *,
     last_accessed_at: datetime | None = None,
+    error: str | None = None,
 ) -> SeedFinding:
-    """Return the UnusedIAMRole finding for a role."""
+    """Return the UnusedIAMRole finding for a role, or the one that says it was not analyzed."""
     detail = _accessed(last_accessed_at)
-    details = [{"unusedIamRoleDetails": detail}]
-    return _unused(organization, principal, "UnusedIAMRole", details, now, {})
+    details = [{"unusedIamRoleDetails": detail}] if error is None else []
+    return _unused(organization, principal, "UnusedIAMRole", details, now, {}, error=error)
+
+
+def unused_password_finding(
+    organization: Organization,
+    user: User,
+    now: datetime,
+    *,
+    last_accessed_at: datetime | None = None,
+) -> SeedFinding:
+    """Return the UnusedIAMUserPassword finding for a user."""
+    details = [{"unusedIamUserPasswordDetails": _accessed(last_accessed_at)}]
+    return _unused(organization, user, "UnusedIAMUserPassword", details, now, {})
 
 
 def unused_access_key_finding(
@@ -164,67 +210,179 @@ def external_access_finding(
     principal: Mapping[str, str] | None = None,
     actions: tuple[str, ...] = ("s3:GetObject",),
     is_public: bool = False,
+    condition: Mapping[str, str] | None = None,
+    region: str | None = None,
+    error: str | None = None,
 ) -> SeedFinding:
-    """Return the external access finding for a resource that another organization may use."""
-    analyzer = analyzer_arn(organization, EXTERNAL_ACCESS_ANALYZER)
-    finding_id = _uuid("ExternalAccess", resource)
-    whom = dict(principal or {"AWS": "*" if is_public else "999988887777"})
-    found_at = format_time(_to_second(now))
+    """Return the external access finding for a resource that another organization may use.
+
+    Its id is that of the resource, of the principal where one is named, and of another Region.
+    """
+    analyzer = analyzer_arn(organization, EXTERNAL_ACCESS_ANALYZER, region)
+    about = [resource, *sorted((principal or {}).values())]
+    if region not in {None, organization.home_region}:
+        about.append(str(region))
     external = {
         "action": list(actions),
-        "condition": {},
+        "condition": dict(condition or {}),
         "isPublic": is_public,
-        "principal": whom,
+        "principal": dict(principal or {"AWS": "*" if is_public else OUTSIDE_ACCOUNT}),
     }
-    detail = {
-        "accountId": account_id,
-        **external,
-        "analyzedAt": found_at,
-        "createdAt": found_at,
-        "id": finding_id,
-        "isDeleted": False,
-        "region": organization.home_region,
-        "resource": resource,
-        "resourceType": resource_type,
-        "status": "ACTIVE",
-        "updatedAt": found_at,
-        "version": "1.0",
+    finding = answer(
+        _uuid("ExternalAccess", "/".join(about)),
+        "ExternalAccess",
+        resource,
+        resource_type,
+        account_id,
+        _to_second(now),
+        [{"externalAccessDetails": external}],
+        error=error,
+    )
+    return _found(analyzer, finding, now)
+
+
+def internal_access_finding(
+    organization: Organization,
+    now: datetime,
+    *,
+    account_id: str,
+    resource: str,
+    resource_type: str = "AWS::S3::Bucket",
+    principal_arn: str,
+    actions: tuple[str, ...] = ("s3:GetObject",),
+    region: str | None = None,
+    restriction: str = "NOT_APPLICABLE",
+    error: str | None = None,
+) -> SeedFinding:
+    """Return the internal access finding for a resource that a principal of ours may use."""
+    analyzer = analyzer_arn(organization, INTERNAL_ACCESS_ANALYZER, region)
+    owner = principal_arn.split(":")[4]
+    internal = {
+        "action": list(actions),
+        "condition": {},
+        "principal": {"AWS": principal_arn},
+        "principalOwnerAccount": owner,
+        "principalType": "IAM_USER" if ":user/" in principal_arn else "IAM_ROLE",
+        "accessType": "INTRA_ACCOUNT" if owner == account_id else "INTRA_ORG",
+        "resourceControlPolicyRestriction": restriction,
+        "serviceControlPolicyRestriction": restriction,
     }
-    finding = {
-        "analyzedAt": found_at,
-        "createdAt": found_at,
-        "id": finding_id,
-        "resource": resource,
-        "resourceType": resource_type,
-        "resourceOwnerAccount": account_id,
-        "status": "ACTIVE",
-        "updatedAt": found_at,
-        "findingDetails": [{"externalAccessDetails": external}],
-        "findingType": "ExternalAccess",
-    }
-    return SeedFinding(_event(organization, _EXTERNAL_ACCESS, analyzer, detail, now), finding)
+    finding = answer(
+        _uuid("InternalAccess", f"{resource}/{principal_arn}/{region or ''}"),
+        "InternalAccess",
+        resource,
+        resource_type,
+        account_id,
+        _to_second(now),
+        [{"internalAccessDetails": internal}],
+        error=error,
+    )
+    return _found(analyzer, finding, now)
+
+
+def every_kind(organization: Organization, now: datetime) -> list[SeedFinding]:
+    """Return one finding of every kind that people are told differently, over all Regions."""
+    role = organization.principal("shop-prod/ShopCheckout")
+    account = role.account_id
+    users = [
+        user
+        for each in organization.accounts
+        for user in each.users
+        if any(key.status == "Active" for key in user.access_keys)
+    ]
+    home = organization.home_region
+    away = next((region for region in organization.regions if region != home), home)
+
+    def external(
+        resource: str, kind: str, principal: dict[str, str], *actions: str, **more: Any
+    ) -> SeedFinding:
+        return external_access_finding(
+            organization,
+            now,
+            account_id=account,
+            resource=resource,
+            resource_type=kind,
+            principal=principal,
+            actions=actions,
+            **more,
+        )
+
+    outside, partner = {"AWS": OUTSIDE_ACCOUNT}, {"AWS": PARTNER_ACCOUNT}
+    everybody = {"AWS": "*"}
+    bucket, key = "AWS::S3::Bucket", f"arn:aws:kms:{home}:{account}:key/5f0c1f6e-seed"
+    shared_role = f"arn:aws:iam::{account}:role/SharedWithOutside"
+    found = [
+        external("arn:aws:s3:::northwind-public-read", bucket, everybody, "s3:GetObject",
+                 is_public=True),
+        external("arn:aws:s3:::northwind-public-write", bucket, everybody, "s3:PutObject",
+                 "s3:DeleteObject", is_public=True, region=away),
+        external("arn:aws:s3:::northwind-outside", bucket, outside, "s3:GetObject",
+                 condition={"aws:SourceVpc": "vpc-0123456789"}),
+        external("arn:aws:s3:::northwind-unreadable", bucket, outside, error="ACCESS_DENIED"),
+        external(f"arn:aws:iam::{account}:role/PartnerSync", "AWS::IAM::Role", partner,
+                 "sts:AssumeRole", condition={"sts:ExternalId": "northwind"}),
+        external(f"arn:aws:iam::{account}:role/FromGitHub", "AWS::IAM::Role",
+                 {"Federated": f"arn:aws:iam::{account}:oidc-provider/token.actions.example.com"},
+                 "sts:AssumeRoleWithWebIdentity"),
+        external(key, "AWS::KMS::Key", partner, "kms:Decrypt"),
+        external(f"arn:aws:sqs:{home}:{account}:orders", "AWS::SQS::Queue", outside,
+                 "sqs:SendMessage"),
+        external(f"arn:aws:secretsmanager:{home}:{account}:secret:db-AbCdEf",
+                 "AWS::SecretsManager::Secret", everybody, "secretsmanager:GetSecretValue",
+                 is_public=True),
+        *(
+            external(shared_role, "AWS::IAM::Role", outside, "sts:AssumeRole", region=region)
+            for region in organization.regions
+        ),
+        internal_access_finding(organization, now, account_id=account,
+                                resource="arn:aws:s3:::northwind-ledger", principal_arn=role.arn),
+        internal_access_finding(organization, now, account_id=account,
+                                resource="arn:aws:s3:::northwind-unreadable-inside",
+                                principal_arn=role.arn, error="INTERNAL_ERROR"),
+        unused_access_finding(organization, role, (), now, documents=[_EVERYTHING]),
+        unused_role_finding(organization, role, now),
+        unused_role_finding(organization, organization.principal("data-prod/ReportReader"), now,
+                            error="INTERNAL_ERROR"),
+    ]  # fmt: skip
+    for user in users[:1]:
+        found.append(unused_access_key_finding(organization, user, now))
+        found.append(unused_password_finding(organization, user, now))
+    return found
 
 
 def plant_findings(
-    emulator: EmulatorClients, organization: Organization, findings: Iterable[SeedFinding]
+    emulator: EmulatorClients,
+    organization: Organization,
+    findings: Iterable[SeedFinding],
+    *,
+    events: bool = False,
 ) -> None:
-    """Give the hub's analyzers these findings, making the analyzers that are not there yet."""
+    """Give the hub's analyzers these findings, making the analyzers that are not there yet.
+
+    ``events``: EventBridge tells of them, as Access Analyzer does.
+    """
     by_analyzer: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for found in findings:
         by_analyzer[found.analyzer_arn].append(found.finding)
-    client = emulator.client(
-        "accessanalyzer", organization.hub_account.account_id, organization.home_region
-    )
+    hub = organization.hub_account.account_id
+    for arn in by_analyzer:
+        make_analyzer(emulator, hub, arn)
+    for arn, planted in by_analyzer.items():
+        body = {"analyzer_arn": arn, "findings": planted, "events": events}
+        emulator.control("findings", body)
+
+
+def make_analyzer(emulator: EmulatorClients, account_id: str, arn: str) -> None:
+    """Make one of our analyzers of an organization where it is not there yet."""
+    name, region = arn.rpartition("/")[2], arn.split(":")[3]
+    client = emulator.client("accessanalyzer", account_id, region)
     present = {
         analyzer["arn"]
         for page in client.get_paginator("list_analyzers").paginate()
         for analyzer in page["analyzers"]
     }
-    for arn, planted in by_analyzer.items():
-        if arn not in present:
-            name = arn.rpartition("/")[2]
-            client.create_analyzer(analyzerName=name, type=_ANALYZER_TYPES[name])
-        emulator.control("findings", {"analyzer_arn": arn, "findings": planted})
+    if arn not in present:
+        client.create_analyzer(analyzerName=name, type=_ANALYZER_TYPES[name])
 
 
 def identity_policies(organization: Organization, principal: Principal) -> list[JsonObject]:
@@ -299,6 +457,8 @@ def _unused(
     details: list[dict[str, Any]],
     now: datetime,
     counts: Mapping[str, int],
+    *,
+    error: str | None = None,
 ) -> SeedFinding:
     analyzer = analyzer_arn(organization, UNUSED_ACCESS_ANALYZER)
     finding_id = _uuid(finding_type, principal.arn)
@@ -319,28 +479,30 @@ def _unused(
         "isDeleted": False,
         "findingType": finding_type,
         **counts,
+        **({} if error is None else {"error": error}),
     }
-    finding = {
-        "analyzedAt": found_at,
-        "createdAt": found_at,
-        "id": finding_id,
-        "resource": principal.arn,
-        "resourceType": resource_type,
-        "resourceOwnerAccount": principal.account_id,
-        "status": "ACTIVE",
-        "updatedAt": found_at,
-        "findingDetails": details,
-        "findingType": finding_type,
-    }
-    return SeedFinding(_event(organization, _UNUSED_ACCESS, analyzer, detail, now), finding)
+    finding = answer(
+        finding_id,
+        finding_type,
+        principal.arn,
+        resource_type,
+        principal.account_id,
+        _to_second(now) + timedelta(milliseconds=758),
+        details,
+        error=error,
+    )
+    return SeedFinding(_event(analyzer, _UNUSED_ACCESS, detail, now), finding)
+
+
+def _found(analyzer: str, finding: dict[str, Any], now: datetime) -> SeedFinding:
+    """Return a finding with the event that AWS sends of it."""
+    times = {name: parse_time(finding[name]) for name in ("analyzedAt", "createdAt", "updatedAt")}
+    event = finding_event(analyzer, finding | times)
+    return SeedFinding(_event(analyzer, event.detail_type, event.detail, now), finding)
 
 
 def _event(
-    organization: Organization,
-    detail_type: str,
-    analyzer: str,
-    detail: dict[str, Any],
-    now: datetime,
+    analyzer: str, detail_type: str, detail: dict[str, Any], now: datetime
 ) -> dict[str, Any]:
     finding_id = detail.get("findingId") or detail["id"]
     return {
@@ -348,9 +510,9 @@ def _event(
         "id": _uuid("event", str(finding_id)),
         "detail-type": detail_type,
         "source": SOURCE,
-        "account": organization.hub_account.account_id,
+        "account": analyzer.split(":")[4],
         "time": format_time(_to_second(now)),
-        "region": organization.home_region,
+        "region": analyzer.split(":")[3],
         "resources": [analyzer],
         "detail": detail,
     }

@@ -15,6 +15,7 @@ import click
 
 from pare.cli_activity import activity, backfill, printable
 from pare.cli_explain import explain_principal
+from pare.cli_findings import findings
 from pare.cli_inventory import inventory
 from pare.cli_last_accessed import last_accessed
 from pare.cli_policy import policy
@@ -56,6 +57,7 @@ main.add_command(activity)
 main.add_command(backfill)
 main.add_command(policy)
 policy.add_command(start)
+main.add_command(findings)
 main.add_command(inventory)
 main.add_command(last_accessed)
 main.add_command(explain_principal)
@@ -166,8 +168,10 @@ def _status(emulator: Emulator) -> dict[str, Any]:
     executions: dict[str, dict[str, int]] = {}
     if known["outputs"]:
         states = emulator.client("stepfunctions", known["hub_account_id"], known["home_region"])
-        for name in ("Finding", "Policy", "Inventory"):
-            arn = known["outputs"][f"{name}WorkflowArn"]
+        for name in ("Finding", "Notification", "Reconcile", "Policy", "Inventory"):
+            arn = known["outputs"].get(f"{name}WorkflowArn")
+            if arn is None:
+                continue  # an earlier Pare made it
             ended: dict[str, int] = {}
             for execution in states.list_executions(stateMachineArn=arn)["executions"]:
                 ended[execution["status"]] = ended.get(execution["status"], 0) + 1
@@ -188,7 +192,7 @@ def _print_deployment(emulator: Emulator, found: dict[str, Any]) -> None:
     click.echo("\nExecutions")
     for name, ended in found["executions"].items():
         shown = ", ".join(f"{count} {status}" for status, count in sorted(ended.items()))
-        click.echo(f"  {name:<10} {shown or 'none yet'}")
+        click.echo(f"  {name:<12} {shown or 'none yet'}")
     click.echo("\nStack outputs")
     for name, value in sorted(found["outputs"].items()):
         click.echo(f"  {name:<22} {value}")

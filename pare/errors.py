@@ -23,6 +23,7 @@ message to people carry it. Every class says what a person should do next in ``w
   - TrailNotSupportedError
   - ConditionFailedError
   - MessageUnknownError
+  - MessageError
   - PolicyParseError
   - PolicySizeError
   - ActivityError
@@ -42,6 +43,7 @@ message to people carry it. Every class says what a person should do next in ``w
   - SnapshotError
   - NoInventoryError
   - NotInInventoryError
+  - CardTooLargeError
 """
 
 from __future__ import annotations
@@ -240,6 +242,16 @@ class MessageUnknownError(PareError):
     )
 
 
+class MessageError(PareError):
+    """Some messages of a round were refused by SNS, or their cards could not be told of them."""
+
+    what_to_do = (
+        "See the error that is named: most often somebody changed the key or the policy of a "
+        "topic. Nothing is lost: the cards stay due, and the next hourly round tells them; what "
+        "people may have got already says 'perhaps told before'."
+    )
+
+
 class AwsServiceError(PareError):
     """AWS failed by itself, or could not be reached."""
 
@@ -336,3 +348,13 @@ class NotInInventoryError(PareError):
     """The inventory has no such user or role; the message says why, as far as it is known."""
 
     what_to_do = "`pare inventory show` lists those it has."
+
+
+class CardTooLargeError(PareError):
+    """A resource or principal has more open findings than one card holds."""
+
+    what_to_do = (
+        "Nobody grants so much on purpose: narrow the policy that grants it, or archive what is "
+        "meant (config/archive-rules.yaml). Until then its further findings are in Access Analyzer "
+        "only; `pare findings reconcile` brings them in afterwards."
+    )

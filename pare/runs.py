@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeGuard
 
 import pare.errors
 from pare.data_tables import read_table
-from pare.errors import PareError
+from pare.errors import MessageError, PareError
+from pare.findings.rounds import tally
 from pare.message import Message, headline, paragraph, plain, rows, subject
 
 if TYPE_CHECKING:
@@ -28,7 +29,12 @@ REJECTIONS = frozenset(
 # those of the children of a distributed map. AWS charges them like the others.
 CHILD_TRANSITIONS = "child_transitions"
 # Where the steps that count, or know of something unknown, leave their results.
-_TELLING_STEPS = ("finding", "built", "recorded", "counted", "listed", "started")
+_TELLING_STEPS = (
+    "finding", "built", "recorded", "counted", "listed", "started", "collected", "compared",
+    "reviewed",
+)  # fmt: skip
+# Of a round's messages: these ended as they should not, though the round itself went on.
+_MISSED = ("messages_refused", "messages_unsettled")
 
 
 class RunJson(TypedDict):
@@ -114,6 +120,13 @@ def run_record(
             counts |= {name: n for name, n in found["counts"].items() if isinstance(n, int)}
         if isinstance(found.get("unknown"), list):
             unknown += [str(each) for each in found["unknown"]]
+    if workflow == "notification":
+        told, lost = _told(state)
+        for name, number in told.items():
+            counts[name] = counts.get(name, 0) + number
+        unknown += lost
+        if error is None and any(counts.get(name) for name in _MISSED):
+            error, message = MessageError.__name__, "; ".join(unknown)
     cost = None
     if transitions is None:
         unknown.append("transitions")
@@ -142,6 +155,14 @@ def run_record(
     }
 
 
+def _told(state: Mapping[str, Any]) -> tuple[dict[str, int], list[str]]:
+    """Return what became of the messages of a round's last step; its other steps counted theirs."""
+    try:
+        return tally(state["told"])
+    except (KeyError, TypeError):
+        return {}, []  # it had told nobody yet
+
+
 def _is_failure(value: object) -> TypeGuard[FailureJson]:
     return isinstance(value, dict) and isinstance(value.get("Error"), str)
 
@@ -149,7 +170,7 @@ def _is_failure(value: object) -> TypeGuard[FailureJson]:
 def _subject_of(state: Mapping[str, Any]) -> str:
     """Return what the run was about: a finding, a principal, a period."""
     for keys in (("finding", "finding_id"), ("principal_arn",), ("listed", "period"),
-                 ("scheduled_at",), ("account_id",), ("id",)):  # fmt: skip
+                 ("scheduled_at",), ("as_of",), ("account_id",), ("id",)):  # fmt: skip
         value: Any = state
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None

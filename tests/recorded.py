@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pare.findings.model import Finding
 from pare.findings.normalize import normalize
-
-if TYPE_CHECKING:
-    from pare.findings.model import Finding
 
 EVENTS = Path(__file__).parent / "events"
 FINDINGS = (
@@ -34,4 +32,11 @@ def event(name: str, **detail: Any) -> dict[str, Any]:
 
 def finding(name: str = "unused_permission", **changes: Any) -> Finding:
     """Return the finding of a recorded event, changed as asked."""
-    return replace(normalize(event(name)), **changes)
+    return replace(normalized(event(name)), **changes)
+
+
+def normalized(sent: dict[str, Any]) -> Finding:
+    """Return the finding in an event that is about one."""
+    found = normalize(sent)["finding"]
+    assert found is not None
+    return Finding.from_json(found)

@@ -1,4 +1,4 @@
-"""Normalize finding: one shape for the three event families."""
+"""Normalize finding: what an event is about: a finding, an access preview, or somebody's call."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pare.findings.normalize import normalize
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from pare.findings.model import FindingJson
+    from pare.findings.normalize import NormalizedJson
 
 
 @logger.inject_lambda_context(clear_state=True)
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> FindingJson:
-    """Return the finding in an event; raises FindingParseError or UnknownFindingError."""
-    finding = normalize(event)
-    logger.append_keys(finding_id=finding.finding_id, account_id=finding.account_id)
-    logger.info("finding normalized", finding_type=finding.finding_type, status=finding.status)
-    return finding.to_json()
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> NormalizedJson:
+    """Return what an event is about; raises FindingParseError or UnknownFindingError."""
+    normalized = normalize(event)
+    if finding := normalized["finding"]:
+        logger.append_keys(finding_id=finding["finding_id"], account_id=finding["account_id"])
+    logger.info("event normalized", kind=normalized["kind"])
+    return normalized

@@ -1,6 +1,7 @@
 """Notify proposal: tell people once, and machines, what is proposed or why nothing is.
 
-Of the many proposals of a whole account, machines alone: a thousand mails are read by nobody.
+Machines alone where people hear of it otherwise: of the many proposals of a whole account, as a
+thousand mails are read by nobody, and of one that a finding asked for, with the finding's card.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         finding_id=principal["finding_id"],
     )
     topics = Topics(client("sns"), settings.people_topic_arn, settings.machines_topic_arn)
-    if principal["batch"]:
+    if principal["batch"] or principal["finding_id"]:
         topics.tell_machines(message)
         return {"told": False}
     told = topics.tell_once(

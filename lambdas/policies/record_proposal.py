@@ -1,4 +1,7 @@
-"""Record proposal: one item a proposal, with what a list of proposals needs to show."""
+"""Record proposal: one item a proposal, with what a list of proposals needs to show.
+
+Where a finding asked for it, its verdict joins the card of the principal, which people hear of.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from lambdas.runtime import client, count, logger, metrics, read_environment
+from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
 from pare.aws.evidence_store import EvidenceStore
+from pare.aws.findings_table import CardsTable
 from pare.aws.tables import ProposalsTable
+from pare.findings.card import card_id_of
+from pare.message import plain
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -16,6 +22,11 @@ if TYPE_CHECKING:
     from lambdas.policies.resolve_principal import Principal
     from pare.object_ref import ObjectRef
     from pare.policy.proposal import ProposalJson
+
+
+# A message about a card names the first reasons; the proposal itself has them all.
+_MOST_REASONS = 10
+_REASON_LIMIT = 300
 
 
 class Input(TypedDict):
@@ -34,6 +45,7 @@ class Output(TypedDict):
 @dataclass(frozen=True, slots=True)
 class Environment:
     proposals_table_name: str
+    cards_table_name: str
     evidence_bucket_name: str
 
 
@@ -72,10 +84,12 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
             "proposal": dict(event["proposal"]),
         }
     )
+    is_on_card = principal["finding_id"] is not None and _join_card(event, proposal)
     logger.info(
         "proposal recorded",
         principal_arn=principal["principal_arn"],
         verdict=proposal["verdict"],
+        is_on_card=is_on_card,
     )
     return {
         "counts": {
@@ -85,6 +99,25 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         },
         "unknown": _unknown(proposal["coverage"]),
     }
+
+
+def _join_card(event: Input, proposal: ProposalJson) -> bool:
+    """Note the verdict on the principal's card; return whether there is one."""
+    principal = event["principal"]
+    before, after = proposal["before"], proposal["after"]
+    reasons = [plain(reason["text"], _REASON_LIMIT) for reason in proposal["reasons"]]
+    return CardsTable(client("dynamodb"), environment().cards_table_name).set_proposal(
+        card_id_of(principal["account_id"], principal["principal_arn"]),
+        {
+            "verdict": proposal["verdict"],
+            "created_at": principal["created_at"],
+            "before_action_count": before["action_count"] if before else None,
+            "after_action_count": after["action_count"] if after else None,
+            "reasons": reasons[:_MOST_REASONS],
+            "proposal": {"bucket": event["proposal"]["bucket"], "key": event["proposal"]["key"]},
+        },
+        now=utc_now(),
+    )
 
 
 def _unknown(coverage: dict[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
 from pare.aws.evidence_store import EvidenceStore
 from pare.aws.executions import count_transitions
-from pare.aws.tables import PERIOD, FindingsTable, RunsTable
+from pare.aws.tables import PERIOD, RunsTable
 from pare.aws.topics import Topics
 from pare.clock import format_time, parse_time
 from pare.errors import PareError
@@ -38,7 +38,6 @@ class Output(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    findings_table_name: str
     runs_table_name: str
     people_topic_arn: str
     machines_topic_arn: str
@@ -78,8 +77,6 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     if run["outcome"] != "succeeded":
         topics = Topics(client("sns"), settings.people_topic_arn, settings.machines_topic_arn)
         topics.tell_once(failure_message(run), key=f"run#{execution}", runs=runs, now=now)
-    elif workflow == "finding":
-        _settle(state, execution)
     elif workflow == "inventory":
         # Not before people were told: until now a new start goes on where this one was stopped,
         # from now on it does nothing.
@@ -99,10 +96,3 @@ def _transitions(execution: str) -> int | None:
     except PareError as error:
         logger.warning("transitions unknown", error=str(error))
         return None
-
-
-def _settle(state: dict[str, Any], execution: str) -> None:
-    """Mark the finding's news as told, so that the same event again is none."""
-    if state["recorded"]["news"] != "none":
-        table = FindingsTable(client("dynamodb"), environment().findings_table_name)
-        table.settle(state["finding"]["finding_id"], execution=execution)

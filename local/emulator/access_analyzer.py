@@ -10,7 +10,9 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+from local.emulator.call_events import call_event
 from local.emulator.caller import identify
+from local.emulator.faults import LOST_ANSWER, REQUEST_KINDS, error_of
 from local.emulator.findings import Findings
 from local.emulator.paging import page
 from local.emulator.policy_checks import check_no_new_access, validate_policy
@@ -35,6 +37,14 @@ _IAM_ACTIONS = {
     "ListFindingsV2": "ListFindings",
 }
 
+# What CloudTrail's event is sent for.
+_CHANGES = frozenset(
+    {
+        "ApplyArchiveRule", "CreateAnalyzer", "CreateArchiveRule", "DeleteAnalyzer",
+        "DeleteArchiveRule", "UpdateAnalyzer", "UpdateArchiveRule", "UpdateFindings",
+    }
+)  # fmt: skip
+
 
 class AccessAnalyzer:
     """The service, in every account and Region."""
@@ -50,12 +60,19 @@ class AccessAnalyzer:
             "ListAnalyzers": findings.list_analyzers,
             "GetAnalyzer": findings.get_analyzer,
             "DeleteAnalyzer": findings.delete_analyzer,
+            "UpdateAnalyzer": findings.update_analyzer,
             "CreateArchiveRule": findings.create_archive_rule,
+            "GetArchiveRule": findings.get_archive_rule,
+            "UpdateArchiveRule": findings.update_archive_rule,
+            "DeleteArchiveRule": findings.delete_archive_rule,
             "ApplyArchiveRule": findings.apply_archive_rule,
             "ListArchiveRules": findings.list_archive_rules,
             "ListFindingsV2": findings.list_findings,
             "GetFindingV2": findings.get_finding,
             "UpdateFindings": findings.update_findings,
+            "GetAccessPreview": findings.get_access_preview,
+            "ListAccessPreviews": findings.list_access_previews,
+            "ListAccessPreviewFindings": findings.list_preview_findings,
             "StartPolicyGeneration": generation.start,
             "GetGeneratedPolicy": generation.get,
             "ListPolicyGenerations": lambda caller, params: page(
@@ -88,7 +105,9 @@ class AccessAnalyzer:
         self, caller: Caller, operation: OperationModel, request: Request, labels: dict[str, str]
     ) -> Response:
         name = operation.name
-        self._emulation.faults.raise_for(name)
+        fault = self._emulation.faults.take(name, REQUEST_KINDS)
+        if fault is not None and fault.kind != LOST_ANSWER:
+            raise error_of(fault, "rest-json")
         run = self._operations.get(name)
         if run is None:
             raise AwsError("InternalServerException", f"The emulator does not have {name}.", 500)
@@ -102,10 +121,17 @@ class AccessAnalyzer:
                 reason=error.reason,
                 fieldList=[{"name": p.name, "message": p.message} for p in error.problems],
             ) from error
-        caller.require(
-            f"access-analyzer:{_IAM_ACTIONS.get(name, name)}", _resource(caller, name, params)
-        )
-        answer = run(caller, params)
+        try:
+            caller.require(
+                f"access-analyzer:{_IAM_ACTIONS.get(name, name)}", _resource(caller, params)
+            )
+            answer = run(caller, params)
+        except AwsError as error:
+            self._record_call(caller, name, params, request, error)
+            raise
+        self._record_call(caller, name, params, request, None)
+        if fault is not None:
+            raise error_of(fault, "rest-json")
         shape = operation.output_shape
         found = problems(answer, shape) if shape is not None else []
         if found:
@@ -114,15 +140,30 @@ class AccessAnalyzer:
             raise AwsError("InternalServerException", f"emulator fault in {name}: {text}", 500)
         return Response(200, json.dumps(to_json(answer)).encode())
 
+    def _record_call(
+        self,
+        caller: Caller,
+        name: str,
+        params: dict[str, Any],
+        request: Request,
+        error: AwsError | None,
+    ) -> None:
+        """Send CloudTrail's event of a call that changes something, where that is switched on."""
+        if name in _CHANGES and self._emulation.settings.cloudtrail_events:
+            event = call_event(
+                caller, "access-analyzer", name, params, request, error, self._emulation.now()
+            )
+            self._emulation.service_events.send(event)
 
-def _resource(caller: Caller, operation: str, params: dict[str, Any]) -> str:
+
+def _resource(caller: Caller, params: dict[str, Any]) -> str:
     """Return the resource the action is authorized on; many take none (facts §1)."""
     analyzer = params.get("analyzerArn")
     if analyzer is None and "analyzerName" in params:
         analyzer = analyzer_arn(caller.account_id, caller.region, params["analyzerName"])
     if analyzer is None:
         return "*"
-    if operation in {"CreateArchiveRule", "ApplyArchiveRule"}:
+    if "ruleName" in params:
         return f"{analyzer}/archive-rule/{params['ruleName']}"
     return str(analyzer)
 

@@ -29,10 +29,13 @@ class ControlPlane:
             ("GET", "health"): lambda _: {"status": "ok"},
             ("GET", "state"): lambda _: self._state(),
             ("POST", "accounts"): self._accounts,
+            ("POST", "contacts"): self._contacts,
             ("POST", "ages"): self._ages,
             ("POST", "usage"): self._usage,
             ("POST", "credentials"): self._credentials,
             ("POST", "findings"): self._findings,
+            ("POST", "previews"): self._previews,
+            ("POST", "analyzers"): self._analyzers,
             ("POST", "faults"): self._faults,
             ("DELETE", "faults"): lambda _: self._clear_faults(),
             ("POST", "settings"): self._settings,
@@ -66,7 +69,17 @@ class ControlPlane:
             )
             for account in _list(body, "accounts")
         ]
+        self._contacts({"entries": [a for a in body["accounts"] if "contacts" in a]})
         return {"accounts": added}
+
+    def _contacts(self, body: dict[str, Any]) -> dict[str, Any]:
+        entries = _list(body, "entries")
+        for entry in entries:
+            contacts = entry.get("contacts")
+            if not isinstance(contacts, dict):
+                raise ValueError("an entry needs 'contacts', an object by type")
+            self._emulation.alternate_contacts.plant(str(entry.get("account_id", "")), contacts)
+        return {"entries": len(entries)}
 
     def _ages(self, body: dict[str, Any]) -> dict[str, Any]:
         entries = _list(body, "entries")
@@ -87,9 +100,32 @@ class ControlPlane:
         return {"entries": len(entries)}
 
     def _findings(self, body: dict[str, Any]) -> dict[str, Any]:
-        found = _list(body, "findings")
-        self._emulation.access_analyzer.findings.plant(str(body.get("analyzer_arn", "")), found)
-        return {"findings": len(found)}
+        findings = self._emulation.access_analyzer.findings
+        analyzer, events = str(body.get("analyzer_arn", "")), _switch(body, "events")
+        planted = _list(body, "findings") if "findings" in body else []
+        resolved, deleted = _texts(body, "resolve"), _texts(body, "delete")
+        findings.plant(analyzer, planted, events=events)
+        findings.resolve(analyzer, resolved, events=events)
+        findings.delete(analyzer, deleted, events=events)
+        return {"findings": len(planted), "resolved": len(resolved), "deleted": len(deleted)}
+
+    def _previews(self, body: dict[str, Any]) -> dict[str, Any]:
+        previews = _list(body, "previews")
+        for preview in previews:
+            whole = {name: value for name, value in preview.items() if name != "findings"}
+            found = _list(preview, "findings") if "findings" in preview else []
+            self._emulation.access_analyzer.findings.plant_preview(
+                str(body.get("analyzer_arn", "")), whole, found, events=_switch(body, "events")
+            )
+        return {"previews": len(previews)}
+
+    def _analyzers(self, body: dict[str, Any]) -> dict[str, Any]:
+        analyzers = _list(body, "analyzers")
+        for entry in analyzers:
+            self._emulation.access_analyzer.findings.set_status(
+                str(entry.get("arn", "")), str(entry.get("status", "")), entry.get("status_reason")
+            )
+        return {"analyzers": len(analyzers)}
 
     def _faults(self, body: dict[str, Any]) -> dict[str, Any]:
         self._emulation.faults.add([Fault.from_json(fault) for fault in _list(body, "faults")])
@@ -118,6 +154,7 @@ class ControlPlane:
             "policy_generations": analyzer.policy_generation.summary(),
             "last_accessed_jobs": emulation.last_accessed.summary(),
             "faults": [fault.to_json() for fault in emulation.faults.switched_on()],
+            "events": emulation.service_events.summary(),
             "settings": emulation.settings.to_json(),
             "usage": emulation.usage.counts(),
         }
@@ -128,3 +165,17 @@ def _list(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ValueError(f"the body must have {name!r}, a list of objects")
     return items
+
+
+def _texts(body: dict[str, Any], name: str) -> list[str]:
+    items = body.get(name) or []
+    if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"{name!r} must be a list of texts")
+    return items
+
+
+def _switch(body: dict[str, Any], name: str) -> bool:
+    value = body.get(name, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name!r} must be true or false")
+    return value

@@ -13,16 +13,18 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ministack.core import iam_actions, iam_evaluator, responses
-from ministack.services import cloudtrail, iam, organizations, s3, scheduler, sns
+from ministack.services import cloudtrail, iam, organizations, s3, scheduler, sns, tagging
 from ministack.services.cloudformation import provisioners
 
 from local.emulator import (
     authorization_details,
     child_histories,
+    event_buses,
     executions,
     function_errors,
     key_permissions,
     organization,
+    task_calls,
     upstream,
     workflow_roles,
 )
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from ministack.core.iam_evaluator import EvalContext, EvalResult, ParsedStatement
 
 _VARIABLE = re.compile(r"\$\{([^}]+)\}")
+_MAX_TAGGED_ARNS = 100
 _LITERALS = {"*": "*", "?": "?", "$": "$"}
 
 
@@ -49,12 +52,15 @@ def apply() -> None:
     encryption_of_buckets_in_stacks()
     time_zones_of_schedules_in_stacks()
     calls_inside_aws_are_encrypted()
+    tagged_resources()
     authorization_details.more_aws_policies()
     key_permissions.apply()
+    task_calls.apply()
     workflow_roles.apply()
     function_errors.apply()
     executions.apply()
     child_histories.apply()
+    event_buses.apply()
 
 
 def organization_id_of_members() -> None:
@@ -457,6 +463,31 @@ def time_zones_of_schedules_in_stacks() -> None:
         return created
 
     handler["create"] = create_schedule
+
+
+def tagged_resources() -> None:
+    """GetResources knows what has tags, but no users and roles of IAM.
+
+    https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/supported-services.html
+    and API_GetResources.html: "all the tagged or previously tagged resources"; at most 100 ARNs.
+    ministack answers users, roles, and what never had a tag.
+    """
+    get_resources = tagging._get_resources
+
+    def get_tagged_resources(data: dict[str, Any]) -> Any:
+        if len(data.get("ResourceARNList") or []) > _MAX_TAGGED_ARNS:
+            return tagging._invalid_parameter("ResourceARNList has more than 100 ARNs")
+        status, headers, body = get_resources(data)
+        answer = json.loads(body)
+        if status == 200:
+            answer["ResourceTagMappingList"] = [
+                found
+                for found in answer["ResourceTagMappingList"]
+                if found["Tags"] and not found["ResourceARN"].startswith("arn:aws:iam:")
+            ]
+        return status, headers, json.dumps(answer).encode()
+
+    tagging._HANDLERS["GetResources"] = get_tagged_resources
 
 
 def calls_inside_aws_are_encrypted() -> None:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from local.emulator.access_analyzer import AccessAnalyzer
+from local.emulator.alternate_contacts import AlternateContacts
 from local.emulator.authorization_details import AuthorizationDetails
 from local.emulator.credential_report import CredentialReports
 from local.emulator.faults import FaultBook
 from local.emulator.last_accessed import LastAccessed
+from local.emulator.service_events import ServiceEvents
 from local.emulator.usage import UsageBook
 
 if TYPE_CHECKING:
@@ -32,9 +34,12 @@ class Emulation:
     last_accessed: LastAccessed = field(init=False)
     credential_reports: CredentialReports = field(init=False)
     authorization_details: AuthorizationDetails = field(init=False)
+    alternate_contacts: AlternateContacts = field(init=False)
+    service_events: ServiceEvents = field(init=False)
 
     def __post_init__(self) -> None:
         self.faults = FaultBook()
+        self.service_events = self._new_service_events()
         self.reset()
 
     def reset(self) -> None:
@@ -42,11 +47,20 @@ class Emulation:
         self.settings = self.first_settings
         self.faults.clear()
         self.usage = UsageBook()
+        self.service_events.end()
+        self.service_events = self._new_service_events()
         self.last_accessed = LastAccessed(self)
         self.credential_reports = CredentialReports(self)
         self.authorization_details = AuthorizationDetails(self)
+        self.alternate_contacts = AlternateContacts(self)
         self.access_analyzer = AccessAnalyzer(self)
 
     def now(self) -> datetime:
         """Return the emulation's time."""
         return self.settings.now()
+
+    def _new_service_events(self) -> ServiceEvents:
+        return ServiceEvents(
+            lambda: self.settings.event_faults,
+            lambda: self.settings.events_wait_above_executions,
+        )

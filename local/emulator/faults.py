@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from dataclasses import dataclass, replace
@@ -9,9 +10,21 @@ from typing import Any
 
 from local.emulator.wire import AwsError
 
-REQUEST_KINDS = frozenset({"throttle", "server_error", "access_denied"})
+# DynamoDB's refusal of a transaction while another one works on an item of it.
+CONFLICT = "conflict"
+REQUEST_KINDS = frozenset({"throttle", "server_error", "access_denied", "lost_answer", CONFLICT})
+# The call is done, and the caller does not hear of it.
+LOST_ANSWER = "lost_answer"
+KILL = "kill"
 JOB_KINDS = frozenset({"stuck_job", "failed_job"})
+_MOST_CALLS_BEFORE_A_KILL = 6
 JOB_OPERATIONS = frozenset({"StartPolicyGeneration", "GenerateServiceLastAccessedDetails"})
+_S3_ERRORS = {
+    "throttle": ("SlowDown", 503),
+    "server_error": ("InternalError", 500),
+    "lost_answer": ("InternalError", 500),
+    "access_denied": ("AccessDenied", 403),
+}
 JOB_ERROR_CODES = frozenset(
     {
         "AUTHORIZATION_ERROR",
@@ -24,7 +37,11 @@ JOB_ERROR_CODES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One switched-on fault. ``count`` None means until it is cleared."""
+    """One switched-on fault. ``count`` None means until it is cleared.
+
+    The operation of ``kill`` is how the names of functions begin; its code is the error that Step
+    Functions sees.
+    """
 
     operation: str
     kind: str
@@ -47,11 +64,13 @@ class Fault:
         )
         if not fault.operation:
             raise ValueError("a fault needs an operation, such as StartPolicyGeneration")
-        if fault.kind not in REQUEST_KINDS | JOB_KINDS:
-            kinds = ", ".join(sorted(REQUEST_KINDS | JOB_KINDS))
+        if fault.kind not in REQUEST_KINDS | JOB_KINDS | {KILL}:
+            kinds = ", ".join(sorted(REQUEST_KINDS | JOB_KINDS | {KILL}))
             raise ValueError(f"fault kind {fault.kind!r} is not one of {kinds}")
         if fault.kind in JOB_KINDS and fault.operation not in JOB_OPERATIONS:
             raise ValueError(f"{fault.kind} is for {', '.join(sorted(JOB_OPERATIONS))} only")
+        if fault.kind == CONFLICT and fault.operation != "TransactWriteItems":
+            raise ValueError("conflict is for TransactWriteItems only")
         if fault.operation == "StartPolicyGeneration" and fault.code not in JOB_ERROR_CODES | {
             None
         }:
@@ -106,17 +125,33 @@ class FaultBook:
         """Return the fault this call meets, counted off, or None."""
         with self._lock:
             for index, fault in enumerate(self._faults):
-                if fault.operation != operation or fault.kind not in kinds:
-                    continue
-                if fault.rate < 1.0 and self._random.random() >= fault.rate:
-                    continue
-                if fault.count is not None:
-                    if fault.count <= 1:
-                        del self._faults[index]
-                    else:
-                        self._faults[index] = replace(fault, count=fault.count - 1)
-                return fault
+                if fault.operation == operation and fault.kind in kinds and self._falls(fault):
+                    self._count_off(index)
+                    return fault
         return None
+
+    def take_kill(self, function_name: str) -> tuple[Fault, int] | None:
+        """Return the kill this invocation meets, with the number of its AWS calls before, or None.
+
+        The number is drawn: an invocation that makes fewer is killed before it answers.
+        """
+        with self._lock:
+            for index, fault in enumerate(self._faults):
+                begins = function_name.startswith(fault.operation)
+                if fault.kind == KILL and begins and self._falls(fault):
+                    self._count_off(index)
+                    return fault, self._random.randint(0, _MOST_CALLS_BEFORE_A_KILL)
+        return None
+
+    def _falls(self, fault: Fault) -> bool:
+        return fault.rate >= 1.0 or self._random.random() < fault.rate
+
+    def _count_off(self, index: int) -> None:
+        fault = self._faults[index]
+        if fault.count is not None and fault.count <= 1:
+            del self._faults[index]
+        elif fault.count is not None:
+            self._faults[index] = replace(fault, count=fault.count - 1)
 
     def raise_for(self, operation: str) -> None:
         """Raise the error of the request fault this call meets, named as REST-JSON services do."""
@@ -125,15 +160,36 @@ class FaultBook:
             raise error_of(fault, "rest-json")
 
 
+def conflict(body: bytes) -> AwsError:
+    """Return DynamoDB's refusal of a transaction whose first item another one works on.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+    """
+    count = len(json.loads(body).get("TransactItems", []))
+    codes = ["TransactionConflict", *["None"] * (count - 1)]
+    reasons = [{"Code": code} for code in codes]
+    reasons[0]["Message"] = "Transaction is ongoing for the item"
+    return AwsError(
+        "TransactionCanceledException",
+        "Transaction cancelled, please refer cancellation reasons for specific reasons "
+        f"[{', '.join(codes)}]",
+        400,
+        CancellationReasons=reasons,
+    )
+
+
 def error_of(fault: Fault, protocol: str) -> AwsError:
     """Return the error a request fault answers with, as the protocol's services name it."""
-    query = protocol in {"query", "rest-xml"}
+    if protocol == "rest-xml":  # S3's own names: API reference, ErrorResponses
+        code, status = _S3_ERRORS[fault.kind]
+        return AwsError(fault.code or code, "By a switched-on fault", status)
+    query = protocol == "query"
     if fault.kind == "throttle":
         members = {"retryAfterSeconds": 1} if protocol == "rest-json" else {}
         code = "Throttling" if query else "ThrottlingException"
         status = 429 if protocol == "rest-json" else 400
         return AwsError(fault.code or code, "Rate exceeded", status, **members)
-    if fault.kind == "server_error":
+    if fault.kind in {"server_error", LOST_ANSWER}:
         code = "ServiceFailure" if query else "InternalServerException"
         members = {"retryAfterSeconds": 1} if protocol == "rest-json" else {}
         return AwsError(fault.code or code, "Internal server error", 500, **members)

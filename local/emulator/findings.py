@@ -1,12 +1,19 @@
-"""Analyzers, archive rules and findings (facts §1); the control plane plants findings."""
+"""Analyzers, archive rules, findings and access previews (facts §1).
+
+The control plane plants, changes, resolves and deletes findings, and says what state an analyzer is
+in. What AWS would say on EventBridge goes to ``send``.
+"""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from local.emulator import organization, upstream
+from local.emulator.finding_events import finding_event, preview_event
+from local.emulator.finding_filters import matches, values_of
 from local.emulator.paging import invalid, page
 from local.emulator.shapes import Problem, parse_time, problems, service_model
 from local.emulator.wire import AwsError, access_denied
@@ -16,9 +23,18 @@ if TYPE_CHECKING:
 
     from local.emulator.caller import Caller
     from local.emulator.emulation import Emulation
+    from local.emulator.finding_events import ServiceEvent
 
 _SERVICE = "access-analyzer.amazonaws.com"
 _DEFAULT_UNUSED_DAYS = 90
+_STATUSES = ("ACTIVE", "CREATING", "DISABLED", "FAILED")
+_STATUS_REASONS = (
+    "AWS_SERVICE_ACCESS_DISABLED",
+    "DELEGATED_ADMINISTRATOR_DEREGISTERED",
+    "ORGANIZATION_DELETED",
+    "SERVICE_LINKED_ROLE_CREATION_FAILED",
+)
+_TICK = timedelta(milliseconds=1)
 _MAX_ARCHIVE_RULES = 100
 _MAX_ACCOUNT_ANALYZERS = 1
 _MAX_ORGANIZATION_ANALYZERS = 5
@@ -48,6 +64,10 @@ class Analyzer:
     configuration: dict[str, Any] | None
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     findings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    previews: dict[str, dict[str, Any]] = field(default_factory=dict)
+    preview_findings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    status: str = "ACTIVE"
+    status_reason: str | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return the analyzer as List and Get answer it."""
@@ -56,8 +76,10 @@ class Analyzer:
             "name": self.name,
             "type": self.type,
             "createdAt": self.created_at,
-            "status": "ACTIVE",
+            "status": self.status,
         }
+        if self.status_reason is not None:
+            summary["statusReason"] = {"code": self.status_reason}
         if self.tags:
             summary["tags"] = self.tags
         if self.configuration is not None:
@@ -133,10 +155,27 @@ class Findings:
             return {"analyzer": self._named(caller, params["analyzerName"]).summary()}
 
     def delete_analyzer(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
-        """Delete an analyzer with its rules and findings."""
+        """Delete an analyzer with its rules and findings.
+
+        AWS tells of the findings about a day later, their status unchanged (facts §4); here at
+        once.
+        """
         with self._lock:
-            del self._analyzers[self._named(caller, params["analyzerName"]).arn]
+            analyzer = self._named(caller, params["analyzerName"])
+            del self._analyzers[analyzer.arn]
+            for finding in analyzer.findings.values():
+                self._tell(finding_event(analyzer.arn, finding, is_deleted=True))
         return {}
+
+    def update_analyzer(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Change the configuration of an analyzer of unused or internal access (facts §1)."""
+        with self._lock:
+            analyzer = self._named(caller, params["analyzerName"])
+            if analyzer.type in {"ACCOUNT", "ORGANIZATION"}:
+                raise invalid("analyzerName", "An external access analyzer has no configuration.")
+            given = params.get("configuration")
+            analyzer.configuration = _configuration(analyzer.type, given)
+            return {"configuration": analyzer.configuration or {}}
 
     # Archive rules
 
@@ -151,13 +190,32 @@ class Findings:
         """Archive the active findings there already are that the rule matches."""
         with self._lock:
             analyzer = self._by_arn(caller, params["analyzerArn"])
-            rule = analyzer.rules.get(params["ruleName"])
-            if rule is None:
-                raise _not_found("ArchiveRule", params["ruleName"])
+            rule = _rule(analyzer, params["ruleName"])
             for finding in analyzer.findings.values():
                 if finding["status"] == "ACTIVE" and matches(finding, rule["filter"]):
-                    finding["status"] = "ARCHIVED"
-                    finding["updatedAt"] = self._emulation.now()
+                    self._set_status(analyzer, finding, "ARCHIVED")
+        return {}
+
+    def get_archive_rule(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Return one archive rule."""
+        with self._lock:
+            analyzer = self._named(caller, params["analyzerName"])
+            return {"archiveRule": dict(_rule(analyzer, params["ruleName"]))}
+
+    def update_archive_rule(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Give an archive rule another filter; findings archived by the old one stay archived."""
+        with self._lock:
+            analyzer = self._named(caller, params["analyzerName"])
+            rule = _rule(analyzer, params["ruleName"])
+            _check_filter(params["filter"])
+            rule |= {"filter": params["filter"], "updatedAt": self._emulation.now()}
+        return {}
+
+    def delete_archive_rule(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Delete an archive rule; what it archived stays archived."""
+        with self._lock:
+            analyzer = self._named(caller, params["analyzerName"])
+            del analyzer.rules[_rule(analyzer, params["ruleName"])["ruleName"]]
         return {}
 
     def list_archive_rules(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
@@ -181,7 +239,7 @@ class Findings:
             ]
         sort = params.get("sort") or {}
         attribute = sort.get("attributeName", "updatedAt")
-        found.sort(key=lambda f: (str(_values(f, attribute)), f["id"]))
+        found.sort(key=lambda f: (str(values_of(f, attribute)), f["id"]))
         if sort.get("orderBy", "DESC") == "DESC":
             found.reverse()
         summaries = [{k: f[k] for k in _SUMMARY_MEMBERS if k in f} for f in found]
@@ -211,33 +269,126 @@ class Findings:
                 chosen = finding["id"] in (ids or []) or finding.get("resource") == resource
                 # A resolved finding stays resolved: AWS decided that, not a person.
                 if chosen and finding["status"] != "RESOLVED":
-                    finding["status"] = params["status"]
-                    finding["updatedAt"] = self._emulation.now()
+                    self._set_status(analyzer, finding, params["status"])
         return {}
+
+    # Access previews
+
+    def get_access_preview(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Return one access preview."""
+        with self._lock:
+            analyzer = self._by_arn(caller, params["analyzerArn"])
+            preview = analyzer.previews.get(params["accessPreviewId"])
+            if preview is None:
+                raise _not_found("AccessPreview", params["accessPreviewId"])
+            return {"accessPreview": preview}
+
+    def list_access_previews(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Return summaries of an analyzer's access previews."""
+        members = ("id", "analyzerArn", "createdAt", "status", "statusReason")
+        with self._lock:
+            analyzer = self._by_arn(caller, params["analyzerArn"])
+            found = [
+                {name: preview[name] for name in members if name in preview}
+                for _, preview in sorted(analyzer.previews.items())
+            ]
+        return page(found, "accessPreviews", params)
+
+    def list_preview_findings(self, caller: Caller, params: dict[str, Any]) -> dict[str, Any]:
+        """Return what an access preview found; while it is not complete that is a conflict."""
+        with self._lock:
+            analyzer = self._by_arn(caller, params["analyzerArn"])
+            preview = analyzer.previews.get(params["accessPreviewId"])
+            if preview is None:
+                raise _not_found("AccessPreview", params["accessPreviewId"])
+            if preview["status"] != "COMPLETED":
+                raise _conflict(preview["id"], "AccessPreview", "The preview is not completed.")
+            found = analyzer.preview_findings[preview["id"]]
+        return page(found, "findings", params)
 
     # Control plane
 
-    def plant(self, analyzer_arn: str, planted: list[dict[str, Any]]) -> None:
+    def plant(
+        self, analyzer_arn: str, planted: list[dict[str, Any]], *, events: bool = False
+    ) -> None:
         """Add findings, or replace those with the same id; raises ValueError naming what is wrong.
 
         Each is a GetFindingV2 answer. Archive rules work on new ones, as in AWS.
         """
         shape: Any = service_model("accessanalyzer").operation_model("GetFindingV2").output_shape
         with self._lock:
-            analyzer = self._analyzers.get(analyzer_arn)
-            if analyzer is None:
-                raise ValueError(f"there is no analyzer {analyzer_arn}")
+            analyzer = self._planted(analyzer_arn)
             for data in planted:
                 finding = _with_times(data)
                 found: list[Problem] = problems(finding, shape)
                 if found:
                     raise ValueError("; ".join(f"finding {problem}" for problem in found))
-                new = finding["id"] not in analyzer.findings
-                if new and finding["status"] == "ACTIVE":
+                old = analyzer.findings.get(finding["id"])
+                if old is None and finding["status"] == "ACTIVE":
                     rules = analyzer.rules.values()
                     if any(matches(finding, rule["filter"]) for rule in rules):
                         finding["status"] = "ARCHIVED"
                 analyzer.findings[finding["id"]] = finding
+                if events:
+                    before = "" if old is None else old["status"]
+                    self._tell(finding_event(analyzer_arn, finding, previous_status=before))
+
+    def resolve(self, analyzer_arn: str, ids: list[str], *, events: bool = False) -> None:
+        """Let findings be RESOLVED, as when the access is gone; ValueError for an unknown id."""
+        with self._lock:
+            analyzer = self._planted(analyzer_arn)
+            for finding in _chosen(analyzer, ids):
+                self._set_status(analyzer, finding, "RESOLVED", events=events)
+
+    def delete(self, analyzer_arn: str, ids: list[str], *, events: bool = False) -> None:
+        """Delete findings, as when the resource is gone; ValueError for an unknown id.
+
+        The event has the status unchanged (facts §4).
+        """
+        with self._lock:
+            analyzer = self._planted(analyzer_arn)
+            for finding in _chosen(analyzer, ids):
+                del analyzer.findings[finding["id"]]
+                finding["updatedAt"] = self._next_moment(finding)
+                if events:
+                    self._tell(finding_event(analyzer_arn, finding, is_deleted=True))
+
+    def plant_preview(
+        self,
+        analyzer_arn: str,
+        preview: dict[str, Any],
+        findings: list[dict[str, Any]],
+        *,
+        events: bool = False,
+    ) -> None:
+        """Add an access preview, or replace the one with its id; ValueError for a wrong one."""
+        model = service_model("accessanalyzer")
+        # GetAccessPreview's answer and one of ListAccessPreviewFindings.
+        whole = _with_times({**preview, "analyzerArn": analyzer_arn})
+        found = [_with_times(each) for each in findings]
+        wrong = problems(whole, model.shape_for("AccessPreview"))
+        for each in found:
+            wrong += problems(each, model.shape_for("AccessPreviewFinding"))
+        if wrong:
+            raise ValueError("; ".join(f"preview {problem}" for problem in wrong))
+        with self._lock:
+            analyzer = self._planted(analyzer_arn)
+            old = analyzer.previews.get(whole["id"])
+            analyzer.previews[whole["id"]] = whole
+            analyzer.preview_findings[whole["id"]] = found
+            if events:
+                before = None if old is None else old["status"]
+                self._tell(preview_event(analyzer_arn, whole, previous_status=before))
+
+    def set_status(self, analyzer_arn: str, status: str, reason: str | None) -> None:
+        """Let an analyzer be in a state; ValueError where AWS knows no such state or reason."""
+        if status not in _STATUSES:
+            raise ValueError(f"status {status!r} is not one of {', '.join(_STATUSES)}")
+        if reason is not None and reason not in _STATUS_REASONS:
+            raise ValueError(f"reason {reason!r} is not one of {', '.join(_STATUS_REASONS)}")
+        with self._lock:
+            analyzer = self._planted(analyzer_arn)
+            analyzer.status, analyzer.status_reason = status, reason
 
     def overview(self) -> list[dict[str, Any]]:
         """Return every analyzer for the control plane."""
@@ -246,6 +397,7 @@ class Findings:
                 {
                     "arn": analyzer.arn,
                     "type": analyzer.type,
+                    "status": analyzer.status,
                     "archive_rules": len(analyzer.rules),
                     "findings": len(analyzer.findings),
                 }
@@ -276,13 +428,7 @@ class Findings:
             raise _conflict(name, "ArchiveRule", f"An archive rule named {name} exists already.")
         if len(analyzer.rules) >= _MAX_ARCHIVE_RULES:
             raise _quota("ArchiveRule", name, f"At most {_MAX_ARCHIVE_RULES} archive rules.")
-        if not criteria:
-            raise invalid("filter", "A filter needs at least one criterion.")
-        for key, criterion in criteria.items():
-            if key == "status":
-                raise invalid("filter.status", "status is not allowed in archive rules.")
-            if not criterion:
-                raise invalid(f"filter.{key}", "A criterion needs eq, neq, contains or exists.")
+        _check_filter(criteria)
         now = self._emulation.now()
         analyzer.rules[name] = {
             "ruleName": name,
@@ -290,6 +436,39 @@ class Findings:
             "createdAt": now,
             "updatedAt": now,
         }
+
+    def _planted(self, analyzer_arn: str) -> Analyzer:
+        analyzer = self._analyzers.get(analyzer_arn)
+        if analyzer is None:
+            raise ValueError(f"there is no analyzer {analyzer_arn}")
+        return analyzer
+
+    def _set_status(
+        self,
+        analyzer: Analyzer,
+        finding: dict[str, Any],
+        status: str,
+        *,
+        events: bool = True,
+    ) -> None:
+        """Change a finding's status; where it has it already nothing happens."""
+        before = finding["status"]
+        if before == status:
+            return
+        finding["status"] = status
+        finding["updatedAt"] = self._next_moment(finding)
+        if events:
+            self._tell(finding_event(analyzer.arn, finding, previous_status=before))
+
+    def _next_moment(self, finding: dict[str, Any]) -> datetime:
+        """Return now, and later than the finding's last change, in whole milliseconds."""
+        now = self._emulation.now()
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        later: datetime = max(now, finding["updatedAt"] + _TICK)
+        return later
+
+    def _tell(self, event: ServiceEvent) -> None:
+        self._emulation.service_events.send(event)
 
     def _require_organization_administrator(self, caller: Caller) -> None:
         found = upstream.organization_of(caller.account_id)
@@ -336,36 +515,28 @@ def _with_times(finding: dict[str, Any]) -> dict[str, Any]:
     return {k: walk(v, k) for k, v in finding.items()}
 
 
-def matches(finding: dict[str, Any], criteria: dict[str, Any]) -> bool:
-    """Return whether a finding meets every criterion (reference-filter-keys of the user guide)."""
+def _rule(analyzer: Analyzer, name: str) -> dict[str, Any]:
+    rule = analyzer.rules.get(name)
+    if rule is None:
+        raise _not_found("ArchiveRule", name)
+    return rule
+
+
+def _check_filter(criteria: dict[str, Any]) -> None:
+    if not criteria:
+        raise invalid("filter", "A filter needs at least one criterion.")
     for key, criterion in criteria.items():
-        values = _values(finding, key)
-        if "exists" in criterion and bool(values) != criterion["exists"]:
-            return False
-        if "eq" in criterion and not set(values) & set(criterion["eq"]):
-            return False
-        if "neq" in criterion and set(values) & set(criterion["neq"]):
-            return False
-        if "contains" in criterion and not any(
-            part in value for value in values for part in criterion["contains"]
-        ):
-            return False
-    return True
+        if key == "status":
+            raise invalid("filter.status", "status is not allowed in archive rules.")
+        if not criterion:
+            raise invalid(f"filter.{key}", "A criterion needs eq, neq, contains or exists.")
 
 
-def _values(finding: dict[str, Any], key: str) -> list[str]:
-    """Return the finding's values of a filter key, as texts; empty if it has none."""
-    details = [d for detail in finding.get("findingDetails", []) for d in detail.values()]
-    if key.startswith("principal."):
-        kind = key.partition(".")[2]
-        found: list[Any] = [d.get("principal", {}).get(kind) for d in details]
-    elif key.startswith("condition."):
-        found = [d.get("condition", {}).get(key.partition(".")[2]) for d in details]
-    elif key in {"isPublic", "resourceControlPolicyRestriction", "accessType"}:
-        found = [d.get(key) for d in details]
-    else:
-        found = [finding.get(key)]
-    return [str(v).lower() if isinstance(v, bool) else str(v) for v in found if v is not None]
+def _chosen(analyzer: Analyzer, ids: list[str]) -> list[dict[str, Any]]:
+    missing = [finding_id for finding_id in ids if finding_id not in analyzer.findings]
+    if missing:
+        raise ValueError(f"{analyzer.arn} has no finding {', '.join(missing)}")
+    return [analyzer.findings[finding_id] for finding_id in ids]
 
 
 def _not_found(kind: str, name: str) -> AwsError:

@@ -8,8 +8,13 @@ import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
-from local.emulator import authorization_details, credential_report, last_accessed
-from local.emulator.faults import REQUEST_KINDS, error_of
+from local.emulator import (
+    alternate_contacts,
+    authorization_details,
+    credential_report,
+    last_accessed,
+)
+from local.emulator.faults import CONFLICT, LOST_ANSWER, REQUEST_KINDS, conflict, error_of
 from local.emulator.wire import Request, Response, credential_scope, error_in_protocol
 
 if TYPE_CHECKING:
@@ -63,6 +68,11 @@ class Gateway:
             handler = self._emulation.access_analyzer.handle
             await _respond(send, await asyncio.to_thread(self._guarded, handler, request))
             return
+        if signed is not None and path == alternate_contacts.PATH:
+            request = await _read(scope, receive)
+            contacts = self._emulation.alternate_contacts.handle
+            await _respond(send, await asyncio.to_thread(self._guarded, contacts, request))
+            return
         form = headers.get("content-type", "").startswith(_FORM)
         is_iam = signed is not None and signed.service == "iam"
         if (is_iam or self._emulation.faults.active) and (form or "Action" in query):
@@ -72,20 +82,40 @@ class Gateway:
             if own is not None:
                 await _respond(send, await asyncio.to_thread(self._guarded, own, request))
                 return
-            fault = self._fault(operation, "query")
-            if fault is not None:
-                await _respond(send, fault)
-                return
-            await self._ministack(scope, _replay(request.body, receive), send)
+            again = _replay(request.body, receive)
+            await self._through_faults(operation, "query", scope, again, send)
             return
         target = headers.get("x-amz-target")
         if target and self._emulation.faults.active:
-            fault = self._fault(target.rpartition(".")[2], "json")
-            if fault is not None:
-                await _read(scope, receive)
-                await _respond(send, fault)
-                return
+            operation = target.rpartition(".")[2]
+            await self._through_faults(operation, "json", scope, receive, send)
+            return
+        if signed is not None and signed.service == "s3" and self._emulation.faults.active:
+            operation = _s3_operation(scope["method"], path, query)
+            await self._through_faults(operation, "rest-xml", scope, receive, send)
+            return
         await self._ministack(scope, receive, send)
+
+    async def _through_faults(
+        self,
+        operation: str,
+        protocol: str,
+        scope: MutableMapping[str, Any],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        """Hand a request to ministack, unless it meets a fault."""
+        fault = self._emulation.faults.take(operation, REQUEST_KINDS)
+        if fault is None:
+            await self._ministack(scope, receive, send)
+            return
+        if fault.kind == LOST_ANSWER:
+            await self._ministack(scope, receive, _unheard)
+            error = error_of(fault, protocol)
+        else:
+            request = await _read(scope, receive)
+            error = conflict(request.body) if fault.kind == CONFLICT else error_of(fault, protocol)
+        await _respond(send, error_in_protocol(error, protocol))
 
     def _iam_handler(self, operation: str) -> Callable[[Request], Response] | None:
         """Return our own handler of an operation of IAM; None: it is ministack's."""
@@ -98,10 +128,6 @@ class Gateway:
             return self._emulation.authorization_details.handle
         return None
 
-    def _fault(self, operation: str, protocol: str) -> Response | None:
-        fault = self._emulation.faults.take(operation, REQUEST_KINDS)
-        return None if fault is None else error_in_protocol(error_of(fault, protocol), protocol)
-
     def _guarded(self, handler: Callable[[Request], Response], request: Request) -> Response:
         """Return the handler's answer; a fault of ours is loud: HTTP 500 and the log."""
         try:
@@ -110,6 +136,28 @@ class Gateway:
             logger.exception("%s %s", request.method, request.raw_path)
             text = f"emulator fault: {type(error).__name__}: {error}"
             return Response(500, json.dumps({"message": text}).encode())
+
+
+async def _unheard(message: Message) -> None:
+    """Take an answer that its caller shall not get."""
+
+
+# Subresources of an object or bucket have operations of their own: no faults for these.
+_S3_PLAIN = frozenset({"versionId", "x-id", "response-content-type"})
+_S3_OBJECT = {
+    "GET": "GetObject",
+    "HEAD": "HeadObject",
+    "PUT": "PutObject",
+    "DELETE": "DeleteObject",
+}
+
+
+def _s3_operation(method: str, path: str, query: dict[str, list[str]]) -> str:
+    """Return the operation of a request to S3, "" for those that cannot meet a fault."""
+    key = path.lstrip("/").partition("/")[2]
+    if method == "GET" and not key and query.get("list-type") == ["2"]:
+        return "ListObjectsV2"
+    return _S3_OBJECT.get(method, "") if key and set(query) <= _S3_PLAIN else ""
 
 
 def _headers(scope: MutableMapping[str, Any]) -> dict[str, str]:

@@ -14,7 +14,13 @@ from hypercorn.config import Config
 from ministack import app as ministack
 from ministack.core import lambda_runtime, tls
 
-from local.emulator import analyzer_resource, authorization_details, corrections
+from local.emulator import (
+    analyzer_resource,
+    authorization_details,
+    corrections,
+    function_workers,
+    task_calls,
+)
 from local.emulator.control import ControlPlane
 from local.emulator.emulation import Emulation
 from local.emulator.gateway import Gateway
@@ -35,6 +41,8 @@ def serve(port: int, *, wait_scale: float) -> None:
     )
     analyzer_resource.register(emulation)
     authorization_details.register(emulation)
+    function_workers.register(emulation)
+    task_calls.register(emulation)
     control = ControlPlane(emulation, ministack._reset_all_state)
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]

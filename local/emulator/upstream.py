@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, quote
 
 from ministack.core import iam_evaluator, responses, router
-from ministack.services import iam, organizations, sts
+from ministack.services import eventbridge, iam, organizations, stepfunctions, sts
 
 if TYPE_CHECKING:
     from local.emulator.wire import Request
@@ -248,6 +248,11 @@ def role_by_arn(arn: str) -> dict[str, Any] | None:
     return dict(role) if role is not None and role.get("Arn") == arn else None
 
 
+def role_named(name: str, account_id: str) -> dict[str, Any]:
+    """Return the record of an account's role; empty where there is none."""
+    return dict(iam._roles.get_scoped(account_id, None, name) or {})
+
+
 def entity(arn: str, account_id: str) -> Entity | None:
     """Return the account's user, role, group or policy with exactly this ARN, or None."""
     kind, _, rest = arn.split(":", 5)[-1].partition("/")
@@ -418,3 +423,29 @@ def queue_arn(url: str) -> str:
     """Return the ARN of the queue with this URL, in the Region of the request."""
     account_id, _, name = url.rpartition("/")
     return f"arn:aws:sqs:{responses.get_region()}:{account_id.rpartition('/')[2]}:{name}"
+
+
+def put_service_event(
+    *,
+    account_id: str,
+    region: str,
+    source: str,
+    detail_type: str,
+    resources: list[str],
+    detail: str,
+) -> None:
+    """Put an event of an AWS service on the default bus of an account and Region."""
+    entry = {
+        "Source": source,
+        "DetailType": detail_type,
+        "Resources": resources,
+        "Detail": detail,
+    }
+    with responses.request_scope(account_id, region):
+        eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+
+def running_executions() -> int:
+    """Return how many executions of state machines run, in all accounts and Regions."""
+    executions = list(stepfunctions._executions.all_values())
+    return sum(execution["status"] == "RUNNING" for execution in executions)

@@ -19,7 +19,7 @@ from ministack.core.arn import parse_arn
 from ministack.core.iam_actions import SERVICE_TO_IAM_NAMESPACE
 from ministack.services import eventbridge, lambda_svc, scheduler, sns, sqs, stepfunctions
 
-from local.emulator import key_permissions, upstream
+from local.emulator import event_buses, key_permissions, upstream
 from local.emulator.authorization import (
     Role,
     principal_of_role,
@@ -113,13 +113,21 @@ def _authorize_task(resource: str, input_data: Any) -> None:
     for action, target, error in _needs(
         resource, input_data if isinstance(input_data, dict) else {}
     ):
-        message = (
-            _trust_problem(actor, "states.amazonaws.com")
-            or role_denied(actor, action, target)
-            or _key_denied(actor, action, target)
+        message = _trust_problem(actor, "states.amazonaws.com") or role_denied(
+            actor, action, target
         )
         if message is not None:
             raise stepfunctions._ExecutionError(error, message)
+        message = _key_denied(actor, action, target)
+        if message is not None:
+            raise stepfunctions._ExecutionError(_KEY_ERRORS.get(error, error), message)
+
+
+# SNS has an error of its own for a topic whose key may not be used.
+_KEY_ERRORS = {
+    "Sns.AuthorizationErrorException": "Sns.KmsAccessDeniedException",
+    "SNS.AuthorizationErrorException": "SNS.KMSAccessDeniedException",
+}
 
 
 def _key_denied(actor: Role, action: str, target: str) -> str | None:
@@ -241,6 +249,8 @@ def _sdk_needs(service: str, name: str, data: dict[str, Any]) -> list[tuple[str,
     error = f"{prefix}.{prefix}Exception"
     if _has_access_denied(service):
         error = f"{prefix}.AccessDeniedException"
+    if service == "sns":
+        error = "Sns.AuthorizationErrorException"
     actions = {
         "s3": {
             "ListObjectsV2": "ListBucket",
@@ -424,6 +434,8 @@ def _delivery_problem(target: dict[str, Any], rule: dict[str, Any]) -> str | Non
         }
         if role is None or not upstream.service_may_assume(role, principal, context):
             return f"The role {role_arn} is not authorized to be assumed by {principal}."
+        if service == "events":
+            return event_buses.problem(arn, actor)
         return role_denied(actor, action, arn) or _key_denied(actor, action, arn)
     if service in {"states"} or _is_schedule(rule):
         return f"The target {arn} needs a role."

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pare.aws.calls import translated
 from pare.clock import format_time
-from pare.errors import AccessAnalyzerQuotaError, PolicyGenerationConflictError
+from pare.errors import (
+    AccessAnalyzerQuotaError,
+    ConditionFailedError,
+    PolicyGenerationConflictError,
+)
+from pare.findings.archive_rules import ActualRule
+from pare.findings.compare import Listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
     from mypy_boto3_accessanalyzer import AccessAnalyzerClient
 
+    from pare.findings.archive_rules import FilterJson
+    from pare.findings.preview import PreviewFindingJson
+    from pare.findings.watch import AnalyzerJson
     from pare.policy.evidence import GeneratedPolicyJson
 
 _REFUSED = {
     "ServiceQuotaExceededException": AccessAnalyzerQuotaError,
     "ConflictException": PolicyGenerationConflictError,
 }
+_GONE = {"ResourceNotFoundException": ConditionFailedError}
+_EXISTS = {"ConflictException": ConditionFailedError}
+# Neither has a documented most; a page of this many findings stays far below 1 MB.
+_PAGE = 100
+_IDS_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +121,166 @@ class AccessAnalyzer:
         with translated("access-analyzer:CancelPolicyGeneration", account_id=self.account_id):
             self.client.cancel_policy_generation(jobId=job_id)
 
-    def finding_details(self, analyzer_arn: str, finding_id: str) -> list[dict[str, Any]]:
-        """Return the ``findingDetails`` of a finding, all pages of them."""
+    def finding_details(self, analyzer_arn: str, finding_id: str) -> dict[str, Any]:
+        """Return the answer of GetFindingV2, with the ``findingDetails`` of all its pages."""
+        answer: dict[str, Any] = {}
         details: list[dict[str, Any]] = []
         with translated("access-analyzer:GetFindingV2"):
             paginator = self.client.get_paginator("get_finding_v2")
             for page in paginator.paginate(analyzerArn=analyzer_arn, id=finding_id):
+                answer = {**page}
                 details += [dict(item) for item in page["findingDetails"]]
-        return details
+        return {**answer, "findingDetails": details}
+
+    def preview_findings(self, analyzer_arn: str, preview_id: str) -> list[PreviewFindingJson]:
+        """Return the findings that there would be by an access preview that is completed."""
+        findings: list[PreviewFindingJson] = []
+        with translated("access-analyzer:ListAccessPreviewFindings"):
+            paginator = self.client.get_paginator("list_access_preview_findings")
+            for page in paginator.paginate(analyzerArn=analyzer_arn, accessPreviewId=preview_id):
+                findings += [
+                    {
+                        "finding_id": each["id"],
+                        "change": each["changeType"],
+                        "status": each["status"],
+                        "existing_finding_id": each.get("existingFindingId"),
+                        "existing_status": each.get("existingFindingStatus"),
+                        "account_id": each["resourceOwnerAccount"],
+                        "resource": each.get("resource", ""),
+                        "resource_type": each["resourceType"],
+                        "is_public": each.get("isPublic"),
+                        "principal": dict(each.get("principal", {})),
+                        "actions": sorted(each.get("action", [])),
+                        "condition": dict(each.get("condition", {})),
+                        "error": each.get("error"),
+                    }
+                    for each in page["findings"]
+                ]
+        return sorted(findings, key=lambda each: (each["resource"], each["finding_id"]))
+
+    def list_analyzers(self) -> list[AnalyzerJson]:
+        """Return the analyzers of the account and Region, of every type and status."""
+        found: list[AnalyzerJson] = []
+        with translated("access-analyzer:ListAnalyzers", account_id=self.account_id):
+            for page in self.client.get_paginator("list_analyzers").paginate():
+                found += [
+                    {
+                        "arn": each["arn"],
+                        "name": each["name"],
+                        "type": each["type"],
+                        "region": self.client.meta.region_name,
+                        "status": each["status"],
+                        "status_reason": each.get("statusReason", {}).get("code"),
+                        "created_at": format_time(each["createdAt"]),
+                    }
+                    for each in page["analyzers"]
+                ]
+        return sorted(found, key=lambda each: each["arn"])
+
+    def list_archive_rules(self, analyzer_name: str) -> list[ActualRule]:
+        """Return the archive rules of an analyzer, by name."""
+        found: list[ActualRule] = []
+        with translated("access-analyzer:ListArchiveRules", account_id=self.account_id):
+            paginator = self.client.get_paginator("list_archive_rules")
+            for page in paginator.paginate(analyzerName=analyzer_name):
+                found += [
+                    ActualRule(each["ruleName"], {**each["filter"]})
+                    for each in page["archiveRules"]
+                ]
+        return sorted(found, key=lambda each: each.name)
+
+    def put_archive_rule(
+        self, analyzer_name: str, rule_name: str, criteria: FilterJson, *, exists: bool
+    ) -> None:
+        """Create or change an archive rule; right also where ``exists`` is no longer so.
+
+        It works on findings that come later: see ``apply_archive_rule``.
+        """
+        rule: Any = {
+            "analyzerName": analyzer_name,
+            "ruleName": rule_name,
+            "filter": {key: dict(criterion) for key, criterion in criteria.items()},
+        }
+        if not exists:
+            try:
+                with translated("access-analyzer:CreateArchiveRule", account_id=self.account_id,
+                                codes=_EXISTS):  # fmt: skip
+                    self.client.create_archive_rule(**rule)
+                return
+            except ConditionFailedError:
+                pass  # an answer was lost, or somebody was faster
+        with translated("access-analyzer:UpdateArchiveRule", account_id=self.account_id):
+            self.client.update_archive_rule(**rule)
+
+    def delete_archive_rule(self, analyzer_name: str, rule_name: str) -> None:
+        """Delete an archive rule; one that is gone already is right too."""
+        try:
+            with translated("access-analyzer:DeleteArchiveRule", account_id=self.account_id,
+                            codes=_GONE):  # fmt: skip
+                self.client.delete_archive_rule(analyzerName=analyzer_name, ruleName=rule_name)
+        except ConditionFailedError:
+            return
+
+    def apply_archive_rule(self, analyzer_arn: str, rule_name: str) -> None:
+        """Archive the findings there already are that the rule matches (facts §1)."""
+        with translated("access-analyzer:ApplyArchiveRule", account_id=self.account_id):
+            self.client.apply_archive_rule(analyzerArn=analyzer_arn, ruleName=rule_name)
+
+    def list_findings(
+        self, analyzer_arn: str, criteria: FilterJson | None = None
+    ) -> Iterator[Listed]:
+        """Yield what an analyzer lists, a page at a time: every status, unless filtered."""
+        with translated("access-analyzer:ListFindings", account_id=self.account_id):
+            pages = self.client.get_paginator("list_findings_v2").paginate(
+                analyzerArn=analyzer_arn,
+                PaginationConfig={"PageSize": _PAGE},
+                **({"filter": criteria} if criteria else {}),  # type: ignore[arg-type]
+            )
+            for page in pages:
+                for each in page["findings"]:
+                    yield _listed(each)
+
+    def finding(self, analyzer_arn: str, finding_id: str) -> Listed | None:
+        """Return a finding as the list has it, or None where the analyzer has it no more.
+
+        An analyzer that is gone answers the same, so list the analyzers too.
+        """
+        try:
+            with translated("access-analyzer:GetFinding", account_id=self.account_id, codes=_GONE):
+                answer = self.client.get_finding_v2(analyzerArn=analyzer_arn, id=finding_id)
+        except ConditionFailedError:
+            return None
+        return _listed(answer)
+
+    def update_findings(
+        self, analyzer_arn: str, finding_ids: Iterable[str], status: Literal["ACTIVE", "ARCHIVED"]
+    ) -> list[str]:
+        """Set findings to a status, and return the ids of those that are gone.
+
+        AWS leaves a resolved finding resolved.
+        """
+        ids = sorted(set(finding_ids))
+        gone: list[str] = []
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            some = ids[start : start + _IDS_AT_ONCE]
+            if self._set_status(analyzer_arn, some, status):
+                continue
+            # One that is gone refuses the others with it.
+            gone += [each for each in some if not self._set_status(analyzer_arn, [each], status)]
+        return gone
+
+    def _set_status(
+        self, analyzer_arn: str, finding_ids: list[str], status: Literal["ACTIVE", "ARCHIVED"]
+    ) -> bool:
+        try:
+            with translated("access-analyzer:UpdateFindings", account_id=self.account_id,
+                            codes=_GONE):  # fmt: skip
+                self.client.update_findings(
+                    analyzerArn=analyzer_arn, ids=finding_ids, status=status
+                )
+        except ConditionFailedError:
+            return False
+        return True
 
     def validate_policy(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return what ValidatePolicy says of an identity-based policy."""
@@ -150,3 +316,18 @@ class AccessAnalyzer:
             "message": answer.get("message", ""),
             "reasons": [dict(reason) for reason in answer.get("reasons", [])],
         }
+
+
+def _listed(answer: Mapping[str, Any]) -> Listed:
+    return Listed(
+        finding_id=answer["id"],
+        finding_type=answer.get("findingType"),
+        status=answer["status"],
+        account_id=answer["resourceOwnerAccount"],
+        resource=answer.get("resource", ""),
+        resource_type=answer["resourceType"],
+        created_at=format_time(answer["createdAt"]),
+        updated_at=format_time(answer["updatedAt"]),
+        analyzed_at=format_time(answer["analyzedAt"]),
+        error=answer.get("error"),
+    )

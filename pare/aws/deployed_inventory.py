@@ -1,7 +1,7 @@
 """The inventory of the deployed Pare, read and started with a person's own credentials.
 
 A period's head and rows are two objects of the evidence bucket; of one principal only its account's
-rows are fetched. Nothing is scanned but the findings, which have no index by resource.
+rows are fetched. Nothing is scanned.
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ from datetime import UTC
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pare.arns import parse_principal_arn
 from pare.aws.calls import CLIENT_CONFIG, translated
 from pare.aws.executions import STACK_NAME, has_ended
+from pare.aws.findings_table import CardsTable, FindingsTable
 from pare.aws.tables import PERIOD, from_item, to_item
 from pare.errors import NoInventoryError, NotDeployedError, SnapshotError
+from pare.findings.card import card_id_of
+from pare.findings.model import Finding
 from pare.inventory.snapshot_files import (
     HEAD,
     Rows,
@@ -40,8 +44,6 @@ if TYPE_CHECKING:
 _PREFIX = "inventory/"
 _PERIOD_PREFIX = "inventory/period="
 _GONE = {"NoSuchKey": NoInventoryError}
-# Of a finding, what `pare explain` shows.
-_FINDING_FIELDS = ("finding_id", "#finding", "updated_at")
 
 
 @dataclass(frozen=True)
@@ -206,22 +208,18 @@ class DeployedInventory:
         return from_item(found[0]) if found else None
 
     def findings(self, principal_arn: str) -> list[dict[str, Any]]:
-        """Return the active findings about the principal, newest first."""
-        table = self.deployment.output("FindingsTableName")
-        found: list[dict[str, Any]] = []
-        with translated(f"dynamodb:Scan on {table}"):
-            pages = self.deployment.dynamodb.get_paginator("scan").paginate(
-                TableName=table,
-                FilterExpression="#resource = :arn AND #status = :active",
-                ProjectionExpression=", ".join(_FINDING_FIELDS),
-                ExpressionAttributeNames={
-                    "#resource": "resource", "#status": "status", "#finding": "finding",
-                },
-                ExpressionAttributeValues=to_item({":arn": principal_arn, ":active": "ACTIVE"}),
-            )  # fmt: skip
-            for page in pages:
-                found += [from_item(item) for item in page["Items"]]
-        found = [each for each in found if not each["finding"].get("is_deleted")]
+        """Return the open findings about the principal, newest first, by its card."""
+        cards = CardsTable(self.deployment.dynamodb, self.deployment.output("CardsTableName"))
+        card = cards.get(card_id_of(parse_principal_arn(principal_arn).account_id, principal_arn))
+        table = FindingsTable(self.deployment.dynamodb, self.deployment.output("FindingsTableName"))
+        found = [
+            {
+                "finding_id": finding_id,
+                "finding": Finding.from_json(item["finding"]).to_json(),
+                "updated_at": item["updated_at"],
+            }
+            for finding_id, item in table.get_many(card["open"] if card else ()).items()
+        ]
         return sorted(found, key=lambda each: (each["updated_at"], each["finding_id"]))[::-1]
 
     # --- objects ---

@@ -25,10 +25,18 @@ def start_once(states: SFNClient, machine_arn: str, start: Mapping[str, Any]) ->
     """Start an execution under a name made of its input, and return its ARN.
 
     A second start with the same input within 90 days does nothing.
+    """
+    text = json.dumps(start, sort_keys=True)
+    return start_named(states, machine_arn, hashlib.sha256(text.encode()).hexdigest(), start)
+
+
+def start_named(states: SFNClient, machine_arn: str, name: str, start: Mapping[str, Any]) -> str:
+    """Start an execution under a name, and return its ARN; one that has the name is left as it is.
+
+    AWS remembers a name for 90 days.
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
     """
     text = json.dumps(start, sort_keys=True)
-    name = hashlib.sha256(text.encode()).hexdigest()
     try:
         with translated("states:StartExecution", codes=_STARTED):
             started = states.start_execution(stateMachineArn=machine_arn, name=name, input=text)

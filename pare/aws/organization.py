@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from pare.aws.calls import translated
-from pare.errors import AwsServiceError, PareError, ThrottledError
+from pare.errors import PareError
 
 if TYPE_CHECKING:
     from mypy_boto3_organizations import OrganizationsClient
+
+
+class _StrangeAccountError(PareError):
+    """The account is none of the organization."""
+
+
+_STRANGERS = {"AccountNotFoundException": _StrangeAccountError}
 
 
 class AccountJson(TypedDict):
@@ -46,15 +53,14 @@ class Organization:
         return sorted(accounts, key=lambda account: account["account_id"])
 
     def account_name(self, account_id: str) -> str | None:
-        """Return an account's name, or None where Organizations does not tell.
+        """Return the name of an account (empty where it has none), or None for a stranger's.
 
-        Raises ThrottledError or AwsServiceError where it may tell when asked again.
+        Raises ThrottledError or AwsServiceError where Organizations may tell when asked again,
+        AwsCallError where it refuses to.
         """
         try:
-            with translated("organizations:DescribeAccount"):
+            with translated("organizations:DescribeAccount", codes=_STRANGERS):
                 answer = self.organizations.describe_account(AccountId=account_id)
-        except (ThrottledError, AwsServiceError):
-            raise
-        except PareError:
+        except _StrangeAccountError:
             return None
-        return answer["Account"].get("Name")
+        return answer["Account"].get("Name", "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pare.arns import parse_principal_arn
 from pare.aws.iam_reader import IamReader
 
 if TYPE_CHECKING:
@@ -17,10 +16,3 @@ def iam_reader(account_id: str, *, role: MemberRole, sts: STSClient, purpose: st
     """Return a reader of an account's IAM; ``purpose`` names the session in its CloudTrail."""
     session = role.enter(sts, account_id, session_name=f"pare-{purpose}")
     return IamReader(session.client("iam"), account_id)
-
-
-def principal_tags(arn: str, *, role: MemberRole, sts: STSClient) -> dict[str, str]:
-    """Return the tags of a user or role in its account."""
-    principal = parse_principal_arn(arn)
-    reader = iam_reader(principal.account_id, role=role, sts=sts, purpose="enrich-finding")
-    return reader.tags(principal)

@@ -1,4 +1,7 @@
-"""The four tables. Items are plain JSON objects; numbers go in as int and come out as int."""
+"""The tables, but those of findings and cards (``findings_table``).
+
+Items are plain JSON objects; numbers go in as int and come out as int.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from pare.aws.calls import translated
+from pare.clock import parse_time
 from pare.errors import ConditionFailedError, ThrottledError
-from pare.findings.model import Finding
-from pare.findings.state import News, news, supersedes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
@@ -63,6 +66,8 @@ _LAST_PAUSE_SECONDS = 12.8
 
 # Claims lie beside the runs, under workflow names of their own.
 _MESSAGE = "message"
+_BUDGET = "message-budget"
+_BUDGET_KEPT_SECONDS = 2 * 86_400
 PERIOD = "inventory-period"
 
 
@@ -77,7 +82,9 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
+class Table:
+    """A table, and the calls that all tables make."""
+
     dynamodb: DynamoDBClient
     name: str
 
@@ -121,105 +128,7 @@ class _Table:
 
 
 @dataclass(frozen=True, slots=True)
-class FindingsTable(_Table):
-    """One item a finding, ordered by ``updated_at``; key ``finding_id``."""
-
-    def get(self, finding_id: str) -> dict[str, Any] | None:
-        """Return the item of a finding, or None."""
-        return self._get({"finding_id": finding_id})
-
-    def record(self, seen: Finding, *, execution: str, recorded_at: str) -> News:
-        """Record a finding if it is newer than what is known; return what changed for people.
-
-        Idempotent: the same execution recording the same finding again gets the same answer, so a
-        retried step neither loses nor doubles a message. News stays pending until ``settle``:
-        another execution that brings the same state gets it too, and takes it over, so that a
-        failed one can be started again. Later news replaces it.
-        """
-        while True:
-            item = self.get(seen.finding_id)
-            for earlier in item["history"] if item else []:
-                if earlier["recorded_by"] == execution:
-                    answer: News = earlier["news"]
-                    return answer
-            known = Finding.from_json(item["finding"]) if item else None
-            if item and not supersedes(known, seen):
-                pending = item.get("pending")
-                if not pending or _state(pending) != _state_of(seen):
-                    return "none"
-                if self._take_over(seen.finding_id, item, execution):
-                    taken: News = pending["news"]
-                    return taken
-                continue  # settled or replaced meanwhile: look again
-            change = news(known, seen)
-            entry = {"at": seen.updated_at, "recorded_at": recorded_at, "recorded_by": execution,
-                     "news": change, "status": seen.status,
-                     "is_deleted": seen.is_deleted}  # fmt: skip
-            values: dict[str, Any] = {
-                "finding": seen.to_json(),
-                "status": seen.status,
-                "account_id": seen.account_id,
-                "resource": seen.resource,
-                "updated_at": seen.updated_at,
-                "recorded_at": recorded_at,
-                "recorded_by": execution,
-                "news": change,
-                "version": (item["version"] if item else 0) + 1,
-                "history": [*(item["history"] if item else []), entry][-50:],
-            }
-            if change != "none":
-                values["pending"] = entry
-            if self._set(seen.finding_id, values, known_version=item["version"] if item else None):
-                return change
-            # Another execution recorded the same finding meanwhile: look again.
-
-    def settle(self, finding_id: str, *, execution: str) -> bool:
-        """Return whether this execution's news was pending; it is no longer, all is told."""
-        return self._update(
-            {"finding_id": finding_id},
-            "REMOVE #pending",
-            condition="#pending.#recorded_by = :execution",
-            names={"#pending": "pending", "#recorded_by": "recorded_by"},
-            values={":execution": execution},
-        )
-
-    def _take_over(self, finding_id: str, item: Mapping[str, Any], execution: str) -> bool:
-        return self._update(
-            {"finding_id": finding_id},
-            "SET #pending.#recorded_by = :execution",
-            # Neither settled nor replaced meanwhile.
-            condition="attribute_exists(#pending) AND #version = :version",
-            names={"#pending": "pending", "#recorded_by": "recorded_by", "#version": "version"},
-            values={":execution": execution, ":version": item["version"]},
-        )
-
-    def _set(self, finding_id: str, values: dict[str, Any], *, known_version: int | None) -> bool:
-        names = {f"#{index}": name for index, name in enumerate(values)}
-        bound = {f":{index}": value for index, value in enumerate(values.values())}
-        condition = "attribute_not_exists(finding_id)"
-        if known_version is not None:
-            names["#version"] = "version"
-            bound[":version"] = known_version
-            condition = "#version = :version"
-        return self._update(
-            {"finding_id": finding_id},
-            "SET " + ", ".join(f"#{index} = :{index}" for index in range(len(values))),
-            condition=condition,
-            names=names,
-            values=bound,
-        )
-
-
-def _state(entry: Mapping[str, Any]) -> tuple[str, str, bool]:
-    return entry["at"], entry["status"], entry["is_deleted"]
-
-
-def _state_of(finding: Finding) -> tuple[str, str, bool]:
-    return finding.updated_at, finding.status, finding.is_deleted
-
-
-@dataclass(frozen=True, slots=True)
-class PrincipalsTable(_Table):
+class PrincipalsTable(Table):
     """The latest inventory of each user and role; key ``account_id``, ``principal_arn``."""
 
     def put_all(
@@ -250,7 +159,7 @@ class PrincipalsTable(_Table):
 
 
 @dataclass(frozen=True, slots=True)
-class ProposalsTable(_Table):
+class ProposalsTable(Table):
     """One item a proposal; key ``principal_arn``, ``created_at``."""
 
     def put(self, fields: Mapping[str, Any]) -> None:
@@ -259,7 +168,7 @@ class ProposalsTable(_Table):
 
 
 @dataclass(frozen=True, slots=True)
-class RunsTable(_Table):
+class RunsTable(Table):
     """One item a run; key ``workflow``, ``run_id`` (start time and execution name)."""
 
     def put(self, fields: Mapping[str, Any]) -> None:
@@ -337,3 +246,50 @@ class RunsTable(_Table):
             self.dynamodb.delete_item(
                 TableName=self.name, Key=to_item({"workflow": _MESSAGE, "run_id": key})
             )
+
+    def claim_for(
+        self, kind: str, key: str, *, execution: str, now: datetime, seconds: int
+    ) -> bool:
+        """Return whether the key is this execution's for so long: the first's that asks.
+
+        The same execution hears the same again. ``kind`` stands for the workflow.
+        """
+        moment = int(now.timestamp())
+        return self._update(
+            {"workflow": kind, "run_id": key},
+            "SET claimed_by = :execution, expires_at = :expires_at",
+            condition="attribute_not_exists(run_id) OR claimed_by = :execution"
+            " OR expires_at <= :now",
+            values={":execution": execution, ":expires_at": moment + seconds, ":now": moment},
+        )
+
+    def take_budget(self, hour_key: str, wanted: int, limit: int, *, execution: str) -> int:
+        """Return how many messages of an hour's budget this execution may send, ``wanted`` at most.
+
+        The same execution hears the same again, so a retried step takes nothing twice; one that
+        wants more asks under another name (``ARN#2``). ``hour_key``: ``2026-11-22T09``, in UTC.
+        """
+        key = {"workflow": _BUDGET, "run_id": hour_key}
+        expires_at = int(parse_time(f"{hour_key}:00:00Z").timestamp()) + _BUDGET_KEPT_SECONDS
+        while True:
+            item = self._get(key) or {"used": 0, "taken": {}}
+            if execution in item["taken"]:
+                return int(item["taken"][execution])
+            granted: int = max(0, min(wanted, limit - item["used"]))
+            if not granted:
+                return 0
+            taken = {**item["taken"], execution: granted}
+            if self._update(
+                key,
+                "SET #used = :used, #taken = :taken, expires_at = :expires_at",
+                condition="attribute_not_exists(run_id) OR #used = :known",
+                names={"#used": "used", "#taken": "taken"},
+                values={
+                    ":used": item["used"] + granted,
+                    ":taken": taken,
+                    ":expires_at": expires_at,
+                    ":known": item["used"],
+                },
+            ):
+                return granted
+            # Another execution took some meanwhile: look again.

@@ -85,6 +85,17 @@ class ProposalNoteJson(TypedDict):
     proposal: dict[str, str]  # ObjectRef
 
 
+class ArchivedJson(TypedDict):
+    """Who archived a finding; ``how``: ``pare findings archive``, ``archive rule NAME``,
+    ``exemption``, or ``call`` (of Access Analyzer's API, from its console or elsewhere)."""
+
+    by: str
+    how: str
+    reason: str | None
+    at: str
+    expires: str | None
+
+
 class CardJson(TypedDict):
     """An item of the Cards table; ``due`` and ``due_at`` are there only when something is due."""
 
@@ -116,6 +127,7 @@ class CardViewJson(TypedDict):
     severity: Severity  # of what is open; when closed, of what was told
     findings: list[FindingJson]  # open ones, gravest first; when closed, those that ended
     ended: list[FindingJson]  # of those that ended since people were last told
+    archived: dict[str, ArchivedJson]  # by finding id, where somebody noted who archived it
 
 
 def card_id_of(account_id: str, resource: str) -> str:

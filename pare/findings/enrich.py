@@ -1,67 +1,169 @@
-"""A finding made fuller: whose account, whose principal, what exactly is unused."""
+"""A finding made fuller: whose it is, who it is open to, what that allows, and how bad that is."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pare.errors import AwsServiceError, PareError, ThrottledError
+from pare.findings.details import with_details
+from pare.findings.exposure import open_to
+from pare.findings.severity import severity_of
 from pare.policy.current import owner_of
+from pare.policy.patterns import has_wildcard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from pare.findings.model import Finding
+    from pare.findings.model import Finding, OwnerSource
+    from pare.findings.terms import FindingTermsJson
+    from pare.policy.catalogue import Catalogue
+
+    T = TypeVar("T")
 
 # Worth another try: the state machine repeats the step.
 _PASSING = (ThrottledError, AwsServiceError)
+# AWS allows 50 tags, of 128 and 256 characters; what a resource brings must not outgrow a state.
+# https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html
+_TAGS_LIMIT, _KEY_LIMIT, _VALUE_LIMIT = 50, 128, 256
+_REASON_LIMIT = 500
+
+
+class Readers(Protocol):
+    """What is read of AWS. Each raises a PareError where AWS does not tell."""
+
+    def account_name(self, account_id: str) -> str | None:
+        """Return the name of an account of the organization, or None where it is none of them."""
+
+    def details(self, finding: Finding) -> Mapping[str, Any]:
+        """Return the answer of GetFindingV2, with the details of all its pages."""
+
+    def tags(self, finding: Finding) -> dict[str, str]:
+        """Return the tags of the resource, which may be a user or role."""
+
+    def contact(self, account_id: str) -> str | None:
+        """Return the e-mail address of an account's contact, or None where it names none."""
 
 
 def enrich(
-    finding: Finding,
-    *,
-    account_name: Callable[[str], str | None],
-    details: Callable[[str, str], list[dict[str, Any]]],
-    tags: Callable[[str], dict[str, str]],
-    owner_tag_keys: tuple[str, ...],
-    default_owner: str | None,
+    finding: Finding, *, readers: Readers, terms: FindingTermsJson, catalogue: Catalogue
 ) -> Finding:
     """Return the finding with what the readers tell; what they cannot tell is named in ``unknown``.
 
-    ``account_name`` reads Organizations, ``details`` GetFindingV2 (analyzer ARN, finding id), and
-    ``tags`` the tags of a principal by its ARN. Raises what they raise where it is worth another
-    try: ThrottledError and AwsServiceError.
+    Raises what the readers raise where it is worth another try: ThrottledError, AwsServiceError.
     """
     unknown = list(finding.unknown)
-    name = account_name(finding.account_id)
-    if name is None:
-        unknown.append("account name: Organizations did not tell")
-    owner = None
-    if finding.resource_type in {"AWS::IAM::Role", "AWS::IAM::User"}:
-        try:
-            owner = owner_of(tags(finding.resource), owner_tag_keys)
-        except _PASSING:
-            raise
-        except PareError as error:
-            unknown.append(f"owner: {error}")
-    services: tuple[str, ...] = ()
-    if finding.access == "unused" and not finding.is_deleted and finding.error is None:
-        try:
-            services = tuple(sorted(
-                entry["unusedPermissionDetails"]["serviceNamespace"]
-                for entry in details(finding.analyzer_arn, finding.finding_id)
-                # A service in use lists its unused actions; without them all of it is unused.
-                if "unusedPermissionDetails" in entry
-                and not entry["unusedPermissionDetails"].get("actions")
-            ))  # fmt: skip
-        except _PASSING:
-            raise
-        except PareError as error:
-            unknown.append(f"finding details: {error}")
-    return replace(
+    if finding.source == "access-analyzer" and not finding.is_deleted:
+        answer = _told(unknown, "finding details", lambda: readers.details(finding))
+        if answer is not None:
+            finding = with_details(replace(finding, unknown=tuple(unknown)), answer)
+            unknown = list(finding.unknown)
+    name = _account_name(finding, readers, unknown)
+    tags = dict(finding.tags)
+    if finding.source == "access-analyzer":
+        tags = _told(unknown, "tags", lambda: readers.tags(finding)) or {}
+    owner, owner_source = _owner(finding, tags, readers, terms, unknown)
+
+    members: dict[str, str] = {}
+
+    def is_member(account_id: str) -> bool | None:
+        what = f"whether {account_id} is an account of the organization"
+        # In a tuple: None is an answer, too.
+        told = _told(unknown, what, lambda: (readers.account_name(account_id),))
+        if told and told[0] is not None:
+            members[account_id] = told[0]
+        return None if told is None else told[0] is not None
+
+    opened = open_to(
+        finding,
+        is_member=is_member,
+        partner_accounts=terms["partner_accounts"],
+        organization_id=terms["organization_id"],
+    )
+    account_id = opened.account_id or finding.principal_account_id
+    finding = replace(
         finding,
         account_name=name,
-        owner=owner or default_owner,
-        unused_services=services,
+        owner=owner,
+        owner_source=owner_source,
+        tags=_bounded(tags),
+        exposure=opened.exposure,
+        principal_account_id=account_id,
+        principal_account_name=members.get(account_id or ""),
+        partner=opened.partner,
+        access_levels=access_levels(finding, catalogue),
         unknown=tuple(unknown),
+    )
+    severity, rule = severity_of(finding)
+    return replace(finding, severity=severity, severity_rule=rule)
+
+
+def access_levels(finding: Finding, catalogue: Catalogue) -> tuple[str, ...]:
+    """Return the access levels of the granted actions, as the catalogue says, sorted.
+
+    An action that the catalogue does not have, or a pattern that matches none, is ``unknown``.
+    """
+    if finding.access not in {"external", "internal"}:
+        return ()
+    levels: set[str] = set()
+    for action in finding.actions:
+        if has_wildcard(action):
+            levels |= {catalogue.access_level(each) for each in catalogue.expand(action)} or {
+                "unknown"
+            }
+        elif catalogue.exists(action):
+            levels.add(catalogue.access_level(action))
+        else:
+            levels.add("unknown")
+    return tuple(sorted(levels))
+
+
+def _told(unknown: list[str], what: str, read: Callable[[], T]) -> T | None:
+    """Return what a reader tells; where it cannot, and will not later, note that."""
+    try:
+        return read()
+    except _PASSING:
+        raise
+    except PareError as error:
+        note = f"{what}: {error}"[:_REASON_LIMIT]
+        if note not in unknown:
+            unknown.append(note)
+        return None
+
+
+def _account_name(finding: Finding, readers: Readers, unknown: list[str]) -> str | None:
+    # In a tuple: None is an answer, too.
+    told = _told(unknown, "account name", lambda: (readers.account_name(finding.account_id),))
+    if told == (None,):
+        unknown.append("account name: Organizations knows no such account")
+    return (told[0] if told else None) or finding.account_name
+
+
+def _owner(
+    finding: Finding,
+    tags: Mapping[str, str],
+    readers: Readers,
+    terms: FindingTermsJson,
+    unknown: list[str],
+) -> tuple[str | None, OwnerSource | None]:
+    """Return who owns it, and who says so: a tag, else the account's contact, else the settings.
+
+    A finding of the inventory may bring its owner. Of blind spots nobody is asked: they are ours.
+    """
+    if finding.source == "pare-inventory" and finding.owner:
+        return finding.owner[:_VALUE_LIMIT], finding.owner_source or "tag"
+    if owner := owner_of(dict(tags), tuple(terms["owner_tag_keys"])):
+        return owner[:_VALUE_LIMIT], "tag"
+    if finding.source != "pare-watch":
+        contact = _told(unknown, "contact", lambda: readers.contact(finding.account_id))
+        if contact:
+            return contact[:_VALUE_LIMIT], "account contact"
+    default = terms["default_owner"]
+    return (default, "settings") if default else (None, None)
+
+
+def _bounded(tags: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (key[:_KEY_LIMIT], value[:_VALUE_LIMIT])
+        for key, value in sorted(tags.items())[:_TAGS_LIMIT]
     )

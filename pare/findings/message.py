@@ -1,122 +1,499 @@
-"""What people read about a finding."""
+"""What people, machines and a chat channel are told about a card.
+
+Who reads only the message should know what is open to whom, since when, whose it is, how bad, and
+what to do. ``overview`` has the messages about many cards at once, ``preview_message`` those about
+access previews. The words are ``pare/data/finding_texts.json``; whatever comes from outside goes
+through ``say.safe``.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pare.message import Message, headline, paragraph, plain, rows, subject
-
-if TYPE_CHECKING:
-    from pare.findings.model import Finding
-    from pare.findings.state import News
-
-_HEADLINES: dict[str, str] = {
-    "new": "New",
-    "reopened": "Open again",
-    "archived": "Archived",
-    "resolved": "Resolved",
-    "deleted": "Gone",
-    "changed": "Changed",
-}
-_KINDS: dict[str, str] = {
-    "ExternalAccess": "external access",
-    "InternalAccess": "internal access",
-    "UnusedPermission": "unused permissions",
-    "UnusedIAMRole": "unused role",
-    "UnusedIAMUserAccessKey": "unused access key",
-    "UnusedIAMUserPassword": "unused password",
-}
-_WHAT_TO_DO: dict[str, str] = {
-    "ExternalAccess": "If this access is not meant, take the statement that grants it out of the "
-    "resource's policy. If it is meant, archive the finding and say why.",
-    "InternalAccess": "If this access is not meant, take it out of the policy that grants it. If "
-    "it is meant, archive the finding and say why.",
-    "UnusedPermission": "Nothing yet: Pare looks for a smaller policy in what was really used, and "
-    "tells you what it finds, or why there is none.",
-    "UnusedIAMRole": "Ask the owner whether the role is still needed. If not, take its policies "
-    "away first, wait a few weeks, then delete it.",
-    "UnusedIAMUserAccessKey": "Ask the owner, then make the key inactive; delete it some weeks "
-    "later.",
-    "UnusedIAMUserPassword": "Ask the owner, then take the console password away.",
-}
-_ERRORS: dict[str, str] = {
-    "ACCESS_DENIED": "Access Analyzer may not read this resource, so nobody knows whether it is "
-    "open. Let its service-linked role read the resource's policy.",
-    "INTERNAL_ERROR": "Access Analyzer failed on this resource; it tries again by itself. If this "
-    "stays for a day, open a case with AWS.",
-}
-_OTHER_ERROR = (
-    "Access Analyzer could not analyze this resource, so nobody knows whether it is open. Look at "
-    "the finding in its console."
+from pare.chat_card import card as chat_card
+from pare.findings.card_view import Group, Place, archiver_of, findings_of, grouped
+from pare.findings.changes import changes
+from pare.findings.links import finding_link, resource_link
+from pare.findings.overview import digest_message, summary_message
+from pare.findings.phrases import (
+    TEXTS,
+    Words,
+    account_in,
+    condition,
+    day,
+    error_code,
+    headline_of,
+    in_chat,
+    in_mail,
+    kind_of,
+    lasting,
+    may,
+    moment,
+    owner_in_words,
+    principal_row,
+    proposal_in_words,
+    resource_in_words,
+    restrictions,
+    severity_in_words,
+    unused,
+    watched,
+    whom,
+)
+from pare.findings.preview_message import preview_message
+from pare.findings.steps import numbered, show_command, steps_of
+from pare.message import (
+    Message,
+    bullet,
+    headline,
+    paragraph,
+    plain,
+    rows,
+    subject,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
 
-def finding_message(finding: Finding, news: News) -> Message:
-    """Return the message about a finding; all text from outside is made harmless."""
-    kind = _KINDS.get(finding.finding_type, plain(finding.finding_type))
-    account = f"{plain(finding.account_name)} ({finding.account_id})" if (
-        finding.account_name) else finding.account_id  # fmt: skip
-    name = plain(finding.resource.rpartition("/")[2].rpartition(":")[2])
-    ended = news in {"archived", "resolved", "deleted"}
-    if finding.error:
-        advice = _ERRORS.get(finding.error, _OTHER_ERROR)
-    else:
-        advice = _WHAT_TO_DO.get(finding.finding_type, "Look at it in the Access Analyzer console.")
-    facts = [
-        ("Resource", plain(finding.resource, 1_000)),
-        ("Type", plain(finding.resource_type)),
-        ("Account", account),
-        ("Region", plain(finding.region)),
-        ("Owner", plain(finding.owner) if finding.owner else "not known"),
-        ("Open to", _open_to(finding)),
-        ("Actions", plain(", ".join(finding.actions), 500)),
-        ("Unused", _unused(finding)),
-        ("Since", finding.created_at),
-        ("Status", "deleted" if finding.is_deleted else finding.status),
-        ("Error", plain(finding.error) if finding.error else ""),
-        ("Not known", plain(", ".join(finding.unknown), 500)),
-        ("Finding", plain(finding.finding_id)),
-    ]
-    title = f"{_HEADLINES[news]}: {kind}, {name}"
-    text = "\n\n".join([
+    from pare.findings.card import CardViewJson
+    from pare.findings.model import FindingJson
+
+__all__ = ["Place", "card_message", "digest_message", "preview_message", "summary_message"]
+
+LISTED_GROUPS = 10
+LISTED_REGIONS = 10
+_WITHOUT_ANALYZER = frozenset({"AnalyzerMissing", "RegionUnread"})
+_IS_OVER = frozenset({"closed", "archived", "unwatched"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A card with what its message needs, in one language and one kind of text."""
+
+    view: CardViewJson
+    findings: list[FindingJson]  # at least one, gravest first
+    groups: list[Group]
+    say: Words
+    place: Place
+    now: datetime
+
+    @property
+    def gravest(self) -> FindingJson:
+        return self.findings[0]
+
+    @property
+    def is_over(self) -> bool:
+        return self.view["news"] in _IS_OVER
+
+    @property
+    def account(self) -> str:
+        card = self.view["card"]
+        return self.say.account(card["account_id"], card["account_name"])
+
+    def headline(self) -> str:
+        """Return what the gravest finding says, and how many say something else."""
+        card, say, news = self.view["card"], self.say, self.view["news"]
+        if card["proposal"] and _is_only_a_proposal(self.view):
+            what = resource_in_words(card["resource_type"], card["resource"], say, 60)
+            return say(
+                "title_proposal", what=what, proposal=proposal_in_words(card["proposal"], say)
+            )
+        said = headline_of(self.gravest, say, is_over=news == "closed")
+        more = len(self.groups) - 1
+        said = say("title_more", title=said, count=more) if more else said
+        return say(f"title_{news}", headline=said)
+
+
+def card_message(
+    view: CardViewJson, *, language: str, place: Place, now: datetime, perhaps_told: bool
+) -> Message:
+    """Return the message about one card.
+
+    ``perhaps_told``: a message about it may have gone out before, of which AWS's answer was lost.
+    """
+    findings = findings_of(view)
+    groups = grouped(findings)
+    mail = _Told(view, findings, groups, in_mail(language), place, now)
+    say = mail.say
+    title = mail.headline()
+    steps = steps_of(view, findings, say, now=now)
+    parts = [
+        paragraph(_perhaps_told(view, say)) if perhaps_told else "",
         headline(title),
-        rows(facts),
-        paragraph("What to do: nothing more, this finding has ended." if ended
-                  else "What to do: " + advice),
-    ]) + "\n"  # fmt: skip
+        *(paragraph(lead) for lead in _leads(mail)),
+        rows(_rows(mail)),
+        _group_list(mail),
+        _changes(mail),
+        numbered(steps, say),
+        f"{paragraph(say('show'))}\n  {show_command(findings[0])}",
+        paragraph(_afterwards(mail)),
+    ]
     return Message(
-        subject=subject(f"[Pare] {title}, account {finding.account_name or finding.account_id}"),
-        text=text,
-        attributes={
+        subject=_subject(mail, title),
+        text="\n\n".join(part for part in parts if part) + "\n",
+        attributes=_attributes(view, findings[0]),
+        facts={
             "kind": "finding",
-            "account_id": finding.account_id,
-            "finding_type": finding.finding_type,
-            "status": finding.status,
-            "news": news,
-            "owner": plain(finding.owner or "unknown"),
+            "news": view["news"],
+            "severity": view["severity"],
+            "perhaps_told": perhaps_told,
+            "card": view["card"],
+            "findings": findings,
+            "ended": view["ended"],
         },
-        facts=_facts(finding, news),
+        card=_chat(_Told(view, findings, groups, in_chat(language), place, now), perhaps_told),
     )
 
 
-def _facts(finding: Finding, news: News) -> dict[str, Any]:
-    return {"kind": "finding", "news": news, "finding": finding.to_json()}
+def _subject(told: _Told, title: str) -> str:
+    say, card = told.say, told.view["card"]
+    account = say.safe(card["account_name"] or card["account_id"], 30)
+    if told.is_over:
+        line = say("subject", title=title, account=account)
+    else:
+        severity = say.word("severity", told.view["severity"])
+        severity = severity[:1].upper() + severity[1:]
+        line = say("subject_severity", severity=severity, title=title, account=account)
+    return subject(line, ascii_only=say.language == "en")
 
 
-def _open_to(finding: Finding) -> str:
-    if finding.is_public:
-        return "everybody (public)"
-    return plain(", ".join(f"{key} {value}" for key, value in finding.principal), 500)
+def _attributes(view: CardViewJson, gravest: FindingJson) -> dict[str, str | list[str]]:
+    card = view["card"]
+    return {
+        "kind": "finding",
+        "news": view["news"],
+        "severity": view["severity"],
+        "account_id": plain(card["account_id"], 100),
+        "owner": plain(card["owner"] or "unknown", 100) or "unknown",
+        "finding_type": plain(gravest["finding_type"], 100) or "unknown",
+        "audience": ["security", "owner"],
+    }
 
 
-def _unused(finding: Finding) -> str:
-    parts = []
-    if finding.unused_service_count is not None:
-        parts.append(_counted(finding.unused_service_count, "service"))
-    if finding.unused_action_count is not None:
-        parts.append(_counted(finding.unused_action_count, "action"))
-    return ", ".join(parts)
+# --- the parts of the mail ------------------------------------------------------------------------
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def _perhaps_told(view: CardViewJson, say: Words) -> str:
+    lost = [each for each in view["card"]["messages"] if each.get("how") == "unknown"]
+    if lost and lost[-1].get("at"):
+        return say("perhaps_told", at=moment(str(lost[-1]["at"]), say))
+    return say("perhaps_told_undated")
+
+
+def _leads(told: _Told) -> list[str]:
+    """Return the sentences that say what is different this time, and what nobody knows."""
+    view, say, finding = told.view, told.say, told.gravest
+    card_told, news = view["card"]["told"], view["news"]
+    at = moment(card_told["at"], say) if card_told else say("unknown_time")
+    leads = []
+    if _is_only_a_proposal(view):
+        leads.append(say("lead_proposal"))
+    elif news in {"worsened", "reopened", "changed"}:
+        leads.append(say(f"lead_{news}", at=at))
+    elif news == "still_open":
+        first = day(card_told["first_at"], say) if card_told else say("unknown_time")
+        count = card_told["reminders"] + 1 if card_told else 1
+        leads.append(say("lead_still_open", first=first, count=count))
+    elif news == "closed":
+        leads.append(say(_closed_key(view, finding)))
+        archived = sum(each["how"] == "ARCHIVED" for each in view["card"]["ended"].values())
+        if archived:
+            leads.append(say("lead_closed_archived", count=archived))
+    elif news in {"archived", "unwatched"}:
+        leads.append(say(f"lead_{news}"))
+    if not told.is_over:
+        if finding["error"]:
+            key = "lead_error_unused" if finding["access"] == "unused" else "lead_error"
+            leads.append(say(key, error=error_code(finding, say)))
+        elif finding["access"] == "watch" and TEXTS.has(f"watch_{kind_of(finding)}"):
+            if finding["finding_type"] == "ArchiveRuleHidesPublic":
+                leads.append(say("lead_watch_rule"))
+            elif finding["finding_type"] not in {"ArchiveRuleDrift", "ExemptionExpiring"}:
+                leads.append(say("lead_watch"))
+            elif finding["finding_type"] == "ExemptionExpiring":
+                leads.append(say("exemption_after"))
+    return leads
+
+
+def _closed_key(view: CardViewJson, finding: FindingJson) -> str:
+    hows = {each["how"] for each in view["card"]["ended"].values()}
+    if hows == {"DELETED"} and finding["source"] == "access-analyzer":
+        return "lead_gone"
+    by_source = {
+        "access-analyzer": "lead_closed",
+        "pare-inventory": "lead_closed_inventory",
+        "pare-watch": "lead_closed_watch",
+    }
+    if finding["finding_type"] in {"ArchiveRuleDrift", "ExemptionExpiring"}:
+        return "lead_closed_other"
+    return by_source.get(finding["source"], "lead_closed_other")
+
+
+def _rows(told: _Told) -> list[tuple[str, str]]:
+    """Return label and value of all that is known, the most important first."""
+    say, card, finding = told.say, told.view["card"], told.gravest
+    is_one = len(told.groups) == 1
+    found = [
+        *_what(told),
+        *(_about(told, finding) if is_one else []),
+        ("error", say.safe(finding["error"], 200) if finding["error"] else ""),
+        ("since", "" if told.is_over else _since(told)),
+        *_ended(told),
+        ("account", told.account),
+        ("region", say.listed(_regions(told.findings), LISTED_REGIONS)),
+        ("owner", owner_in_words(finding, card["owner"], say)),
+        (
+            "was_severity" if told.is_over else "severity",
+            severity_in_words(told.view["severity"], finding, say),
+        ),
+        *_archived(told),
+        *_proposal(told),
+        ("unknown", _unknown(told)),
+        *_ids(told),
+        ("resource_page", _resource_page(told)),
+    ]
+    return [(say(f"label_{label}"), value) for label, value in found]
+
+
+def _what(told: _Told) -> list[tuple[str, str]]:
+    card, say, finding = told.view["card"], told.say, told.gravest
+    if finding["finding_type"] in _WITHOUT_ANALYZER:  # the ARN is only a stand-in
+        known = watched(finding, say)
+        return [("what", say("analyzer_of", kind=known["kind"], region=known["region"]))]
+    return [
+        ("what", resource_in_words(card["resource_type"], card["resource"], say)),
+        ("arn", say.safe(card["resource"], 1_000)),
+    ]
+
+
+def _about(told: _Told, finding: FindingJson) -> list[tuple[str, str]]:
+    """Return the rows of a card whose findings all say the same."""
+    say, kind = told.say, kind_of(finding)
+    if kind in {"open", "internal"}:
+        is_over = told.view["news"] == "closed"
+        return [
+            ("was_open_to" if is_over else "open_to", whom(finding, say)),
+            ("principal", principal_row(finding, say)),
+            ("might" if is_over else "may", may(finding, say)),
+            ("condition", condition(finding, say)),
+            ("through", _through(finding, say)),
+            ("limits", restrictions(finding, say)),
+        ]
+    if kind == "unusedpermission":
+        label = "was_unused" if told.view["news"] == "closed" else "unused"
+        return [
+            (label, unused(finding, say)),
+            ("services", say.listed(finding["unused_services"], 10)),
+        ]
+    if finding["access"] == "unused" and kind != "error":
+        return [
+            ("key", say.safe(finding["access_key_id"], 60) if finding["access_key_id"] else ""),
+            ("last_used", _last_used(finding, say)),
+        ]
+    if finding["access"] == "watch":
+        known = watched(finding, say)
+        labels = (
+            ("analyzer", "analyzer"), ("status", "status"), ("message", "reason"),
+            ("rule", "rule"), ("filter", "filter"), ("drift", "drift"), ("until", "expires"),
+            ("exempted_by", "owner"),
+        )  # fmt: skip
+        shown = [(label, str(known[name])) for label, name in labels]
+        if finding["finding_type"] == "ExemptionExpiring":
+            shown = [("reason" if label == "message" else label, value) for label, value in shown]
+        if known["count"]:
+            shown.append(("left", say("count_findings", count=known["count"])))
+        return shown
+    return []
+
+
+def _last_used(finding: FindingJson, say: Words) -> str:
+    found = finding["last_accessed_at"]
+    return moment(found, say) if found else say("never")
+
+
+def _through(finding: FindingJson, say: Words) -> str:
+    return say("between").join(say.word("through", each) for each in finding["granted_through"][:5])
+
+
+def _since(told: _Told) -> str:
+    opened = told.view["card"]["opened_at"] or min(each["created_at"] for each in told.findings)
+    shown, how_long = moment(opened, told.say), lasting(opened, told.now, told.say)
+    return told.say("since", moment=shown, lasting=how_long) if how_long else shown
+
+
+def _ended(told: _Told) -> list[tuple[str, str]]:
+    ended, news = told.view["card"]["ended"], told.view["news"]
+    if not told.is_over or not ended:
+        return []
+    label = "ended" if news == "closed" else f"ended_{news}"
+    return [(label, moment(max(each["at"] for each in ended.values()), told.say))]
+
+
+def _archived(told: _Told) -> list[tuple[str, str]]:
+    """Return who archived it and why, as far as anybody noted it."""
+    if told.view["news"] != "archived":
+        return []
+    say = told.say
+    found = archiver_of(told.view, told.gravest)
+    if found is None:
+        return [("archived_by", say("archived_unknown"))]
+    return [
+        ("archived_by", say.safe(found["by"], 300) if found["by"] else say("archived_unknown")),
+        ("reason", say.safe(found["reason"], 500) if found["reason"] else say("unknown_time")),
+        ("until", day(found["expires"], say) if found["expires"] else say("until_open")),
+    ]
+
+
+def _proposal(told: _Told) -> list[tuple[str, str]]:
+    note = told.view["card"]["proposal"]
+    if note is None or told.is_over:
+        return []
+    return [("proposal", proposal_in_words(note, told.say))]
+
+
+def _unknown(told: _Told) -> str:
+    named = dict.fromkeys(each for finding in told.findings for each in finding["unknown"])
+    return told.say("condition_between").join(told.say.safe(each, 200) for each in list(named)[:5])
+
+
+def _ids(told: _Told) -> list[tuple[str, str]]:
+    finding, say = told.gravest, told.say
+    count = len(told.findings)
+    shown = say.safe(finding["finding_id"], 100)
+    if count > 1:
+        shown = say("group_findings", count=count, id=shown)
+    link = finding_link(finding, partition=told.place.partition)
+    analyzers = account_in(finding["analyzer_arn"])
+    return [
+        ("findings" if count > 1 else "finding", shown),
+        ("console", say("link_in", link=link, account=analyzers) if link and analyzers else ""),
+    ]
+
+
+def _resource_page(told: _Told) -> str:
+    finding, say = told.gravest, told.say
+    link = resource_link(finding, partition=told.place.partition)
+    account_id = say.safe(finding["account_id"], 20)
+    return say("link_in", link=link, account=account_id) if link else ""
+
+
+def _regions(findings: Sequence[FindingJson]) -> list[str]:
+    return sorted({each["region"] for each in findings})
+
+
+def _group_list(told: _Told) -> str:
+    """Return a line for each principal or type, where there is more than one."""
+    if len(told.groups) < 2:
+        return ""
+    say = told.say
+    is_open = all(kind_of(group.first) in {"open", "internal"} for group in told.groups)
+    is_closed = told.view["news"] == "closed"
+    key = ("groups_was_open" if is_closed else "groups_open") if is_open else "groups_other"
+    heading = say(key, count=len(told.groups))
+    lines = [paragraph(heading)]
+    lines += [
+        bullet(group_line(group, say, is_over=is_closed)) for group in told.groups[:LISTED_GROUPS]
+    ]
+    more = len(told.groups) - LISTED_GROUPS
+    if more > 0:
+        command = show_command(told.gravest)
+        lines.append(bullet(say("group_more", count=more, command=command)))
+    return "\n".join(lines)
+
+
+def group_line(group: Group, say: Words, *, is_over: bool) -> str:
+    """Return one line about findings that say the same: to whom, what, since when, where."""
+    finding = group.first
+    details = [
+        say("group_since", day=day(min(each["created_at"] for each in group.findings), say)),
+        say.listed(_regions(group.findings), 4),
+        say("group_finding", id=say.safe(finding["finding_id"], 60)),
+    ]
+    if kind_of(finding) not in {"open", "internal"}:
+        return say("group_other", headline=headline_of(finding, say, is_over=is_over),
+                   details=say("between").join(details))  # fmt: skip
+    if finding["condition"]:
+        details.insert(0, say("group_condition", condition=condition(finding, say)))
+    return say(
+        "group_open",
+        whom=whom(finding, say),
+        may=may(finding, say, 4),
+        details=say("between").join(details),
+    )
+
+
+def _changes(told: _Told) -> str:
+    """Return what changed since people were last told, where something did."""
+    lines = _change_lines(told)
+    card_told = told.view["card"]["told"]
+    if not lines or card_told is None:
+        return ""
+    heading = told.say("changes", at=moment(card_told["at"], told.say))
+    return "\n".join([paragraph(heading), *map(bullet, lines)])
+
+
+def _change_lines(told: _Told) -> list[str]:
+    if told.view["news"] not in {"worsened", "changed"}:
+        return []
+    lines = changes(told.view, told.findings, told.say)
+    note = told.view["card"]["proposal"]
+    before = told.view["card"]["told"]
+    if note and before and note["created_at"] != before["proposal_at"]:
+        shown = proposal_in_words(note, told.say)
+        lines.append(told.say("proposal_change", proposal=shown))
+    return lines
+
+
+def _is_only_a_proposal(view: CardViewJson) -> bool:
+    card, told = view["card"], view["card"]["told"]
+    note = card["proposal"]
+    return bool(
+        note and told and note["created_at"] != told["proposal_at"] and not card["ended"]
+        and set(card["open"]) == set(told["findings"])
+    )  # fmt: skip
+
+
+def _afterwards(told: _Told) -> str:
+    if told.is_over:
+        return ""
+    finding = told.gravest
+    is_soon = finding["access"] in {"external", "internal"} and not finding["error"]
+    return told.say("afterwards" if is_soon else "afterwards_unused")
+
+
+# --- for chat -------------------------------------------------------------------------------------
+
+
+def _chat(told: _Told, perhaps_told: bool) -> dict[str, Any]:
+    """Return the card; text from outside only as code spans, links only those of the console."""
+    say = told.say
+    severity = say.word("severity", told.view["severity"])
+    is_closed = told.view["news"] == "closed"
+    title = told.headline()
+    title = title if told.is_over else f"{severity[:1].upper()}{severity[1:]}: {title}"
+    left_out = {say(f"label_{label}") for label in ("what", "finding", "findings", "stored")}
+    lines = [
+        *([_perhaps_told(told.view, say)] if perhaps_told else []),
+        *_leads(told),
+        *(f"• {label}: {value}" for label, value in _rows(told) if value and label not in left_out),
+        *(f"• {group_line(group, say, is_over=is_closed)}" for group in told.groups[:LISTED_GROUPS]
+          if len(told.groups) > 1),
+        *(f"• {line}" for line in _change_lines(told)),
+    ]  # fmt: skip
+    if len(told.groups) > LISTED_GROUPS:
+        command = f"`{show_command(told.gravest)}`"
+        lines.append(say("group_more", count=len(told.groups) - LISTED_GROUPS, command=command))
+    steps = steps_of(told.view, told.findings, say, now=told.now)
+    show = say("show_inline", command=f"`{show_command(told.gravest)}`")
+    return chat_card(
+        title=title,
+        lines=lines,
+        more="…",
+        next_steps=[
+            *(step.in_one_line() for step in steps),
+            show,
+        ],
+        keywords=["Pare", told.view["severity"], told.view["news"]],
+        thread_id=told.view["card"]["card_id"],
+    )

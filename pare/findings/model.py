@@ -53,6 +53,7 @@ class FindingJson(TypedDict):
     source: Source
     exposure: Exposure | None
     principal_account_id: str | None
+    principal_account_name: str | None
     partner: str | None
     access_levels: list[str]
     severity: Severity | None
@@ -99,6 +100,7 @@ class Finding:
     source: Source = "access-analyzer"
     exposure: Exposure | None = None  # None: not enriched
     principal_account_id: str | None = None  # of the principal it is open to
+    principal_account_name: str | None = None  # of an account of the organization
     partner: str | None = None  # the name the settings give that account
     access_levels: tuple[str, ...] = ()  # of the actions, as the catalogue says; ``unknown`` too
     severity: Severity | None = None  # None: not enriched

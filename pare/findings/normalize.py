@@ -1,4 +1,4 @@
-"""The three event families of Access Analyzer made one.
+"""What an event is about, made one shape: a finding, an access preview, or a call by somebody.
 
 Shapes: https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-eventbridge.html
 (facts §4 lists the traps: two id keys, no findingType in the external event, error findings).
@@ -6,15 +6,15 @@ Shapes: https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-eventbr
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from pare.arns import region_of
-from pare.clock import format_time, parse_time
 from pare.errors import FindingParseError, UnknownFindingError
-from pare.findings.model import Access, Finding
+from pare.findings import fields
+from pare.findings.call import CallJson, call_of
+from pare.findings.model import Access, Finding, FindingJson, OwnerSource, Source
+from pare.findings.preview import PreviewJson, analyzer_of, preview_of
 
 # detail-type -> access, key of the finding id, finding types (the first where none is sent)
 FAMILIES: dict[str, tuple[Access, str, tuple[str, ...]]] = {
@@ -27,131 +27,193 @@ FAMILIES: dict[str, tuple[Access, str, tuple[str, ...]]] = {
     ),
 }
 STATUSES = ("ACTIVE", "ARCHIVED", "RESOLVED")
-_ACCOUNT_ID = re.compile(r"[0-9]{12}")
-_REGION = re.compile(r"[a-z0-9-]{1,63}")
+
+PREVIEW = "Access Preview State Change"
+CALL = "AWS API Call via CloudTrail"
+
+# Findings that Pare itself sends: what it missed of Access Analyzer's, and its own.
+PARE_FINDING = "Pare Finding"
+# source of the event -> sources of the findings that it may bring
+SENDERS: dict[str, tuple[Source, ...]] = {
+    "pare.reconcile": ("access-analyzer", "pare-watch"),
+    "pare.inventory": ("pare-inventory",),
+}
+# source of the finding -> its analyzer_arn, its access, its types
+OWN: dict[Source, tuple[str, Access, tuple[str, ...]]] = {
+    "pare-inventory": (
+        "pare:inventory",
+        "unused",
+        ("UnusedPermission", "UnusedIAMRole", "UnusedIAMUserAccessKey", "UnusedIAMUserPassword"),
+    ),
+    "pare-watch": (
+        "pare:watch",
+        "watch",
+        ("AnalyzerMissing", "AnalyzerNotActive", "AnalyzerDeleted", "RegionUnread",
+         "ArchiveRuleHidesPublic", "ArchiveRuleDrift", "ExemptionExpiring"),
+    ),
+}  # fmt: skip
+_TYPES: dict[str, tuple[str, ...]] = {access: types for access, _, types in FAMILIES.values()}
+_OWNER_SOURCES: tuple[OwnerSource, ...] = ("tag", "account contact", "settings")
 
 
-def normalize(event: Mapping[str, Any]) -> Finding:
-    """Return the finding in an EventBridge event.
+class NormalizedJson(TypedDict):
+    """What an event is about; of the three, only that of ``kind`` is not null."""
 
-    Raises UnknownFindingError for a detail-type, finding type or status that this version does not
-    know, FindingParseError for an event without a field that AWS always sends.
+    kind: Literal["finding", "preview", "call"]
+    finding: FindingJson | None
+    preview: PreviewJson | None
+    call: CallJson | None
+
+
+def normalize(event: Mapping[str, Any]) -> NormalizedJson:
+    """Return what an EventBridge event is about.
+
+    Raises UnknownFindingError for a detail-type, finding type, status or call that this version
+    does not know, FindingParseError for an event without a field that is always sent.
     """
     if not isinstance(event, Mapping):
         raise FindingParseError("the event is not a JSON object")
+    fields.check_json(event)
     detail_type = event.get("detail-type")
-    if not isinstance(detail_type, str) or detail_type not in FAMILIES:
-        raise UnknownFindingError(f"unknown detail-type {_shown(detail_type)}")
-    access, id_key, finding_types = FAMILIES[detail_type]
+    known = (*FAMILIES, PREVIEW, CALL, PARE_FINDING)
+    if not isinstance(detail_type, str) or detail_type not in known:
+        raise UnknownFindingError(f"unknown detail-type {fields.shown(detail_type)}")
     detail = event.get("detail")
     if not isinstance(detail, Mapping):
         raise FindingParseError("the event has no detail object")
+    about: NormalizedJson = {"kind": "finding", "finding": None, "preview": None, "call": None}
+    if detail_type == PREVIEW:
+        return {**about, "kind": "preview", "preview": preview_of(event, detail)}
+    if detail_type == CALL:
+        return {**about, "kind": "call", "call": call_of(detail)}
+    if detail_type == PARE_FINDING:
+        return {**about, "finding": _sent_by_pare(event, detail).to_json()}
+    return {**about, "finding": _sent_by_aws(event, detail, detail_type).to_json()}
+
+
+def _sent_by_aws(event: Mapping[str, Any], detail: Mapping[str, Any], family: str) -> Finding:
+    access, id_key, finding_types = FAMILIES[family]
     finding_type = detail.get("findingType")
     if finding_type is None and access != "unused":
         finding_type = finding_types[0]
-    if finding_type not in finding_types:
-        raise UnknownFindingError(f"unknown finding type {_shown(finding_type)} in {detail_type!r}")
-    status = _text(detail, "status")
-    if status not in STATUSES:
-        raise UnknownFindingError(f"unknown finding status {_shown(status)}")
-    analyzers = event.get("resources")
-    if not isinstance(analyzers, list) or not analyzers or not isinstance(analyzers[0], str):
-        raise FindingParseError("the event names no analyzer in resources[0]")
+    _check_type(finding_type, finding_types, family)
+    status = _status(detail)
+    analyzer_arn = analyzer_of(event)
     return Finding(
-        finding_id=_text(detail, id_key),
+        finding_id=fields.identifier(detail, id_key),
         access=access,
-        finding_type=finding_type,
+        finding_type=str(finding_type),
         status=status,
-        is_deleted=_flag(detail, "isDeleted") is True,
-        account_id=_account_id(detail),
-        region=_region(region_of(analyzers[0]) or _text(event, "region")),
-        analyzer_arn=analyzers[0],
-        resource=_text(detail, "resource"),
-        resource_type=_text(detail, "resourceType"),
-        created_at=_time(detail, "createdAt"),
-        updated_at=_time(detail, "updatedAt"),
-        analyzed_at=_time(detail, "analyzedAt"),
-        error=_optional_text(detail, "error"),
-        is_public=_flag(detail, "isPublic"),
-        principal=_pairs(detail, "principal"),
-        actions=_texts(detail, "action"),
-        condition=_pairs(detail, "condition"),
-        unused_service_count=_count(detail, "numberOfUnusedServices"),
-        unused_action_count=_count(detail, "numberOfUnusedActions"),
+        is_deleted=fields.flag(detail, "isDeleted") is True,
+        account_id=fields.account_id(detail, "accountId"),
+        region=fields.region(region_of(analyzer_arn) or fields.text(event, "region")),
+        analyzer_arn=analyzer_arn,
+        resource=fields.text(detail, "resource"),
+        resource_type=fields.text(detail, "resourceType"),
+        created_at=fields.time(detail, "createdAt"),
+        updated_at=fields.time(detail, "updatedAt"),
+        analyzed_at=fields.time(detail, "analyzedAt"),
+        error=fields.optional_text(detail, "error"),
+        is_public=fields.flag(detail, "isPublic"),
+        principal=fields.pairs(detail, "principal"),
+        actions=fields.texts(detail, "action"),
+        condition=fields.pairs(detail, "condition"),
+        unused_service_count=fields.count(detail, "numberOfUnusedServices"),
+        unused_action_count=fields.count(detail, "numberOfUnusedActions"),
+        principal_account_id=fields.optional_account_id(detail, "principalOwnerAccount"),
+        access_type=fields.optional_text(detail, "accessType"),
+        # The API names them without "Type" (facts §4).
+        resource_control_policy_restriction=fields.optional_text(
+            detail, "resourceControlPolicyRestrictionType"
+        ),
+        service_control_policy_restriction=fields.optional_text(
+            detail, "serviceControlPolicyRestrictionType"
+        ),
     )
 
 
-def _shown(value: object) -> str:
-    """Return a value from outside for an error message: as JSON, at most 100 characters."""
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 100 else text[:97] + "..."
+def _sent_by_pare(event: Mapping[str, Any], detail: Mapping[str, Any]) -> Finding:
+    """Return the finding that a step of ours sent, each field checked as one of AWS's is.
+
+    What Enrich finding finds out anew (exposure, severity, access levels) is not taken from it.
+    """
+    sender = event.get("source")
+    if not isinstance(sender, str) or sender not in SENDERS:
+        raise UnknownFindingError(f"unknown sender {fields.shown(sender)} of a {PARE_FINDING}")
+    sent = detail.get("finding")
+    if not isinstance(sent, Mapping):
+        raise FindingParseError("the event has no finding object in its detail")
+    source: Source = fields.one_of(sent, "source", SENDERS[sender])
+    analyzer_arn = fields.text(sent, "analyzer_arn")
+    region = fields.region(fields.text(sent, "region"))
+    access: Access
+    if source == "access-analyzer":
+        access = fields.one_of(sent, "access", tuple(_TYPES))
+        finding_types = _TYPES[access]
+        if analyzer_arn.split(":")[2:3] != ["access-analyzer"] or region_of(analyzer_arn) != region:
+            raise FindingParseError(
+                f"analyzer_arn is no analyzer in {region}: {fields.shown(analyzer_arn)}"
+            )
+    else:
+        own_arn, access, finding_types = OWN[source]
+        fields.one_of(sent, "access", (access,))
+        fields.one_of(sent, "analyzer_arn", (own_arn,))
+    _check_type(sent.get("finding_type"), finding_types, source)
+    return Finding(
+        finding_id=fields.identifier(sent, "finding_id"),
+        access=access,
+        finding_type=fields.text(sent, "finding_type"),
+        status=_status(sent),
+        is_deleted=fields.flag(sent, "is_deleted") is True,
+        account_id=fields.account_id(sent, "account_id"),
+        region=region,
+        analyzer_arn=analyzer_arn,
+        resource=fields.text(sent, "resource"),
+        resource_type=fields.text(sent, "resource_type"),
+        created_at=fields.time(sent, "created_at"),
+        updated_at=fields.time(sent, "updated_at"),
+        analyzed_at=fields.time(sent, "analyzed_at"),
+        error=fields.optional_text(sent, "error"),
+        is_public=fields.flag(sent, "is_public"),
+        principal=fields.pairs(sent, "principal"),
+        actions=fields.texts(sent, "actions"),
+        condition=fields.pairs(sent, "condition"),
+        unused_service_count=fields.count(sent, "unused_service_count"),
+        unused_action_count=fields.count(sent, "unused_action_count"),
+        account_name=fields.optional_text(sent, "account_name"),
+        owner=fields.optional_text(sent, "owner"),
+        unused_services=fields.texts(sent, "unused_services"),
+        # Of Access Analyzer's findings all of this is found out anew.
+        unknown=() if source == "access-analyzer" else fields.texts(sent, "unknown"),
+        source=source,
+        principal_account_id=fields.optional_account_id(sent, "principal_account_id"),
+        owner_source=(
+            fields.one_of(sent, "owner_source", _OWNER_SOURCES)
+            if sent.get("owner_source") is not None
+            else None
+        ),
+        tags=fields.pairs(sent, "tags"),
+        access_type=fields.optional_text(sent, "access_type"),
+        resource_control_policy_restriction=fields.optional_text(
+            sent, "resource_control_policy_restriction"
+        ),
+        service_control_policy_restriction=fields.optional_text(
+            sent, "service_control_policy_restriction"
+        ),
+        granted_through=fields.texts(sent, "granted_through"),
+        last_accessed_at=fields.optional_time(sent, "last_accessed_at"),
+        access_key_id=fields.optional_text(sent, "access_key_id"),
+        values=fields.values(sent, "values"),
+    )
 
 
-def _text(fields: Mapping[str, Any], key: str) -> str:
-    value = fields.get(key)
-    if not isinstance(value, str) or not value:
-        raise FindingParseError(f"{key} is missing or not a text: {_shown(value)}")
-    return value
+def _check_type(finding_type: object, known: tuple[str, ...], where: str) -> None:
+    if finding_type not in known:
+        raise UnknownFindingError(f"unknown finding type {fields.shown(finding_type)} in {where!r}")
 
 
-def _optional_text(fields: Mapping[str, Any], key: str) -> str | None:
-    return _text(fields, key) if fields.get(key) is not None else None
-
-
-def _account_id(detail: Mapping[str, Any]) -> str:
-    account_id = _text(detail, "accountId")
-    if not _ACCOUNT_ID.fullmatch(account_id):
-        raise FindingParseError(f"accountId is not an account id: {_shown(account_id)}")
-    return account_id
-
-
-def _region(region: str) -> str:
-    # It becomes part of a host name.
-    if not _REGION.fullmatch(region):
-        raise FindingParseError(f"the analyzer's region is not a Region: {_shown(region)}")
-    return region
-
-
-def _flag(detail: Mapping[str, Any], key: str) -> bool | None:
-    value = detail.get(key)
-    if value is not None and not isinstance(value, bool):
-        raise FindingParseError(f"{key} is neither true nor false: {_shown(value)}")
-    return value
-
-
-def _time(detail: Mapping[str, Any], key: str) -> str:
-    text = _text(detail, key)
-    try:
-        return format_time(parse_time(text))
-    except ValueError as error:
-        raise FindingParseError(f"{key} is not a time: {_shown(text)}") from error
-
-
-def _count(detail: Mapping[str, Any], key: str) -> int | None:
-    value = detail.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise FindingParseError(f"{key} is not a count: {_shown(value)}")
-    return value
-
-
-def _texts(detail: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    value = detail.get(key)
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise FindingParseError(f"{key} is not a list of texts: {_shown(value)}")
-    return tuple(sorted(value))
-
-
-def _pairs(detail: Mapping[str, Any], key: str) -> tuple[tuple[str, str], ...]:
-    value = detail.get(key)
-    if value is None:
-        return ()
-    if not isinstance(value, Mapping):
-        raise FindingParseError(f"{key} is not an object: {_shown(value)}")
-    return tuple(sorted(
-        (str(name), text if isinstance(text, str) else json.dumps(text, sort_keys=True))
-        for name, text in value.items()
-    ))  # fmt: skip
+def _status(found: Mapping[str, Any]) -> str:
+    status = fields.text(found, "status")
+    if status not in STATUSES:
+        raise UnknownFindingError(f"unknown finding status {fields.shown(status)}")
+    return status

@@ -1,23 +1,60 @@
-"""What a finding event changes in what is already known.
+"""What an event changes in what is known of a finding, and what there is to tell of a card.
 
 Events come late, twice, out of order or never (facts §4: best effort), so an event counts only if
 it is newer than the record: by ``updated_at``, then by deletion, status and ``analyzed_at``.
+
+A card is what people hear of. What was last told of it stays on it, so what there is to tell is
+the difference between that and what is open: whatever order events come in, and however often, the
+card and the news end the same. All functions are pure; they return a new card.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Literal
+from zoneinfo import ZoneInfo
 
-from pare.clock import parse_time
+from pare.clock import format_time, parse_time
+from pare.findings.card import card_id_of
+from pare.findings.severity import gravest, rank, severity_of
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Mapping, Sequence
 
-    from pare.findings.model import Finding
+    from pare.findings.card import (
+        CardJson,
+        CardNews,
+        CardViewJson,
+        EndedJson,
+        ExemptionJson,
+        HowEnded,
+        OpenJson,
+        ProposalNoteJson,
+        ToldJson,
+        Urgency,
+    )
+    from pare.findings.model import Finding, Severity
+    from pare.findings.terms import FindingTermsJson
 
+# What became of one finding.
 News = Literal["new", "reopened", "archived", "resolved", "deleted", "changed", "none"]
 
 _ENDED = ("ARCHIVED", "RESOLVED")
+
+# After a partial fix the old finding is resolved and a new one created (facts §1): what is closed
+# is told no sooner than this after it closed.
+CLOSED_SETTLES: Final = timedelta(minutes=30)
+# ``due_at`` of a card that somebody changed who does not know the terms (a proposal has come, a
+# person archived): the next round asks first whether and when somebody should hear of it.
+LOOK_AGAIN: Final = "1970-01-01T00:00:00Z"
+MAX_MESSAGES: Final = 20
+# Reminders come after n, 2n, 4n… days; 2 to the power of this is the most.
+_MOST_DOUBLINGS = 10
+_OPENING: frozenset[CardNews] = frozenset({"first_sight", "worsened", "reopened"})
+_CLOSING: frozenset[CardNews] = frozenset({"closed", "archived", "unwatched"})
+
+
+# --- One finding ----------------------------------------------------------------------------------
 
 
 def supersedes(recorded: Finding | None, seen: Finding) -> bool:
@@ -27,28 +64,582 @@ def supersedes(recorded: Finding | None, seen: Finding) -> bool:
     return _age(seen) > _age(recorded)
 
 
-def _age(finding: Finding) -> tuple[datetime, bool, int, datetime]:
+def _age(finding: Finding) -> tuple[datetime, int, int, datetime]:
     """Return what orders the states of one finding, whatever order they arrive in."""
     return (
         parse_time(finding.updated_at),
-        finding.is_deleted,  # a deletion leaves status and updatedAt as they were (facts §4)
+        # A deletion leaves status and updatedAt as they were (facts §4); that the finding itself
+        # is gone says more than that it was deleted, perhaps with its analyzer.
+        finding.is_deleted + (how_ended(finding) == "DELETED"),
         ("ACTIVE", *_ENDED).index(finding.status),
         parse_time(finding.analyzed_at),
     )
 
 
+def how_ended(finding: Finding) -> HowEnded | None:
+    """Return how a finding ended; None while it is open.
+
+    What AWS deletes before it was resolved goes with its analyzer: nobody knows whether it is still
+    so. Only reconcile, which finds the analyzer alive, says that the finding itself is gone
+    (``values["ended"]``). The deletion of what is resolved is AWS's cleaning up, after 90 days.
+    """
+    if finding.status == "RESOLVED":
+        return "RESOLVED"
+    if finding.is_deleted:
+        return "DELETED" if dict(finding.values).get("ended") == "DELETED" else "UNWATCHED"
+    return "ARCHIVED" if finding.status == "ARCHIVED" else None
+
+
 def news(recorded: Finding | None, seen: Finding) -> News:
-    """Return what people should be told about a finding that supersedes the recorded one."""
+    """Return what became of a finding that supersedes the recorded one."""
+    before = how_ended(recorded) if recorded else "RESOLVED"
+    after = how_ended(seen)
     if recorded is None:
-        if seen.is_deleted or seen.status in _ENDED:
-            return "none"  # it ended before anybody heard of it
-        return "new"
-    if seen.is_deleted:
-        return "none" if recorded.is_deleted or recorded.status == "RESOLVED" else "deleted"
-    if recorded.status != seen.status or recorded.is_deleted:
-        return {"ACTIVE": "reopened", "ARCHIVED": "archived", "RESOLVED": "resolved"}[seen.status]  # type: ignore[return-value]
+        return "none" if after else "new"  # it ended before anybody heard of it
+    if before != after:
+        if after is None:
+            return "reopened"
+        if after == "ARCHIVED":
+            return "archived"
+        if after == "RESOLVED":
+            return "resolved"
+        return "none" if recorded.is_deleted else "deleted"
     told = ("error", "is_public", "principal", "actions", "condition", "unused_service_count",
             "unused_action_count")  # fmt: skip
-    if any(getattr(recorded, field) != getattr(seen, field) for field in told):
+    if after is None and any(getattr(recorded, name) != getattr(seen, name) for name in told):
         return "changed"
     return "none"
+
+
+# --- Exemptions -----------------------------------------------------------------------------------
+
+
+def is_expired(exemption: ExemptionJson, now: datetime) -> bool:
+    """Return whether the last day of an exemption, in UTC, is over."""
+    expires = exemption["expires"]
+    return expires is not None and now.astimezone(UTC).date().isoformat() > expires
+
+
+def exemption_of(card: CardJson | None, finding: Finding, now: datetime) -> ExemptionJson | None:
+    """Return the exemption of a card that says that this access is meant, or None.
+
+    Findings of unused access have no principal, and neither has their exemption.
+    """
+    principal = dict(finding.principal)
+    for each in card["exemptions"] if card else []:
+        if (
+            each["finding_type"] == finding.finding_type
+            and each["principal"] == principal
+            and not is_expired(each, now)
+        ):
+            return each
+    return None
+
+
+# --- What an event changes ------------------------------------------------------------------------
+
+
+def applied(
+    card: CardJson | None,
+    finding: Finding,
+    now: datetime,
+    terms: FindingTermsJson,
+    *,
+    archived_by_pare: bool = False,
+) -> CardJson:
+    """Return the card with the present state of one of its findings; a new card where it has none.
+
+    The same state again gives an equal card (``version`` and ``updated_at`` are the table's to
+    set). An exempt finding counts as archived by us. ``archived_by_pare``: an archive rule of ours,
+    or a person through Pare, archived it.
+    """
+    before = card or new_card(finding)
+    after = _without(before, finding.finding_id)
+    how = how_ended(finding)
+    is_exempt = exemption_of(before, finding, now) is not None
+    if how is None and not is_exempt:
+        after["open"][finding.finding_id] = {
+            "severity": finding.severity or severity_of(finding)[0],
+            "finding_type": finding.finding_type,
+            "region": finding.region,
+        }
+    elif _was_heard_of(before, finding.finding_id):
+        after["ended"][finding.finding_id] = {
+            "how": how or "ARCHIVED",
+            "by_pare": how in {None, "ARCHIVED"} and (is_exempt or archived_by_pare),
+            "finding_type": finding.finding_type,
+            "at": finding.updated_at,
+        }
+    if after["open"]:
+        since = [before["opened_at"]] if before["open"] else []
+        if finding.finding_id in after["open"]:
+            since.append(finding.created_at)
+        after["opened_at"] = min((each for each in since if each), key=parse_time)
+    else:
+        after["opened_at"] = None
+    after["account_name"] = finding.account_name or before["account_name"]
+    after["owner"] = finding.owner or before["owner"]
+    return _due_again(before, after, now, terms)
+
+
+def new_card(finding: Finding) -> CardJson:
+    """Return a card that is not in the table yet (``version`` 0): nothing is open of it."""
+    return {
+        "card_id": card_id_of(finding.account_id, finding.resource),
+        "account_id": finding.account_id,
+        "account_name": finding.account_name,
+        "resource": finding.resource,
+        "resource_type": finding.resource_type,
+        "owner": finding.owner,
+        "open": {},
+        "ended": {},
+        "opened_at": None,
+        "told": None,
+        "telling": None,
+        "due": None,
+        "due_at": None,
+        "exemptions": [],
+        "proposal": None,
+        "messages": [],
+        "updated_at": finding.updated_at,
+        "version": 0,
+    }
+
+
+def _without(card: CardJson, finding_id: str) -> CardJson:
+    """Return a copy of the card that does not know the finding; its maps can be changed."""
+    copy: CardJson = {**card, "open": dict(card["open"]), "ended": dict(card["ended"])}
+    copy["open"].pop(finding_id, None)
+    copy["ended"].pop(finding_id, None)
+    return copy
+
+
+def _was_heard_of(card: CardJson, finding_id: str) -> bool:
+    """Return whether people heard of a finding, or may have, or may be hearing now."""
+    return (
+        finding_id in card["ended"]
+        or finding_id in _heard(card)
+        or (finding_id in card["open"] and (card["telling"] is not None or perhaps_told(card)))
+    )
+
+
+def _heard(card: CardJson) -> Mapping[str, OpenJson]:
+    return card["told"]["findings"] if card["told"] else {}
+
+
+# --- What there is to tell ------------------------------------------------------------------------
+
+
+def card_news(card: CardJson, now: datetime, terms: FindingTermsJson) -> CardNews:
+    """Return what there is to tell of a card: the difference to what was told.
+
+    ``terms`` say when a reminder is due; all else is on the card.
+    """
+    news = _difference(card)
+    if news == "none":
+        remind_at = _remind_at(card, terms)
+        if remind_at and now >= remind_at:
+            return "still_open"
+    return news
+
+
+def _difference(card: CardJson) -> CardNews:
+    told = card["told"]
+    loud = [each for each in card["ended"].values() if not _is_quiet(each)]
+    if not card["open"]:
+        if card["ended"] and not loud:
+            return "none"
+        if not card["ended"] and (told is None or told["severity"] is None):
+            return "none"  # nobody heard of it, or it was told as closed
+        if any(each["how"] == "UNWATCHED" for each in loud):
+            return "unwatched"
+        if loud and all(each["how"] == "ARCHIVED" for each in loud):
+            return "archived"
+        return "closed"
+    if told is None:
+        return "first_sight"
+    if told["severity"] is None:
+        return "reopened"
+    if _has_worsened(card, told):
+        return "worsened"
+    is_new = card["open"].keys() - told["findings"].keys()
+    proposal = card["proposal"]
+    is_proposed = proposal and _is_newer(proposal["created_at"], told["proposal_at"])
+    # People may have heard of something else than this, such as that it is closed.
+    return "changed" if loud or is_new or is_proposed or perhaps_told(card) else "none"
+
+
+def _is_quiet(ended: EndedJson) -> bool:
+    """Return whether a person or a rule of ours archived it: nobody needs to be told."""
+    return ended["how"] == "ARCHIVED" and ended["by_pare"]
+
+
+def _has_worsened(card: CardJson, told: ToldJson) -> bool:
+    """Return whether the card, or a finding of it, is graver, or one is new.
+
+    After a partial fix a new finding of the same type comes for one that ended (facts §1): that is
+    no worsening if it is no graver.
+    """
+    severity = gravest(each["severity"] for each in card["open"].values())
+    if severity and told["severity"] and rank(severity) > rank(told["severity"]):
+        return True
+    ended_ranks: dict[str, int] = {}
+    for finding_id, ended in card["ended"].items():
+        was = told["findings"].get(finding_id)
+        if was:
+            kind = ended["finding_type"]
+            ended_ranks[kind] = max(ended_ranks.get(kind, 0), rank(was["severity"]))
+    for finding_id, now_open in card["open"].items():
+        was = told["findings"].get(finding_id)
+        bar = rank(was["severity"]) if was else ended_ranks.get(now_open["finding_type"], -1)
+        if rank(now_open["severity"]) > bar:
+            return True
+    return False
+
+
+def _is_newer(one: str, other: str | None) -> bool:
+    return other is None or parse_time(one) > parse_time(other)
+
+
+def card_severity(card: CardJson) -> Severity:
+    """Return how grave a card is: what is open; when closed, what was told."""
+    told = card["told"]
+    severity = gravest(each["severity"] for each in card["open"].values())
+    # A lost answer may have told people of something that closed since: how grave is not kept.
+    return severity or (told["severity"] if told else None) or "medium"
+
+
+def perhaps_told(card: CardJson) -> bool:
+    """Return whether nobody knows if the last message about a card reached people.
+
+    The next one says so: "perhaps told before".
+    """
+    return bool(card["messages"]) and card["messages"][-1]["how"] == "unknown"
+
+
+# --- When somebody should hear of it --------------------------------------------------------------
+
+
+def due_of(
+    card: CardJson, now: datetime, terms: FindingTermsJson
+) -> tuple[str | None, Urgency | None]:
+    """Return when somebody should hear of a card if its news came now, and how soon that is.
+
+    (None, None) where there is nothing to tell, now or later. What was archived by us is forgotten
+    quietly by an hourly round (``quieted``).
+    """
+    news = _difference(card)
+    urgency = _urgency(card, news)
+    if urgency == "now":
+        return format_time(_next_minute(now + timedelta(seconds=terms["settle_seconds"]))), "now"
+    if urgency == "hourly":
+        return format_time(_next_minute(now + CLOSED_SETTLES)), "hourly"
+    if urgency == "digest":
+        return format_time(digest_time(now, terms)), "digest"
+    remind_at = _remind_at(card, terms)
+    if remind_at:
+        return format_time(digest_time(remind_at, terms)), "digest"
+    return None, None
+
+
+def _urgency(card: CardJson, news: CardNews) -> Urgency | None:
+    """Return how soon news is to be told, reminders aside."""
+    if news == "none":
+        return "hourly" if any(map(_is_quiet, card["ended"].values())) else None
+    if rank(card_severity(card)) >= rank("medium"):
+        told = card["told"]
+        if news in _OPENING:
+            return "now"
+        if news in _CLOSING and (told is None or told["how"] == "single"):
+            return "hourly"
+    return "digest"
+
+
+def urgency_of(card: CardJson, now: datetime, terms: FindingTermsJson) -> Urgency | None:
+    """Return how soon there is something to tell of a card; None: nothing yet."""
+    news = card_news(card, now, terms)
+    return "digest" if news == "still_open" else _urgency(card, news) if news != "none" else None
+
+
+def _due_again(
+    before: CardJson, after: CardJson, now: datetime, terms: FindingTermsJson
+) -> CardJson:
+    """Return the changed card with its due time: a flood of events does not put it off.
+
+    What has become more or less urgent gets a new time.
+    """
+    due_at, urgency = due_of(after, now, terms)
+    old = before["due_at"] if before["due_at"] != LOOK_AGAIN else None
+    telling = before["telling"]
+    if telling and old:
+        # It stays due, so that a round finds it should the one that is telling die. What has
+        # changed since that one began is due once more after it.
+        is_renewed = parse_time(old) > parse_time(telling["at"])
+        is_news = _difference(after) != "none" and _says(before) != _says(after)
+        if is_renewed or not is_news:
+            due_at = old
+    elif old and due_at and urgency == due_of(before, now, terms)[1]:
+        due_at = min(old, due_at, key=parse_time)
+    return _due_at(after, due_at)
+
+
+def _says(card: CardJson) -> object:
+    return card["open"], card["ended"]
+
+
+def _due_at(card: CardJson, due_at: str | None) -> CardJson:
+    return {**card, "due": "due" if due_at else None, "due_at": due_at}
+
+
+def _remind_at(card: CardJson, terms: FindingTermsJson) -> datetime | None:
+    """Return when people are to be reminded of what they were told and is still open.
+
+    After n days, by severity, then each time twice as long after they were last told.
+    """
+    told = card["told"]
+    if not card["open"] or told is None:
+        return None
+    days = terms["remind_after_days"].get(card_severity(card))
+    if days is None:
+        return None
+    return parse_time(told["at"]) + timedelta(
+        days=days * 2 ** min(told["reminders"], _MOST_DOUBLINGS)
+    )
+
+
+def digest_time(now: datetime, terms: FindingTermsJson) -> datetime:
+    """Return the next time of a digest after now, in UTC: each day or each Monday, local time."""
+    zone = ZoneInfo(terms["time_zone"])
+    day = now.astimezone(zone).date()
+    while True:
+        moment = datetime(
+            day.year, day.month, day.day, terms["digest_hour"], tzinfo=zone
+        ).astimezone(UTC)
+        if moment > now and (terms["digest"] == "daily" or day.weekday() == 0):
+            return moment
+        day += timedelta(days=1)
+
+
+def _next_minute(moment: datetime) -> datetime:
+    """Return the moment rounded up to a whole minute."""
+    whole = moment.replace(second=0, microsecond=0)
+    return whole if whole == moment else whole + timedelta(minutes=1)
+
+
+def round_name(due_at: str) -> str:
+    """Return the name of the round of a minute, such as ``news-2026-11-22T09-17``."""
+    return f"news-{parse_time(due_at):%Y-%m-%dT%H-%M}"
+
+
+# --- A round tells people -------------------------------------------------------------------------
+
+
+def claimed(card: CardJson, *, execution: str, message_id: str, now: datetime) -> CardJson:
+    """Return the card as a round (an execution's ARN) has it that is about to tell people of it.
+
+    It stays due, so that another round finds it should this one die.
+    """
+    return {
+        **card,
+        "telling": {
+            "round": execution,
+            "message_id": message_id,
+            "at": format_time(now),
+            "version": card["version"],
+        },
+    }
+
+
+def abandoned(card: CardJson) -> CardJson:
+    """Return the card without the claim of a round that ended without a word.
+
+    Perhaps it told people; what it told of is not known, so its entry names no news.
+    """
+    telling = card["telling"]
+    if telling is None:
+        return card
+    messages = _noted(card["messages"], telling["message_id"], telling["at"], "none", "unknown")
+    return {**card, "telling": None, "messages": messages}
+
+
+def settled(
+    card: CardJson,
+    view: CardViewJson,
+    message_id: str,
+    how: Literal["single", "summary", "digest"],
+    now: datetime,
+    terms: FindingTermsJson,
+) -> CardJson:
+    """Return the card after people were told of it as the view shows it.
+
+    What changed since the view was frozen is the next news.
+    """
+    shown, news, at = view["card"], view["news"], format_time(now)
+    before = card["told"]
+    is_open = bool(shown["open"])
+    is_begun = before is None or before["severity"] is None or news in _OPENING
+    proposal_at = before["proposal_at"] if before else None
+    if shown["proposal"] and is_open:
+        proposal_at = shown["proposal"]["created_at"]
+    told: ToldJson = {
+        "at": at,
+        "message_id": message_id,
+        "how": how,
+        "news": news,
+        "severity": gravest(each["severity"] for each in shown["open"].values()),
+        "findings": shown["open"],
+        "reminders": 0 if is_begun or before is None else before["reminders"]
+        + (news == "still_open"),
+        "first_at": at if before is None or before["severity"] is None else before["first_at"],
+        "proposal_at": proposal_at,
+    }  # fmt: skip
+    after: CardJson = {
+        **card,
+        "told": told,
+        "telling": None,
+        "messages": _noted(card["messages"], message_id, at, news, how),
+        "ended": {
+            finding_id: card["ended"].get(finding_id) or _lost(told["findings"][finding_id], at)
+            for finding_id in told["findings"]
+            if finding_id not in card["open"]
+        },
+    }
+    due_at, _ = due_of(after, now, terms)
+    if due_at and card["due_at"] and _says(card) != _says(shown):
+        # What changed while people were told has been due since.
+        due_at = min(card["due_at"], due_at, key=parse_time)
+    return _due_at(after, due_at)
+
+
+def _lost(was: OpenJson, at: str) -> EndedJson:
+    """Return the end of a finding of which nobody noted how it ended: it is not known to be."""
+    return {"how": "UNWATCHED", "by_pare": False, "finding_type": was["finding_type"], "at": at}
+
+
+def released(card: CardJson) -> CardJson:
+    """Return the card after SNS refused the message: nobody was told, the next round tells."""
+    after: CardJson = {**card, "telling": None}
+    if not perhaps_told(card):
+        heard = _heard(card)
+        after["ended"] = {key: each for key, each in card["ended"].items() if key in heard}
+    return after
+
+
+def unsure(card: CardJson, view: CardViewJson, message_id: str, now: datetime) -> CardJson:
+    """Return the card after SNS's answer was lost: nobody knows whether people were told.
+
+    Its news stays, and comes in the next message, which says that it was perhaps told before.
+    """
+    at = format_time(now)
+    messages = _noted(card["messages"], message_id, at, view["news"], "unknown")
+    return _due_at({**card, "telling": None, "messages": messages}, LOOK_AGAIN)
+
+
+def quieted(card: CardJson, now: datetime, terms: FindingTermsJson) -> CardJson:
+    """Return the card, of which there is nothing to tell now, as if that had been told.
+
+    What was archived by us is forgotten, so that it is news should it open again; and the card is
+    due when there will be something to tell.
+    """
+    after: CardJson = {**card}
+    told = card["told"]
+    quiet = {key for key, each in card["ended"].items() if _is_quiet(each)}
+    if quiet and _difference(card) == "none":
+        after["ended"] = {key: each for key, each in card["ended"].items() if key not in quiet}
+        if told:
+            findings = {key: each for key, each in told["findings"].items() if key not in quiet}
+            after["told"] = {
+                **told,
+                "findings": findings,
+                "severity": gravest(each["severity"] for each in findings.values()),
+            }
+    return _due_at(after, due_of(after, now, terms)[0])
+
+
+def _noted(
+    messages: list[dict[str, Any]], message_id: str, at: str, news: CardNews, how: str
+) -> list[dict[str, Any]]:
+    entry = {"message_id": message_id, "at": at, "news": news, "how": how}
+    return [*messages, entry][-MAX_MESSAGES:]
+
+
+def looked_at(card: CardJson, now: datetime, terms: FindingTermsJson) -> CardJson:
+    """Return a card that has news and was to be looked at again, due as its news says.
+
+    What is urgent stays due now: it has waited for the look.
+    """
+    due_at, urgency = due_of(card, now, terms)
+    return card if urgency in {"now", "hourly"} else _due_at(card, due_at)
+
+
+# --- Others who change a card, without the terms --------------------------------------------------
+
+
+def with_proposal(card: CardJson, proposal: ProposalNoteJson) -> CardJson:
+    """Return the card with the newest proposal for its principal."""
+    known = card["proposal"]
+    if known and not _is_newer(proposal["created_at"], known["created_at"]):
+        return card
+    return _looked_at_again(card, {**card, "proposal": proposal})
+
+
+def with_exemption(
+    card: CardJson, exemption: ExemptionJson, findings: Sequence[Finding], now: datetime
+) -> CardJson:
+    """Return the card with an exemption, and those of the findings quiet that it is about.
+
+    It replaces one about the same access.
+    """
+    after = _without_exemption(card, exemption["finding_type"], exemption["principal"])
+    after["exemptions"] = [*after["exemptions"], exemption]
+    for finding in findings:
+        if finding.finding_id in card["open"] and exemption_of(after, finding, now):
+            was_heard_of = _was_heard_of(after, finding.finding_id)
+            after = _without(after, finding.finding_id)
+            if was_heard_of:
+                after["ended"][finding.finding_id] = {
+                    "how": "ARCHIVED",
+                    "by_pare": True,
+                    "finding_type": finding.finding_type,
+                    "at": finding.updated_at,
+                }
+    if not after["open"]:
+        after["opened_at"] = None
+    return _looked_at_again(card, after)
+
+
+def without_exemption(card: CardJson, finding_type: str, principal: Mapping[str, str]) -> CardJson:
+    """Return the card without the exemption of an access; its findings open when recorded again."""
+    return _without_exemption(card, finding_type, principal)
+
+
+def _without_exemption(card: CardJson, finding_type: str, principal: Mapping[str, str]) -> CardJson:
+    kept = [
+        each
+        for each in card["exemptions"]
+        if (each["finding_type"], each["principal"]) != (finding_type, dict(principal))
+    ]
+    return {**card, "exemptions": kept}
+
+
+def with_archiver(card: CardJson, finding_id: str, *, by_pare: bool) -> CardJson:
+    """Return the card with who archived a finding, if that is how it ended."""
+    ended = card["ended"].get(finding_id)
+    if ended is None or ended["how"] != "ARCHIVED" or ended["by_pare"] == by_pare:
+        return card
+    after: CardJson = {
+        **card,
+        "ended": {**card["ended"], finding_id: {**ended, "by_pare": by_pare}},
+    }
+    return _looked_at_again(card, after)
+
+
+def _looked_at_again(before: CardJson, after: CardJson) -> CardJson:
+    """Return the changed card, due for a look, unless it is already due as urgently."""
+    urgency = _urgency(after, _difference(after))
+    is_as_urgent = urgency == _urgency(before, _difference(before))
+    if after["due_at"] and urgency and is_as_urgent:
+        return after
+    if urgency is None and after["due_at"] is None:
+        return after
+    return _due_at(after, LOOK_AGAIN)

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pare.data_tables import read_table
+from pare.findings.phrases import Words, headline_of
 from pare.inventory.commands import commands
 from pare.inventory.texts import reason_text, text, word
 from pare.inventory.view import wrapped
@@ -401,10 +402,12 @@ class _Page:
             return
         for each in self.known.findings:
             finding = each["finding"]
+            words = Words(self.language, plain)
             yield from self.item(
                 self.say(
                     "finding",
-                    type=plain(finding["finding_type"]),
+                    severity=words.word("severity", finding["severity"] or "unknown"),
+                    what=headline_of(finding, words),
                     date=plain(finding["created_at"])[:10],
                     region=plain(finding["region"]),
                     id=plain(each["finding_id"]),

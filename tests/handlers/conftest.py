@@ -102,10 +102,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeAws]:
 
 
 def _start_cold() -> None:
-    runtime.client.cache_clear()
+    """Empty what functions keep from one invocation to the next."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("lambdas.") and hasattr(module, "environment"):
-            module.environment.cache_clear()
+        if name.startswith("lambdas."):
+            for kept in list(vars(module).values()):
+                if hasattr(kept, "cache_clear") and kept.__module__ == name:
+                    kept.cache_clear()
 
 
 @pytest.fixture
@@ -138,6 +140,7 @@ def _environment(settings: Callable[..., None]) -> None:
         break_glass_tag="pare:break-glass",
         evidence_bucket_name=BUCKET,
         findings_table_name="Findings",
+        cards_table_name="Cards",
         principals_table_name="Principals",
         proposals_table_name="Proposals",
         runs_table_name="Runs",
@@ -154,9 +157,12 @@ def evidence(aws: FakeAws) -> EvidenceStore:
 
 @pytest.fixture
 def tables(aws: FakeAws) -> Any:
-    """The four tables, empty; the value is a DynamoDB client."""
+    """The five tables, empty; the value is a DynamoDB client."""
     dynamodb = boto3.client("dynamodb")
-    create_table(dynamodb, "Findings", "finding_id")
+    create_table(
+        dynamodb, "Findings", "finding_id", index=("by_analyzer", "analyzer_arn", "finding_id")
+    )
+    create_table(dynamodb, "Cards", "card_id", index=("by_due", "due", "due_at"))
     create_table(dynamodb, "Principals", "account_id", "principal_arn")
     create_table(dynamodb, "Proposals", "principal_arn", "created_at")
     create_table(dynamodb, "Runs", "workflow", "run_id")

@@ -20,7 +20,7 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.iam.models import get_account_id_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import pytest
     from botocore.model import OperationModel
@@ -191,17 +191,36 @@ def member_session(account_id: str = MEMBER) -> boto3.Session:
     )
 
 
-def create_table(dynamodb: DynamoDBClient, name: str, *keys: str) -> None:
-    """Create a table with the keys that infra/storage_stack.py gives it."""
+def create_table(
+    dynamodb: DynamoDBClient, name: str, *keys: str, index: tuple[str, str, str] | None = None
+) -> None:
+    """Create a table with the keys that infra/storage_stack.py gives it, and its index."""
+    optional: Any = {}
+    if index:
+        optional["GlobalSecondaryIndexes"] = [
+            {
+                "IndexName": index[0],
+                "KeySchema": _key_schema(index[1:]),
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ]
     dynamodb.create_table(
         TableName=name,
-        KeySchema=[
-            {"AttributeName": key, "KeyType": kind}  # type: ignore[typeddict-item]
-            for key, kind in zip(keys, ("HASH", "RANGE"), strict=False)
+        KeySchema=_key_schema(keys),
+        AttributeDefinitions=[
+            {"AttributeName": key, "AttributeType": "S"}
+            for key in sorted({*keys, *(index or ())[1:]})
         ],
-        AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"} for key in keys],
         BillingMode="PAY_PER_REQUEST",
+        **optional,
     )
+
+
+def _key_schema(keys: Sequence[str]) -> Any:
+    return [
+        {"AttributeName": key, "KeyType": kind}
+        for key, kind in zip(keys, ("HASH", "RANGE"), strict=False)
+    ]
 
 
 _numbers = itertools.count(1)

@@ -61,3 +61,9 @@ def storage(synthesis: Synthesis) -> Template:
 def member(synthesis: Synthesis) -> Template:
     """The template of PareMember."""
     return synthesis.member
+
+
+@pytest.fixture(scope="session")
+def region(synthesis: Synthesis) -> Template:
+    """The template of PareRegion of the other Region."""
+    return synthesis.region

@@ -17,8 +17,9 @@ from cdk_nag import AwsSolutionsChecks
 from infra.lambda_code import ASSETS
 from infra.member_stack import MemberStack
 from infra.pipeline_stack import PipelineStack
+from infra.region_stack import RegionStack, region_stack_name
 from infra.role_tags import tag_roles
-from infra.settings import load_settings
+from infra.settings import ARCHIVE_RULES, load_settings
 from infra.storage_stack import StorageStack
 
 if TYPE_CHECKING:
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 CONTEXT = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
 EXAMPLE = ROOT / "config" / "pare.yaml"
-STACKS = ("PareStorage", "ParePipeline", "PareMember")
+# PareRegion: of the one other Region.
+STACKS = ("PareStorage", "ParePipeline", "PareMember", "PareRegion")
 # partition -> home Region, another one
 PARTITIONS = {
     "aws": ("us-east-1", "us-west-2"),
     "aws-us-gov": ("us-gov-west-1", "us-gov-east-1"),
     "aws-cn": ("cn-north-1", "cn-northwest-1"),
 }
+PARTNERS = '[{account_id: "666666666666", name: Payment provider}]'
+ROUTES = "[{owners: [payments, shop], emails: [payments@example.com]}]"
 # CDK's hash at the end of a logical id.
 HASH = re.compile(r"[0-9A-F]{8}$")
 
@@ -60,9 +64,14 @@ def settings_in(partition: str, folder: Path) -> Settings:
             ("account_exclusions: []", 'account_exclusions: ["555555555555"]'),
             ("member_external_id: null", "member_external_id: a-secret-of-two-parties"),
             ("log_retention_days: 90", "log_retention_days: 365"),
+            ("  create_external_access: false", "  create_external_access: true"),
+            ("  paid_unused_access: false", "  paid_unused_access: true"),
+            ("partner_accounts: []", f"partner_accounts: {PARTNERS}"),
+            ("  routes: []", f"  routes: {ROUTES}"),
         ):
             assert text.count(f"\n{line}") == 1, line
             text = text.replace(f"\n{line}", f"\n{value}")
+    shutil.copy(EXAMPLE.with_name(ARCHIVE_RULES), folder)
     path = folder / "pare.yaml"
     path.write_text(text, encoding="utf-8")
     return load_settings(path)
@@ -86,6 +95,14 @@ def synthesize(settings: Settings, folder: Path) -> Synthesis:
         activity_code=lambda_.Code.from_inline("pass  # with compiled wheels"),
     )
     MemberStack(app, "PareMember", synthesizer=cdk.LegacyStackSynthesizer(), settings=settings)
+    for region in settings.other_regions:
+        RegionStack(
+            app,
+            region_stack_name(region),
+            env=cdk.Environment(account=settings.hub_account_id, region=region),
+            synthesizer=cdk.LegacyStackSynthesizer(),
+            settings=settings,
+        )
     tag_roles(app, settings)
     synth_checked(app)
     return Synthesis(settings, folder)
@@ -135,6 +152,17 @@ class Synthesis:
     def member(self) -> Template:
         return self.templates["PareMember"]
 
+    @property
+    def region(self) -> Template:
+        return self.templates["PareRegion"]
+
+    def artifact(self, stack: str) -> str:
+        """Return the name by which a stack is deployed: that of a Region's ends with the Region."""
+        if stack != "PareRegion":
+            return stack
+        (other,) = self.settings.other_regions
+        return region_stack_name(other)
+
     @cached_property
     def templates(self) -> dict[str, Template]:
         templates = {stack: Template(stack, json.loads(self.text(stack))) for stack in STACKS}
@@ -145,19 +173,19 @@ class Synthesis:
 
     def text(self, stack: str) -> str:
         """Return a template as it is sent to CloudFormation."""
-        return (self.folder / f"{stack}.template.json").read_text(encoding="utf-8")
+        return (self.folder / f"{self.artifact(stack)}.template.json").read_text(encoding="utf-8")
 
     def manifest(self, stack: str) -> Json:
         """Return what the CDK CLI is told about a stack."""
         manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
-        properties: Json = manifest["artifacts"][stack]["properties"]
+        properties: Json = manifest["artifacts"][self.artifact(stack)]["properties"]
         return properties
 
     def metadata(self) -> Iterator[tuple[str, str, Any]]:
         """Yield (construct path, type, data) of everything CDK noted about a construct."""
         manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
         for stack in STACKS:
-            artifact = manifest["artifacts"][stack]
+            artifact = manifest["artifacts"][self.artifact(stack)]
             entries = dict(artifact.get("metadata", {}))
             if extra := artifact.get("additionalMetadataFile"):
                 entries |= json.loads((self.folder / extra).read_text(encoding="utf-8"))

@@ -43,8 +43,9 @@ def test_app_py_makes_the_stacks_that_these_tests_look_at(
     if ended.returncode and "'pip', 'install'" in ended.stderr:
         pytest.skip(f"pip could not install requirements-lambda.txt (no network?): {ended.stderr}")
     assert ended.returncode == 0, ended.stderr
-    for stack in ("PareStorage", "PareMember"):
-        made = (tmp_path / "out" / f"{stack}.template.json").read_text(encoding="utf-8")
+    for stack in ("PareStorage", "PareMember", "PareRegion"):
+        name = synthesis.artifact(stack)
+        made = (tmp_path / "out" / f"{name}.template.json").read_text(encoding="utf-8")
         assert made == synthesis.text(stack), stack
     pipeline = json.loads((tmp_path / "out" / "ParePipeline.template.json").read_bytes())
     assert without_code(pipeline) == without_code(synthesis.pipeline.body)

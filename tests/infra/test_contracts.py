@@ -125,6 +125,7 @@ def test_every_function_has_the_same_powertools_variables(pipeline: Template) ->
     ("variable", "resource"),
     [
         ("FINDINGS_TABLE_NAME", "PareStorage.FindingsTable"),
+        ("CARDS_TABLE_NAME", "PareStorage.CardsTable"),
         ("PRINCIPALS_TABLE_NAME", "PareStorage.PrincipalsTable"),
         ("PROPOSALS_TABLE_NAME", "PareStorage.ProposalsTable"),
         ("RUNS_TABLE_NAME", "PareStorage.RunsTable"),
@@ -133,6 +134,7 @@ def test_every_function_has_the_same_powertools_variables(pipeline: Template) ->
         ("MACHINES_TOPIC_ARN", "TopicsMachines"),
         ("CHAT_TOPIC_ARN", "TopicsChat"),
         ("POLICY_WORKFLOW_ARN", "PolicyWorkflowPolicyStateMachine"),
+        ("FINDING_WORKFLOW_ARN", "FindingWorkflowFindingStateMachine"),
     ],
 )
 def test_who_is_told_of_a_resource_may_use_it_and_nobody_else(

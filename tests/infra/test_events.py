@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pare.policy.catalogue import load_catalogue
 from tests.infra.synthesis import HASH, ROOT, as_list
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.infra.synthesis import Json, Synthesis, Template
 
 EVENTS = ROOT / "tests" / "events"
@@ -28,26 +31,42 @@ FINDINGS = (
 PREVIEWS = ("access_preview_creating", "access_preview_completed", "access_preview_failed")
 HUB = "222222222222"
 BUSES = ("Hub", "Default")
+WATCHED = (
+    "ApplyArchiveRule",
+    "CreateAnalyzer",
+    "CreateArchiveRule",
+    "DeleteAnalyzer",
+    "DeleteArchiveRule",
+    "UpdateAnalyzer",
+    "UpdateArchiveRule",
+)
 
 
-def matches(pattern: Json, event: Json) -> bool:
-    """Return whether EventBridge would match the event."""
+# What stands for a field that is not there.
+ABSENT = object()
+
+
+def matches(pattern: Json, event: Any) -> bool:
+    """Return whether EventBridge would match the event.
+
+    What is within a field that is not there is not there either.
+    """
     return all(
-        key in event
-        and (
-            matches(wanted, event[key])
-            if isinstance(wanted, dict)
-            else any(_accepts(each, event[key]) for each in wanted)
-        )
+        matches(wanted, found)
+        if isinstance(wanted, dict)
+        else any(_accepts(each, found) for each in wanted)
         for key, wanted in pattern.items()
+        for found in [event.get(key, ABSENT) if isinstance(event, dict) else ABSENT]
     )
 
 
 def _accepts(wanted: Any, value: Any) -> bool:
     match wanted:
+        case {"exists": is_there}:
+            return (value is not ABSENT) is is_there
         case {"anything-but": refused}:
-            return value not in as_list(refused)
-        case dict():
+            return value is not ABSENT and value not in as_list(refused)
+        case dict() if not wanted.keys() & {"Ref", "Fn::GetAtt"}:
             raise AssertionError(f"the matcher of this test does not know {wanted}")
     return bool(wanted == value)
 
@@ -106,19 +125,67 @@ def test_an_unknown_kind_of_finding_matches_the_other_rule_only(
 
 @pytest.mark.parametrize("bus", BUSES)
 @pytest.mark.parametrize("name", PREVIEWS)
-def test_a_preview_matches_no_rule(pipeline: Template, bus: str, name: str) -> None:
-    assert matching(pipeline, bus, recorded(name)) == []
+def test_a_preview_matches_the_preview_rule_only(pipeline: Template, bus: str, name: str) -> None:
+    assert matching(pipeline, bus, recorded(name)) == ["PreviewRule"]
 
 
 @pytest.mark.parametrize("bus", BUSES)
 @pytest.mark.parametrize(
-    "kind", ["AWS API Call via CloudTrail", "AWS Service Event via CloudTrail"]
+    ("call", "rules"),
+    [
+        ("UpdateFindings", ["ArchivingCallRule"]),
+        *((name, ["WatchedCallRule"]) for name in WATCHED),
+        ("StartResourceScan", []),
+        ("ListFindings", []),
+    ],
 )
-def test_a_cloudtrail_record_of_access_analyzer_matches_no_rule(
-    pipeline: Template, bus: str, kind: str
+def test_a_call_that_changes_what_is_seen_matches_its_rule_only(
+    pipeline: Template, bus: str, call: str, rules: list[str]
 ) -> None:
-    event = {**recorded("unused_permission"), "detail-type": kind}
+    assert matching(pipeline, bus, call_event(call)) == rules
+    # A user has no session issuer.
+    assert matching(pipeline, bus, call_event(call, issuer=None)) == rules
+
+
+def test_every_call_that_is_watched_is_one_of_awss_and_changes_something() -> None:
+    catalogue = load_catalogue()
+    for call in ("UpdateFindings", *WATCHED):
+        assert catalogue.access_level(f"access-analyzer:{call}") == "Write", call
+
+
+@pytest.mark.parametrize("bus", BUSES)
+@pytest.mark.parametrize("call", ["UpdateFindings", *WATCHED])
+def test_what_failed_or_was_done_elsewhere_or_by_pare_itself_matches_no_rule(
+    pipeline: Template, bus: str, call: str
+) -> None:
+    event = call_event(call)
+    failed = {**event, "detail": {**event["detail"], "errorCode": "AccessDenied"}}
+    assert matching(pipeline, bus, failed) == []
+    assert matching(pipeline, bus, {**event, "account": "444444444444"}) == []
+    for step in ("ArchiveFinding", "ApplyArchiveRules", "ReviewWatch"):
+        (role,) = (
+            each for each in pipeline.resources("AWS::IAM::Role")
+            if HASH.sub("", each) == f"{step}Role"
+        )  # fmt: skip
+        own = call_event(call, issuer={"Fn::GetAtt": [role, "Arn"]})
+        assert matching(pipeline, bus, own) == [], step
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_what_aws_does_by_itself_matches_no_rule(pipeline: Template, bus: str) -> None:
+    event = {**call_event("DeleteAnalyzer"), "detail-type": "AWS Service Event via CloudTrail"}
     assert matching(pipeline, bus, event) == []
+
+
+def test_a_deployment_that_went_well_matches_its_rule(pipeline: Template) -> None:
+    stack = {"Ref": "AWS::StackId"}
+    found = {status: matching(pipeline, "", deployed(stack, status)) for status in
+             ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_IN_PROGRESS", "ROLLBACK_COMPLETE",
+              "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")}  # fmt: skip
+    assert [status for status, rules in found.items() if rules == ["DeployedRule"]] == [
+        "CREATE_COMPLETE", "UPDATE_COMPLETE",
+    ]  # fmt: skip
+    assert matching(pipeline, "", deployed("another stack", "UPDATE_COMPLETE")) == []
 
 
 @pytest.mark.parametrize("bus", BUSES)
@@ -129,6 +196,153 @@ def test_an_event_of_another_source_matches_no_rule(
     assert matching(pipeline, bus, {**recorded("unused_permission"), "source": source}) == []
 
 
+def call_event(name: str, issuer: Any = "arn:aws:iam::222222222222:role/security") -> Json:
+    """Return CloudTrail's event of a call in the hub account; ``issuer``: the caller's role.
+
+    https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html
+    """
+    session = {"sessionContext": {"sessionIssuer": {"type": "Role", "arn": issuer}}}
+    return {
+        "version": "0",
+        "id": "6f87d04b-9f3a-4d9f-8a30-000000000001",
+        "detail-type": "AWS API Call via CloudTrail",
+        "source": "aws.access-analyzer",
+        "account": HUB,
+        "time": "2026-11-22T09:00:00Z",
+        "region": "us-east-1",
+        "resources": [],
+        "detail": {
+            "eventVersion": "1.11",
+            "userIdentity": {"type": "AssumedRole", **session} if issuer else {"type": "IAMUser"},
+            "eventSource": "access-analyzer.amazonaws.com",
+            "eventName": name,
+        },
+    }
+
+
+def deployed(stack: Any, status: str) -> Json:
+    """Return CloudFormation's event of a stack."""
+    return {
+        "source": "aws.cloudformation",
+        "detail-type": "CloudFormation Stack Status Change",
+        "account": HUB,
+        "detail": {"stack-id": stack, "status-details": {"status": status, "status-reason": ""}},
+    }
+
+
+# --- Of another Region ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FINDINGS + PREVIEWS)
+def test_another_region_forwards_what_access_analyzer_says(region: Template, name: str) -> None:
+    assert forwarding(region, recorded(name)) == ["AnalyzerEventRule"]
+    test = {**recorded(name), "source": "pare.test"}
+    assert forwarding(region, {**test, "account": HUB}) == ["TestEventRule"]
+    assert forwarding(region, {**test, "account": "444444444444"}) == []
+
+
+def test_another_region_forwards_kinds_of_findings_that_come_later(region: Template) -> None:
+    event = {**recorded("unused_permission"), "detail-type": "Next Finding"}
+    assert forwarding(region, event) == ["AnalyzerEventRule"]
+
+
+def test_another_region_forwards_the_calls_that_a_rule_of_the_hub_wants_and_no_other(
+    pipeline: Template, region: Template
+) -> None:
+    for call in ("UpdateFindings", *WATCHED, "StartResourceScan", "ListFindings"):
+        event = call_event(call)
+        wanted = ["AnalyzerCallRule"] if matching(pipeline, "Hub", event) else []
+        assert forwarding(region, event) == wanted, call
+        failed = {**event, "detail": {**event["detail"], "errorCode": "AccessDenied"}}
+        assert forwarding(region, failed) == [], call
+        service = {**event, "detail-type": "AWS Service Event via CloudTrail"}
+        assert forwarding(region, service) == [], call
+
+
+def test_every_rule_of_another_region_has_the_hub_bus_as_its_only_target(
+    anywhere: Synthesis,
+) -> None:
+    settings, region = anywhere.settings, anywhere.region
+    (queue,) = region.resources("AWS::SQS::Queue")
+    (role,) = region.resources("AWS::IAM::Role")
+    found = region.properties("AWS::Events::Rule")
+    assert len(found) == 3
+    for name, rule in found.items():
+        assert rule.get("EventBusName", "default") == "default", name  # where AWS's events are
+        assert rule["State"] == "ENABLED", name
+        (target,) = rule["Targets"]
+        assert target["Arn"].split(":", 2)[2] == (
+            f"events:{settings.home_region}:{settings.hub_account_id}:event-bus/"
+            f"{settings.names.bus_name}"
+        ), name
+        # The event as it is: its Region and account say where it comes from.
+        assert target.keys() == {"Arn", "DeadLetterConfig", "Id", "RoleArn"}, name
+        assert target["RoleArn"] == {"Fn::GetAtt": [role, "Arn"]}, name
+        assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": [queue, "Arn"]}}, name
+
+
+def test_the_rules_of_another_region_may_fill_their_dead_letter_queue(region: Template) -> None:
+    (policy,) = region.properties("AWS::SQS::QueuePolicy").values()
+    may_send = {
+        region.readable(each["Condition"]["ArnEquals"]["aws:SourceArn"])
+        for each in policy["PolicyDocument"]["Statement"]
+        if each["Effect"] == "Allow" and each["Action"] == "sqs:SendMessage"
+    }
+    assert may_send == {
+        region.readable({"Fn::GetAtt": [rule, "Arn"]})
+        for rule in region.resources("AWS::Events::Rule")
+    }
+
+
+def test_the_dead_letters_of_another_region_are_on_the_dashboard(
+    synthesis: Synthesis, region: Template
+) -> None:
+    (queue,) = region.properties("AWS::SQS::Queue").values()
+    assert queue["QueueName"] == synthesis.settings.names.region_dead_letters_name
+    (dashboard,) = synthesis.pipeline.properties("AWS::CloudWatch::Dashboard").values()
+    body = synthesis.pipeline.readable(dashboard["DashboardBody"])
+    (other,) = synthesis.settings.other_regions
+    assert f'"QueueName","{queue["QueueName"]}",{{"label":"{other}","region":"{other}"}}' in body
+
+
+def forwarding(region: Template, event: Json) -> list[str]:
+    """Return the rules of another Region that match an event."""
+    return [
+        HASH.sub("", logical_id)
+        for logical_id, rule in region.properties("AWS::Events::Rule").items()
+        if matches(rule["EventPattern"], event)
+    ]
+
+
+# --- Analyzers ------------------------------------------------------------------------------------
+
+
+def test_pare_creates_no_analyzer_unless_the_settings_say_so(synthesis: Synthesis) -> None:
+    for template in synthesis.templates.values():
+        assert template.resources("AWS::AccessAnalyzer::Analyzer") == {}
+
+
+def test_each_region_gets_one_external_access_analyzer_and_the_home_region_the_paid_one(
+    synthesis_in: Callable[[str], Synthesis],
+) -> None:
+    everything = synthesis_in("aws-us-gov")  # where all optional settings are set
+    settings = everything.settings
+    (external,) = everything.region.properties("AWS::AccessAnalyzer::Analyzer").values()
+    assert external == {"Type": "ORGANIZATION"}
+    at_home = list(everything.pipeline.properties("AWS::AccessAnalyzer::Analyzer").values())
+    assert sorted(each["Type"] for each in at_home) == [
+        "ORGANIZATION", "ORGANIZATION_UNUSED_ACCESS",
+    ]  # fmt: skip
+    paid = next(each for each in at_home if each["Type"] == "ORGANIZATION_UNUSED_ACCESS")
+    assert paid["AnalyzerConfiguration"] == {
+        "UnusedAccessConfiguration": {
+            "UnusedAccessAge": settings.inventory.idle_days,
+            # What the inventory leaves out is not paid for.
+            "AnalysisRule": {"Exclusions": [{"AccountIds": list(settings.account_exclusions)}]},
+        }
+    }
+
+
 def test_every_recorded_event_is_used_here() -> None:
     assert {file.stem for file in EVENTS.glob("*.json")} >= {*FINDINGS, *PREVIEWS}
 
@@ -136,15 +350,16 @@ def test_every_recorded_event_is_used_here() -> None:
 # --- Where they come from and where they go -------------------------------------------------------
 
 
+RULES = ("Finding", "UnknownFinding", "Preview", "ArchivingCall", "WatchedCall", "TestFinding")
+
+
 def test_the_rules_are_on_the_hub_bus_and_on_the_default_bus(pipeline: Template) -> None:
     (hub_bus,) = pipeline.resources("AWS::Events::EventBus")
-    assert {name: rule["EventBusName"] for name, rule in rules(pipeline).items()} == {
-        "HubFindingRule": {"Ref": hub_bus},
-        "HubUnknownFindingRule": {"Ref": hub_bus},
-        "HubTestFindingRule": {"Ref": hub_bus},
-        "DefaultFindingRule": "default",
-        "DefaultUnknownFindingRule": "default",
-        "DefaultTestFindingRule": "default",
+    bus = {name: rule.get("EventBusName") for name, rule in rules(pipeline).items()}
+    assert bus == {
+        **{f"Hub{name}Rule": {"Ref": hub_bus} for name in RULES},
+        **{f"Default{name}Rule": "default" for name in RULES},
+        "DeployedRule": None,  # the default one
     }
     assert {rule["State"] for rule in rules(pipeline).values()} == {"ENABLED"}
 
@@ -165,14 +380,16 @@ def test_only_the_organization_may_put_events_on_the_hub_bus(anywhere: Synthesis
     }
 
 
-def test_every_rule_starts_the_finding_workflow_with_the_event_as_it_is(pipeline: Template) -> None:
+def test_every_rule_starts_its_workflow_with_the_event_as_it_is(pipeline: Template) -> None:
     for name, rule in rules(pipeline).items():
         (target,) = rule["Targets"]
-        assert pipeline.readable(target["Arn"]) == "FindingWorkflowFindingStateMachine", name
+        looks = name == "DeployedRule" or name.endswith("WatchedCallRule")
+        workflow = "Reconcile" if looks else "Finding"
+        assert pipeline.readable(target["Arn"]) == f"{workflow}Workflow{workflow}StateMachine"
         assert not target.keys() & {"Input", "InputPath", "InputTransformer"}, name
 
 
-@pytest.mark.parametrize("workflow", ["Inventory", "Activity"])
+@pytest.mark.parametrize("workflow", ["Inventory", "Activity", "Notification", "Reconcile"])
 def test_a_schedule_starts_its_workflow_when_the_settings_say(
     synthesis: Synthesis, workflow: str
 ) -> None:
@@ -184,9 +401,11 @@ def test_a_schedule_starts_its_workflow_when_the_settings_say(
     )
     target = schedule["Target"]
     assert pipeline.readable(target["Arn"]) == f"{workflow}Workflow{workflow}StateMachine"
-    assert schedule["ScheduleExpression"] == getattr(settings.schedule, workflow.lower())
+    hourly = "rate(1 hour)"
+    assert schedule["ScheduleExpression"] == getattr(settings.schedule, workflow.lower(), hourly)
     # CloudTrail's days are UTC.
-    zone = settings.schedule.time_zone if workflow == "Inventory" else "Etc/UTC"
+    in_utc = workflow in {"Activity", "Reconcile"}
+    zone = "Etc/UTC" if in_utc else settings.schedule.time_zone
     assert schedule["ScheduleExpressionTimezone"] == zone
     assert schedule["State"] == "ENABLED"
     # The period comes from when it was due, not from when it ran (facts §6).

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from tests.infra.synthesis import ROOT, as_list
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.infra.synthesis import Json, Synthesis, Template
 
 ENDINGS = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
@@ -28,7 +30,7 @@ def test_every_end_but_success_of_every_workflow_has_an_alarm(pipeline: Template
         pipeline.readable({"Ref": machine})
         for machine in pipeline.resources("AWS::StepFunctions::StateMachine")
     }
-    assert len(machines) == 5
+    assert len(machines) == 7
     wanted = {(ending, machine) for ending in ENDINGS for machine in machines}
     assert wanted <= alarms(pipeline)
 
@@ -45,9 +47,11 @@ def test_every_dead_letter_queue_has_an_alarm(pipeline: Template) -> None:
     assert wanted <= alarms(pipeline)
 
 
-def test_every_alarm_rings_at_the_first_occurrence_and_tells_people(pipeline: Template) -> None:
+def test_every_alarm_rings_at_the_first_occurrence_and_tells_people(anywhere: Synthesis) -> None:
+    pipeline = anywhere.pipeline
+    told = ["TopicsPeople", *(["TopicsAlarms"] if anywhere.settings.notifications.routes else [])]
     for name, alarm in pipeline.properties("AWS::CloudWatch::Alarm").items():
-        assert [pipeline.readable(each) for each in alarm["AlarmActions"]] == ["TopicsPeople"]
+        assert [pipeline.readable(each) for each in alarm["AlarmActions"]] == told, name
         assert alarm.get("ActionsEnabled", True) is True, name
         assert alarm["Threshold"] == 1, name
         assert alarm["EvaluationPeriods"] == 1, name
@@ -65,38 +69,102 @@ def test_every_alarm_names_a_page_and_a_section_that_exist(pipeline: Template) -
         assert f"\n## {found[2]}\n" in page, name
 
 
-def test_cloudwatch_may_publish_to_the_people_topic(anywhere: Synthesis) -> None:
+def test_cloudwatch_may_publish_to_every_topic_that_alarms_tell(anywhere: Synthesis) -> None:
     # A topic policy of one's own takes the place of the default one, which let alarms publish.
     # https://repost.aws/knowledge-center/cloudwatch-receive-sns-for-alarm-trigger
     settings, pipeline = anywhere.settings, anywhere.pipeline
-    (people,) = (
-        topic for topic in pipeline.resources("AWS::SNS::Topic") if topic.startswith("TopicsPeople")
-    )
-    allowing = [
-        statement
+    told = {
+        action["Ref"]
+        for alarm in pipeline.properties("AWS::CloudWatch::Alarm").values()
+        for action in alarm["AlarmActions"]
+    }
+    assert told
+    allowing = {
+        policy["Topics"][0]["Ref"]: statement
         for policy in pipeline.properties("AWS::SNS::TopicPolicy").values()
-        if {"Ref": people} in policy["Topics"]
         for statement in policy["PolicyDocument"]["Statement"]
         if statement["Effect"] == "Allow"
-    ]
-    (statement,) = allowing
-    assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
-    assert statement["Action"] == "sns:Publish"
-    assert statement["Resource"] == {"Ref": people}
-    (source,) = as_list(statement["Condition"]["ArnLike"]["aws:SourceArn"])
-    assert pipeline.readable(source).split(":", 2)[2] == (
-        f"cloudwatch:{settings.home_region}:{settings.hub_account_id}:alarm:*"
+    }
+    assert allowing.keys() == told
+    for topic, statement in allowing.items():
+        assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+        assert statement["Action"] == "sns:Publish"
+        assert statement["Resource"] == {"Ref": topic}
+        (source,) = as_list(statement["Condition"]["ArnLike"]["aws:SourceArn"])
+        assert pipeline.readable(source).split(":", 2)[2] == (
+            f"cloudwatch:{settings.home_region}:{settings.hub_account_id}:alarm:*"
+        )
+
+
+# --- Who is subscribed ----------------------------------------------------------------------------
+
+Attributes = dict[str, list[str]]
+# What each kind of message has, beside more (pare.findings.message, pare.inventory.message, …).
+ALARM: Attributes = {}  # CloudWatch sets none
+INVENTORY: Attributes = {"kind": ["inventory"], "owner": ["payments"]}
+FINDING: Attributes = {
+    "kind": ["finding"],
+    "owner": ["payments"],
+    "audience": ["security", "owner"],
+}
+FINDING_OF_OTHERS: Attributes = {**FINDING, "owner": ["search"]}
+SUMMARY: Attributes = {"kind": ["finding-summary"], "audience": ["security"]}
+OWNER_DIGEST: Attributes = {
+    "kind": ["finding-digest"], "owner": ["payments"], "audience": ["owner"],
+}  # fmt: skip
+EVERYTHING = (ALARM, INVENTORY, FINDING, FINDING_OF_OTHERS, SUMMARY, OWNER_DIGEST)
+
+
+def gets(policy: Json | None, attributes: Attributes) -> bool:
+    """Return whether SNS would deliver: by a filter on message attributes.
+
+    https://docs.aws.amazon.com/sns/latest/dg/attribute-key-matching.html
+    """
+    return policy is None or all(
+        any(
+            bool(attributes) and (name in attributes) is condition["exists"]
+            if isinstance(condition, dict)
+            else condition in attributes.get(name, ())
+            for condition in conditions
+        )
+        for name, conditions in policy.items()
     )
 
 
-def test_people_of_the_settings_are_subscribed(synthesis: Synthesis) -> None:
-    pipeline = synthesis.pipeline
-    subscribed = {
-        (pipeline.readable(each["TopicArn"]), each["Protocol"], each["Endpoint"])
+def subscriptions(pipeline: Template) -> dict[tuple[str, str], Json | None]:
+    """Return the filter policy of each (topic, address)."""
+    return {
+        (pipeline.readable(each["TopicArn"]), each["Endpoint"]): each.get("FilterPolicy")
         for each in pipeline.properties("AWS::SNS::Subscription").values()
+        if each["Protocol"] == "email"
     }
-    emails = synthesis.settings.notifications.people_emails
-    assert subscribed == {("TopicsPeople", "email", email) for email in emails}
+
+
+def test_people_of_the_settings_are_subscribed_to_everything(synthesis: Synthesis) -> None:
+    assert subscriptions(synthesis.pipeline) == {
+        ("TopicsPeople", email): None for email in synthesis.settings.notifications.people_emails
+    }
+
+
+def test_with_routes_owners_get_theirs_and_people_all_but_owners_digests(
+    synthesis_in: Callable[[str], Synthesis],
+) -> None:
+    routed = synthesis_in("aws-us-gov")  # where all optional settings are set
+    notifications = routed.settings.notifications
+    (route,) = notifications.routes
+    found = subscriptions(routed.pipeline)
+    assert found.keys() == {
+        *(("TopicsPeople", each) for each in (*notifications.people_emails, *route.emails)),
+        *(("TopicsAlarms", each) for each in notifications.people_emails),
+    }
+    for email in route.emails:
+        policy = found["TopicsPeople", email]
+        assert [each for each in EVERYTHING if gets(policy, each)] == [FINDING, OWNER_DIGEST]
+    for email in notifications.people_emails:
+        people, alarms = found["TopicsPeople", email], found["TopicsAlarms", email]
+        # An alarm has no attributes, and no filter lets it through: it has a topic of its own.
+        assert [each for each in EVERYTHING if not gets(people, each)] == [ALARM, OWNER_DIGEST]
+        assert alarms is None
 
 
 def test_the_dashboard_shows_every_workflow_function_and_dead_letter_queue(

@@ -43,6 +43,9 @@ TRACING = {
 EVIDENCE = "<PareStorage.EvidenceBucket.Arn>"
 IAM = "arn:<AWS::Partition>:iam::<AWS::AccountId>"
 EXECUTIONS = "arn:aws:states:us-east-1:222222222222:execution:"
+WORKFLOWS = (
+    "Finding", "Notification", "Reconcile", "Policy", "Account", "Inventory", "Activity",
+)  # fmt: skip
 # workflow -> the label of its map
 MAPS = {"Inventory": "Accounts", "Activity": "Logs"}
 
@@ -53,6 +56,8 @@ def map_of(workflow: str) -> str:
 
 
 TRAIL = "arn:<AWS::Partition>:s3:::example-organization-trail"
+
+ANALYZERS = "arn:<AWS::Partition>:access-analyzer:*:222222222222:analyzer/*"
 
 # Every resource with a wildcard that an identity may act on: (resource, actions, reason).
 WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
@@ -68,23 +73,35 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
      "Policy generation takes no resource."),
     ("*", {"iam:GenerateCredentialReport", "iam:GetAccountAuthorizationDetails",
            "iam:GetCredentialReport", "iam:GetServiceLastAccessedDetails",
-           "iam:ListAccountAliases"}, "They take no resource."),
+           "iam:ListAccountAliases", "tag:GetResources"}, "They take no resource."),
     ("*", {"cloudtrail:GetTrail", "iam:GenerateServiceLastAccessedDetails"},
      "AWS documents the access role so."),
     ("arn:<AWS::Partition>:iam::*:role/PareMember", {"sts:AssumeRole"},
      "Accounts come and go; the role and the organization are fixed."),
-    ("arn:<AWS::Partition>:access-analyzer:*:222222222222:analyzer/*",
-     {"access-analyzer:GetFinding"}, "Analyzers of every governed Region, old and new."),
+    (ANALYZERS,
+     {"access-analyzer:GetFinding", "access-analyzer:ListFindings",
+      "access-analyzer:UpdateFindings", "access-analyzer:ListAccessPreviewFindings",
+      "access-analyzer:ListArchiveRules", "access-analyzer:ApplyArchiveRule"},
+     "Analyzers of every governed Region, old and new."),
+    (f"{ANALYZERS}/archive-rule/pare-*",
+     {"access-analyzer:CreateArchiveRule", "access-analyzer:DeleteArchiveRule",
+      "access-analyzer:UpdateArchiveRule"},
+     "Pare's own rules at every analyzer."),
+    ("*", {"access-analyzer:ListAnalyzers"}, "It takes no resource."),
     (f"{EVIDENCE}/proposals/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
     (f"{EVIDENCE}/inventory/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
     (f"{EVIDENCE}/activity/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
     (f"{TRAIL}/AWSLogs/*/CloudTrail/*", {"s3:GetObject"}, "Log files have made-up names."),
     (f"{EVIDENCE}/runs/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
+    (f"{EVIDENCE}/findings/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
+    (f"{EVIDENCE}/notifications/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
     *((f"{EXECUTIONS}<{each}Workflow{each}StateMachine.Name>:*", {"states:GetExecutionHistory"},
        "Executions of our own state machines; named at run time.")
-      for each in ("Finding", "Policy", "Account", "Inventory", "Activity")),
+      for each in WORKFLOWS),
     (f"{EXECUTIONS}<InventoryWorkflowInventoryStateMachine.Name>:*", {"states:DescribeExecution"},
      "Whoever began the period's inventory."),
+    (f"{EXECUTIONS}<NotificationWorkflowNotificationStateMachine.Name>:*",
+     {"states:DescribeExecution"}, "Whichever round claimed a card."),
     *((f"{map_of(each)}:*", {"states:DescribeExecution", "states:StopExecution"},
        "The map's own runs.") for each in MAPS),
     *((f"{map_of(each)}/{label}:*", {"states:RedriveExecution"}, "The map's own children.")
@@ -200,6 +217,7 @@ def test_who_reads_objects_that_may_be_missing_may_know_it(pipeline: Template) -
         "ListAccountsRole", "CollectPrincipalsRole", "ReadLastAccessedRole",
         "ClassifyPrincipalsRole", "BuildSnapshotRole", "ListLogsRole", "DigestLogsRole",
         "MergeActivityRole", "CountActivityRole", "ChooseRouteRole", "GetActivityRole",
+        "CollectNewsRole", "ApplyArchiveRulesRole",
     }  # fmt: skip
 
 
@@ -258,13 +276,20 @@ def test_a_function_role_trusts_lambda_alone(pipeline: Template) -> None:
 # --- State machines, rules and the schedule -------------------------------------------------------
 
 
-@pytest.mark.parametrize("workflow", ["Finding", "Policy", "Account", "Inventory", "Activity"])
+@pytest.mark.parametrize("workflow", WORKFLOWS)
 def test_a_workflow_may_do_exactly_what_its_states_do(pipeline: Template, workflow: str) -> None:
     definition = pipeline.state_machines()[workflow]
     needed = {(action, "*") for action in LOG_DELIVERY | TRACING}
     for task in tasks(definition).values():
         if function := re.fullmatch(r"<(\w+?)[0-9A-F]{8}\.Arn>", task["Resource"]):
             needed.add(("lambda:InvokeFunction", f"{function[1]}.Arn"))
+        elif task["Resource"] == "arn:aws:states:::aws-sdk:sns:publish":
+            topic = task["Parameters"]["TopicArn"].strip("<>")
+            needed |= {
+                ("sns:Publish", HASH.sub("", topic)),
+                ("kms:Decrypt", "PareStorage.Key.Arn"),
+                ("kms:GenerateDataKey", "PareStorage.Key.Arn"),
+            }
         else:
             assert task["Resource"] == "arn:aws:states:::states:startExecution"
             machine = task["Parameters"]["StateMachineArn"].strip("<>")
@@ -288,7 +313,7 @@ def test_a_workflow_may_do_exactly_what_its_states_do(pipeline: Template, workfl
 
 
 def test_a_workflow_role_trusts_step_functions_of_this_account_alone(synthesis: Synthesis) -> None:
-    for workflow in ("Finding", "Policy", "Account", "Inventory", "Activity"):
+    for workflow in WORKFLOWS:
         role = role_of(synthesis.pipeline, workflow)
         properties = synthesis.pipeline.properties("AWS::IAM::Role")[role]
         account = {"aws:SourceAccount": synthesis.settings.hub_account_id}
@@ -302,19 +327,64 @@ def test_a_workflow_role_trusts_step_functions_of_this_account_alone(synthesis: 
         ]
 
 
-def test_the_rules_may_start_the_finding_workflow_and_no_more(pipeline: Template) -> None:
-    roles = {
-        target["RoleArn"]["Fn::GetAtt"][0]
-        for rule in pipeline.properties("AWS::Events::Rule").values()
-        for target in rule["Targets"]
+def test_a_rule_may_start_its_workflow_and_no_more(pipeline: Template) -> None:
+    started = set()
+    for rule in pipeline.properties("AWS::Events::Rule").values():
+        for target in rule["Targets"]:
+            machine = pipeline.readable(target["Arn"])
+            started.add(machine)
+            assert allowed_to(pipeline, target["RoleArn"]["Fn::GetAtt"][0]) == {
+                ("states:StartExecution", machine)
+            }
+    assert started == {f"{each}Workflow{each}StateMachine" for each in ("Finding", "Reconcile")}
+
+
+def test_the_rules_of_another_region_may_put_events_on_the_hub_bus_and_no_more(
+    anywhere: Synthesis,
+) -> None:
+    settings, region = anywhere.settings, anywhere.region
+    (other,) = settings.other_regions
+    (role,) = region.resources("AWS::IAM::Role")
+    ((action, bus),) = allowed_to(region, role)
+    assert action == "events:PutEvents"
+    assert bus.split(":", 2)[2] == (
+        f"events:{settings.home_region}:{settings.hub_account_id}:event-bus/pare"
+    )
+    (statement,) = region.properties("AWS::IAM::Role")[role]["AssumeRolePolicyDocument"][
+        "Statement"
+    ]
+    source = statement["Condition"].pop("ArnLike")["aws:SourceArn"]
+    assert source.split(":", 2)[2] == (
+        f"events:{other}:{settings.hub_account_id}:rule/PareRegion-{other}-*"
+    )
+    assert statement == {
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"aws:SourceAccount": settings.hub_account_id}},
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
     }
-    for role in roles:
-        assert allowed_to(pipeline, role) == {
-            ("states:StartExecution", "FindingWorkflowFindingStateMachine")
-        }
 
 
-@pytest.mark.parametrize("workflow", ["Inventory", "Activity"])
+def test_whoever_changes_findings_or_rules_is_known_to_the_rules_on_such_calls(
+    pipeline: Template,
+) -> None:
+    changing = {"UpdateFindings", "CreateArchiveRule", "UpdateArchiveRule", "DeleteArchiveRule",
+                "ApplyArchiveRule"}  # fmt: skip
+    may = {
+        role
+        for role in pipeline.resources("AWS::IAM::Role")
+        for action, _ in allowed_to(pipeline, role)
+        if action.removeprefix("access-analyzer:") in changing
+    }
+    for name, rule in pipeline.properties("AWS::Events::Rule").items():
+        if "Call" in name:
+            issuer = rule["EventPattern"]["detail"]["userIdentity"]["sessionContext"]
+            (left_out,) = (each["anything-but"] for each in issuer["sessionIssuer"]["arn"]
+                           if "anything-but" in each)  # fmt: skip
+            assert {each["Fn::GetAtt"][0] for each in left_out} == may != set(), name
+
+
+@pytest.mark.parametrize("workflow", ["Inventory", "Activity", "Notification", "Reconcile"])
 def test_a_schedule_may_start_its_workflow_and_fill_the_dead_letter_queue(
     pipeline: Template, workflow: str
 ) -> None:
@@ -544,7 +614,7 @@ def test_every_function_that_enters_an_account_names_the_organization(synthesis:
 # --- Names ----------------------------------------------------------------------------------------
 
 
-def test_nothing_has_a_physical_name_but_what_another_account_must_spell(
+def test_nothing_has_a_physical_name_but_what_another_account_or_region_must_spell(
     synthesis: Synthesis,
 ) -> None:
     # PolicyName names an inline policy within its role; the others are no names of the resource.
@@ -562,4 +632,5 @@ def test_nothing_has_a_physical_name_but_what_another_account_must_spell(
         *(("ParePipeline", f"Pare{caller}") for caller in MEMBER_CALLERS + TRAIL_READERS),
         ("PareMember", names.member_role_name),
         ("PareMember", names.access_role_name),
+        ("PareRegion", names.region_dead_letters_name),
     }

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 from infra.settings import SCHEMA_PATH, Settings, load_settings
 from pare.errors import SettingsError
+from pare.findings.terms import FindingTermsJson
 from pare.inventory.flags import FLAGS
 from pare.inventory.model import Class, InventoryTermsJson, PrincipalKind, Status, WhenJson
 
@@ -117,7 +118,8 @@ def test_the_example_shows_the_defaults(load: Any) -> None:
 
 
 def test_every_setting_is_a_key_of_the_schema() -> None:
-    names = {each.name for each in fields(Settings)} - {"names"}
+    # Fixed, and of a file of its own.
+    names = {each.name for each in fields(Settings)} - {"names", "archive_rules"}
     assert names == set(schema()["properties"])
 
 
@@ -224,6 +226,119 @@ exemptions:
     }  # fmt: skip
 
 
+NOTIFICATIONS = """\
+  settle_seconds: 0
+  max_messages_per_hour: 5
+  digest: weekly
+  digest_hour: 17
+  remind_after_days: {high: 5}
+  routes:
+    - {owners: [shop, payments], emails: [shop@example.com]}
+    - {owners: [payments], emails: [payments@example.com]}
+analyzers: {paid_unused_access: true}
+partner_accounts: [{account_id: 012345670123, name: Payment provider}]
+schedule: {reconcile: "cron(30 1 * * ? *)", time_zone: Asia/Tokyo}
+proposals: {cool_down_days: 7}
+"""
+ARCHIVE_RULE = """\
+rules:
+  - name: partner-logs
+    filter: {resourceType: {eq: ["AWS::S3::Bucket"]}, isPublic: {eq: ["false"]}}
+    reason: The partner reads its own logs.
+    owner: data@example.com
+    expires: 2027-06-30
+    regions: [us-west-2]
+"""
+
+
+def test_findings_are_given_their_terms(load: Any) -> None:
+    Path("config/archive-rules.yaml").write_text(ARCHIVE_RULE, encoding="utf-8")
+    settings = load(MINIMAL + NOTIFICATIONS)
+
+    assert settings.schedule.reconcile == "cron(30 1 * * ? *)"
+    terms = settings.finding_terms()
+    assert terms.keys() == FindingTermsJson.__annotations__.keys()
+    (rule,) = settings.archive_rules
+    assert rule.name == "partner-logs"
+    assert json.loads(json.dumps(terms)) == {
+        "organization_id": "o-example0000",
+        "hub_account_id": "222222222222",
+        "home_region": "us-east-1",
+        "governed_regions": ["us-east-1", "us-west-2"],
+        "owner_tag_keys": ["owner", "team"],
+        "default_owner": "security@example.com",
+        "partner_accounts": {"012345670123": "Payment provider"},
+        "settle_seconds": 0,
+        "max_messages_per_hour": 5,
+        "remind_after_days": {"critical": 3, "high": 5, "medium": 30},
+        "digest": "weekly",
+        "digest_hour": 17,
+        "time_zone": "Asia/Tokyo",
+        "language": "en",
+        "routed_owners": ["payments", "shop"],
+        "cool_down_days": 7,
+        "expects_unused_analyzer": True,
+        "has_unused_analyzer": True,
+        "announce_days": 14,
+        "archive_rules": [rule.to_json()],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "is_there"),
+    [
+        ("", False),
+        ("analyzers: {create_external_access: true}\n", False),
+        ("analyzers: {paid_unused_access: true}\n", True),
+        ("analyzers: {unused_access_arn: "
+         "'arn:aws:access-analyzer:us-east-1:222222222222:analyzer/unused'}\n", True),
+    ],
+)  # fmt: skip
+def test_an_unused_access_analyzer_is_expected_where_there_is_one(
+    load: Any, text: str, is_there: bool
+) -> None:
+    terms = load(MINIMAL + text).finding_terms()
+    assert (terms["expects_unused_analyzer"], terms["has_unused_analyzer"]) == (is_there, is_there)
+
+
+def test_a_proposal_knows_no_cool_down(load: Any) -> None:
+    # Whether a finding starts one is decided before (finding_terms).
+    assert "cool_down_days" not in json.dumps(load(MINIMAL).terms())
+
+
+def test_no_archive_rules_file_is_no_archive_rules(load: Any) -> None:
+    assert load(MINIMAL).archive_rules == ()
+
+
+def test_a_fault_of_the_archive_rules_is_told_with_their_file(load: Any) -> None:
+    rules = Path("config/archive-rules.yaml")
+    rules.write_text(ARCHIVE_RULE.replace("2027-06-30", "soon"), encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"^config/archive-rules\.yaml:6: .*'soon' is not"):
+        load(MINIMAL)
+
+
+def test_an_archive_rule_for_a_region_that_is_not_governed_is_refused(load: Any) -> None:
+    rules = Path("config/archive-rules.yaml")
+    rules.write_text(ARCHIVE_RULE.replace("us-west-2", "eu-west-1"), encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load(MINIMAL)
+    assert str(caught.value) == (
+        "config/archive-rules.yaml: rule partner-logs: eu-west-1: not one of governed_regions "
+        "(us-east-1, us-west-2). Fix: add it there, or take it out here."
+    )
+
+
+def test_more_archive_rules_than_a_template_has_room_for_are_refused(load: Any) -> None:
+    filters = ", ".join(f'"arn:aws:s3:::amzn-s3-demo-bucket-{number:04d}"' for number in range(20))
+    rule = ARCHIVE_RULE.partition("\n")[2].replace('"AWS::S3::Bucket"', filters)
+    some = "".join(rule.replace("partner-logs", f"rule-{number}") for number in range(60))
+    Path("config/archive-rules.yaml").write_text(f"rules:\n{some}", encoding="utf-8")
+    with pytest.raises(
+        SettingsError, match=r"^config/archive-rules.yaml: the rules have \d+,\d+ c"
+    ):
+        load(MINIMAL)
+
+
 def test_names_another_account_must_spell_are_fixed() -> None:
     names = load_settings(EXAMPLE).names
     assert names.member_role_name == "PareMember"
@@ -231,6 +346,7 @@ def test_names_another_account_must_spell_are_fixed() -> None:
         "/service-role/AccessAnalyzerMonitorServiceRole_Pare"
     )
     assert names.bus_name == "pare"
+    assert names.region_dead_letters_name == "PareRegionDeadLetters"
     assert names.test_event_source == "pare.test"
 
 
@@ -372,6 +488,24 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_file(faults: Any) -> No
             "inventory: {rules: [{when: {kind: [role]}, class: keep}]}",
             "rules[0].reason: is missing. Fix: say why",
         ),
+        ("analyzers: {create_external_access: 1}", "1 is not true or false"),
+        ("proposals: {cool_down_days: 0}", "cool_down_days: 0 is not a whole number from 1 to 365"),
+        ("schedule: {reconcile: daily}", "'daily' is not a cron expression"),
+        ("partner_accounts: [1]", "partner_accounts[0]: 1 is not a mapping with the keys account"),
+        (
+            "partner_accounts: [{account_id: 1, name: a}]",
+            "partner_accounts[0].account_id: 1 is not a 12-digit account id",
+        ),
+        ("partner_accounts: [{account_id: 012345670123}]", "partner_accounts[0].name: is missing"),
+        (
+            "partner_accounts: [{account_id: 222222222222, name: Hub}]",
+            "'222222222222' is an account of the organization itself",
+        ),
+        (
+            "partner_accounts: [{account_id: 012345670123, name: a}, "
+            "{account_id: 012345670123, name: b}]",
+            "partner_accounts[1].account_id: '012345670123' is there twice",
+        ),
         ("exemptions: [arn]", "exemptions[0]: 'arn' is not a mapping with the keys principal"),
     ],
 )
@@ -418,6 +552,39 @@ def test_wrong_values_are_explained(faults: Any, text: str, expected: str) -> No
 def test_wrong_parts_are_explained(faults: Any, old: str, new: str, expected: str) -> None:
     found = "\n".join(faults(MINIMAL.replace(old, new)))
     assert expected in found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("settle_seconds: 901", "901 is not a whole number from 0 to 900"),
+        ("max_messages_per_hour: 0", "0 is not a whole number from 1 to 1000"),
+        ("digest: monthly", "'monthly' is not daily or weekly"),
+        ("digest_hour: 24", "24 is not a whole number from 0 to 23"),
+        ("remind_after_days: {low: 1}", "remind_after_days.low: is not a key Pare knows"),
+        (
+            "remind_after_days: {critical: 8}",
+            "remind_after_days.critical: 8 days are more than those of high (7). Fix: remind of",
+        ),
+        ("routes: [{owners: [a]}]", "routes[0].emails: is missing. Fix: list the addresses"),
+        ("routes: [{owners: [], emails: [a@b.c]}]", "is not a list of one to 100 owners"),
+        ("routes: [{owners: [a], emails: [a]}]", "emails[0]: 'a' is not an e-mail address"),
+        (
+            "routes: [{owners: [a], emails: [security@example.com]}]",
+            "routes[0].emails[0]: 'security@example.com' is in people_emails as well",
+        ),
+        (
+            "routes: [{owners: [a], emails: [a@b.c]}, {owners: [b], emails: [a@b.c]}]",
+            "routes[1].emails[0]: 'a@b.c' is in routes[0] as well, and SNS subscribes an address "
+            "once. Fix: put all owners of an address into one route.",
+        ),
+    ],
+)
+def test_wrong_notifications_are_explained(faults: Any, text: str, expected: str) -> None:
+    (found,) = faults(f"{MINIMAL}  {text}\n")
+    assert found.startswith(f"config/pare.yaml:{NEXT_LINE}: notifications.{text.split(':')[0]}")
+    assert expected in found
+    assert " Fix: " in found
 
 
 def test_a_key_that_is_only_misspelt_is_told_once(faults: Any) -> None:
@@ -516,13 +683,16 @@ def test_a_schedule_that_is_not_monthly_is_refused(tmp_path: Path, cron: str) ->
     "cron",
     ["cron(0 4 1 * ? *)", "cron(0 4 ? * MON *)", "cron(0 4,16 * * ? *)", "cron(0/5 4 * * ? *)"],
 )
-def test_a_reading_of_logs_that_is_not_daily_is_refused(tmp_path: Path, cron: str) -> None:
-    text = (ROOT / "config/pare.yaml").read_text(encoding="utf-8")
-    path = tmp_path / "pare.yaml"
-    path.write_text(text.replace("cron(0 4 * * ? *) ", f"{cron} "), encoding="utf-8")
-
-    with pytest.raises(SettingsError, match=r"schedule\.activity: .* is not once a day"):
-        load_settings(path)
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [("activity", "the logs are read"), ("reconcile", "findings are reconciled")],
+)
+def test_what_is_daily_is_refused_at_other_times(
+    faults: Any, cron: str, key: str, what: str
+) -> None:
+    (found,) = faults(f"{MINIMAL}schedule: {{{key}: {cron!r}}}\n")
+    assert f"schedule.{key}: '{cron}' is not once a day, and {what} once a day" in found
+    assert f"such as {'cron(0 4 * * ? *)' if key == 'activity' else 'cron(0 3 * * ? *)'}." in found
 
 
 @pytest.mark.parametrize("cron", ["cron(30 2 * * ? *)", "cron(30 2 ? * * *)"])
@@ -576,11 +746,16 @@ def test_settings_that_are_not_acted_on_yet_are_named(tmp_path: Path) -> None:
     path.write_text(text.replace("language: en ", "language: ja "), encoding="utf-8")
 
     (sentence,) = load_settings(path).not_read_yet()
-    assert sentence.startswith("notifications.language is ja: the inventory's message, chat card")
+    assert sentence.startswith("notifications.language is ja: messages about findings, the inv")
     assert sentence.endswith("the command line are in English.")
-    text = text.replace("paid_unused_access: false", "paid_unused_access: true")
-    path.write_text(text, encoding="utf-8")
-    assert load_settings(path).not_read_yet() == [
-        "analyzers.paid_unused_access is set, and this version of Pare does not act on it."
-    ]
     assert load_settings(ROOT / "config/pare.yaml").not_read_yet() == []
+
+
+def test_the_price_of_the_paid_analyzer_is_told_with_the_command_that_counts(load: Any) -> None:
+    (sentence,) = load(MINIMAL + "analyzers: {paid_unused_access: true}\n").prices()
+    assert "AWS asks 0.20 USD a month for each role and user" in sentence
+    assert "`pare findings agreement` counts them" in sentence
+    arn = "arn:aws:access-analyzer:us-east-1:222222222222:analyzer/unused"
+    # Whoever has one already knows what it costs.
+    assert load(MINIMAL + f"analyzers: {{unused_access_arn: {arn}}}\n").prices() == []
+    assert load(MINIMAL).prices() == []

@@ -17,6 +17,7 @@ from typing import (
     is_typeddict,
 )
 
+import botocore.session
 import pytest
 
 import pare.errors
@@ -25,6 +26,7 @@ from infra.pipeline_stack import STEPS
 from lambdas.accounts import start_proposals
 from lambdas.activity import list_logs
 from lambdas.inventory import list_accounts
+from lambdas.notifications import collect_news, settle_message
 from lambdas.policies import build_policy, resolve_principal
 from pare.errors import PareError
 from pare.inventory.model import InventoryTermsJson
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
 
     from tests.infra.synthesis import Json, Synthesis, Template
 
-WORKFLOWS = ("Finding", "Policy", "Account", "Inventory", "Activity")
+WORKFLOWS = (
+    "Finding", "Notification", "Reconcile", "Policy", "Account", "Inventory", "Activity",
+)  # fmt: skip
 FOLDERS = {pascal(step): folder for folder, steps in STEPS.items() for step in steps}
 MODULES = {pascal(step): step for steps in STEPS.values() for step in steps}
 # These have nobody to pass a failure to: Record run is where all the others pass theirs, and
@@ -47,8 +51,11 @@ WITHOUT_CATCH = {
 }  # fmt: skip
 
 
-# None only where "Account done?" ends the child.
-THERE_BY_CHOICE = {"$.collected"}
+# None only where a Choice leads elsewhere: "Account done?", "What came?", "Meant?".
+THERE_BY_CHOICE = {
+    "$.collected", "$.normalized.finding", "$.normalized.preview", "$.normalized.call",
+    "$.recorded.exemption",
+}  # fmt: skip
 
 
 @pytest.fixture(params=WORKFLOWS)
@@ -61,7 +68,7 @@ def definition(request: pytest.FixtureRequest, pipeline: Template) -> Json:
 # --- Each state machine ---------------------------------------------------------------------------
 
 
-def test_there_are_five_workflows(pipeline: Template) -> None:
+def test_these_are_all_workflows(pipeline: Template) -> None:
     assert sorted(pipeline.state_machines()) == sorted(WORKFLOWS)
 
 
@@ -105,7 +112,8 @@ def test_every_task_catches_everything_but_where_there_is_nobody_to_tell(definit
 def test_every_failure_ends_in_the_run_record(definition: Json) -> None:
     for name, state in definition["States"].items():
         for catcher in state.get("Catch", ()):
-            assert catcher["Next"] == "Record run", name
+            if catcher["ErrorEquals"] != ALREADY_STARTED:  # no failure
+                assert catcher["Next"] == "Record run", name
         if state["Type"] in {"Parallel", "Map"}:
             assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
 
@@ -132,7 +140,7 @@ def test_every_error_name_is_ours_or_one_of_awss(definition: Json) -> None:
         for each in state.get(kind, ())
         for name in each["ErrorEquals"]
     }
-    aws = re.compile(r"(Lambda|Sandbox|States|StepFunctions)\.[A-Z]\w+")
+    aws = re.compile(r"(Lambda|Runtime|Sandbox|Sns|States|StepFunctions)\.[A-Z]\w+")
     assert [name for name in named if name not in ours and not aws.fullmatch(name)] == []
 
 
@@ -186,6 +194,15 @@ def test_every_path_in_a_state_leads_to_something(pipeline: Template, workflow: 
     for name, state in states(definition):
         for path in paths(state):
             assert resolved(path, written), f"{name}: nothing writes {path}"
+
+
+def test_what_an_integration_answers_never_takes_the_place_of_the_state(
+    definition: Json,
+) -> None:
+    # CDK leaves out a ResultPath of None, and then the answer is the state from there on.
+    for name, task in tasks(definition).items():
+        if function_of(task) is None:
+            assert task.get("ResultPath", "$") not in ("$", None), name
 
 
 def test_a_path_is_marked_as_one_and_nothing_else_is(definition: Json) -> None:
@@ -313,7 +330,7 @@ def test_the_same_state_of_a_finding_starts_its_policy_workflow_once(pipeline: T
     assert start["Catch"][0] == {
         "ErrorEquals": ["StepFunctions.ExecutionAlreadyExistsException"],
         "ResultPath": "$.policy_workflow",
-        "Next": "Record run",
+        "Next": "Urgent?",
     }
 
 
@@ -445,13 +462,223 @@ def test_an_account_of_the_inventory_costs_few_transitions(
     assert of_account / 200 <= 0.1  # of 200 principals; the aim of design.md, section 11
     of_run = transitions(
         inventory,
-        {"First of its period?": "Inventory accounts", "Run outcome?": "Run recorded"},
-    )
-    assert of_run == 9
+        {"First of its period?": "Inventory accounts", "More to start?": "Record run",
+         "Run outcome?": "Run recorded"},
+    )  # fmt: skip
+    assert of_run == 12
     # Whatever is done already costs three, and a second start three as a whole.
     done = transitions(account, {"Account done?": "Account ended"})
     second = transitions(inventory, {"First of its period?": "Period already collected"})
     assert (done, second) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("choices", "count"),
+    [
+        # Nothing new: an event that came twice, or late.
+        ({"What came?": "Take finding", "Meant?": "Policy wanted?", "Policy wanted?": "Urgent?",
+          "Urgent?": "Record run"}, 11),
+        ({"What came?": "Take finding", "Meant?": "Policy wanted?", "Policy wanted?": "Urgent?",
+          "Urgent?": "Wait until settled"}, 13),
+        ({"What came?": "Take finding", "Meant?": "Archive finding",
+          "Policy wanted?": "Start policy workflow", "Urgent?": "Record run"}, 13),
+        ({"What came?": "Notify preview"}, 6),
+        ({"What came?": "Record archiver"}, 6),
+    ],
+)  # fmt: skip
+def test_an_event_costs_few_transitions(
+    pipeline: Template, choices: dict[str, str | list[str]], count: int
+) -> None:
+    finding = pipeline.state_machines()["Finding"]
+    assert transitions(finding, {**choices, "Run outcome?": "Run recorded"}) == count <= AIM
+
+
+# --- Telling people -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def message(pipeline: Template) -> Json:
+    """What is done for one message."""
+    found: Json = pipeline.state_machines()["Notification"]["States"]["Tell each"]["ItemProcessor"]
+    return found
+
+
+def refusals_of_sns() -> tuple[set[str], set[str]]:
+    """Return by which errors SNS refuses a message, and by which it fails itself.
+
+    As Step Functions names them: PascalCase, and always with "Exception" behind.
+    """
+    publish = botocore.session.get_session().get_service_model("sns").operation_model("Publish")
+    refused: set[str] = set()
+    failed: set[str] = set()
+    for error in publish.error_shapes:
+        name = error.name.replace("KMS", "Kms").removesuffix("Exception") + "Exception"
+        is_refusal = error.metadata["error"].get("senderFault", False)
+        (refused if is_refusal else failed).add(f"Sns.{name}")
+    return refused, failed
+
+
+def test_people_are_told_again_only_where_sns_said_no(message: Json) -> None:
+    refused, failed = refusals_of_sns()
+    throttled = {"Sns.ThrottledException"}  # of any operation of SNS
+    for name in ("Tell people", "Tell chat"):
+        retried = {
+            each for retry in message["States"][name]["Retry"] for each in retry["ErrorEquals"]
+        }
+        assert retried <= refused | throttled, name
+    caught = message["States"]["Tell people"]["Catch"]
+    assert [each["Next"] for each in caught] == ["Refused", "Perhaps told"]
+    assert set(caught[0]["ErrorEquals"]) == refused | throttled
+    assert not failed & set(caught[0]["ErrorEquals"])
+    assert caught[1]["ErrorEquals"] == ["States.ALL"]
+
+
+def test_machines_are_told_again_whatever_the_error(message: Json) -> None:
+    (retry,) = message["States"]["Tell machines"]["Retry"]
+    assert retry["ErrorEquals"] == ["States.TaskFailed"]
+
+
+def test_each_topic_is_told_what_is_for_it(pipeline: Template, message: Json) -> None:
+    topics = {
+        f"<{name}>": re.findall("[A-Z][a-z]+", name)[1]
+        for name in pipeline.resources("AWS::SNS::Topic")
+    }
+    told = {
+        name: state["Parameters"] for name, state in message["States"].items()
+        if "sns:publish" in state.get("Resource", "")
+    }  # fmt: skip
+    assert {name: topics[given["TopicArn"]] for name, given in told.items()} == {
+        "Tell people": "People", "Tell machines": "Machines", "Tell chat": "Chat",
+    }  # fmt: skip
+    assert {name: given["Message.$"] for name, given in told.items()} == {
+        "Tell people": "$.composed.text",
+        "Tell machines": "$.composed.machines",
+        "Tell chat": "$.composed.chat",
+    }
+    # Amazon Q takes no subject, and machines have the attributes.
+    assert [name for name, given in told.items() if "Subject.$" in given] == ["Tell people"]
+    for name, given in told.items():
+        assert given["MessageAttributes.$"] == "$.composed.attributes", name
+
+
+def ends_of(message: Json, start: str, failing: dict[str, str]) -> tuple[list[str], Any]:
+    """Return the states that one message enters, and the outcome that it is settled with.
+
+    ``failing``: state -> the error that it ends with, after all retries.
+    """
+    entered, outcome, name = [], "told", start
+    while True:
+        state = message["States"][name]
+        entered.append(name)
+        if state["Type"] == "Pass" and state["ResultPath"] == "$.outcome":
+            outcome = state["Result"]
+        if name in failing:
+            name = next(
+                each["Next"]
+                for each in state["Catch"]
+                if {failing[name], "States.ALL"} & set(each["ErrorEquals"])
+            )
+        elif state["Type"] == "Choice":
+            name = state["Default"]
+        elif state.get("End"):
+            return entered, outcome
+        else:
+            name = state["Next"]
+        if name == "Unsettled":
+            return [*entered, name], outcome
+
+
+ALL_TOLD = ["Compose message", "Tell people", "Tell machines", "Chat wanted?", "Tell chat",
+            "Settle message"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("failing", "entered", "outcome"),
+    [
+        ({}, ALL_TOLD, "told"),
+        ({"Compose message": "PareError"},
+         ["Compose message", "Refused", "Settle message"], "refused"),
+        ({"Tell people": "Sns.KmsDisabledException"},
+         ["Compose message", "Tell people", "Refused", "Settle message"], "refused"),
+        ({"Tell people": "Sns.InternalErrorException"},
+         ["Compose message", "Tell people", "Perhaps told", "Settle message"], "unknown"),
+        ({"Tell people": "States.Timeout"},
+         ["Compose message", "Tell people", "Perhaps told", "Settle message"], "unknown"),
+        # Once people were told, they were told.
+        ({"Tell machines": "Sns.NotFoundException"}, ALL_TOLD, "told"),
+        ({"Tell chat": "Sns.NotFoundException"}, ALL_TOLD, "told"),
+        ({"Settle message": "AwsCallError"}, [*ALL_TOLD, "Unsettled"], "told"),
+    ],
+)  # fmt: skip
+def test_a_message_is_settled_by_what_sns_said(
+    message: Json, failing: dict[str, str], entered: list[str], outcome: str
+) -> None:
+    assert ends_of(message, message["StartAt"], failing) == (entered, outcome)
+
+
+def test_one_message_never_stops_the_others(pipeline: Template, message: Json) -> None:
+    # An inline map ends with its first iteration that fails.
+    for name, state in message["States"].items():
+        assert state["Type"] != "Fail", name
+        if state["Type"] == "Task":
+            assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
+    tell = pipeline.state_machines()["Notification"]["States"]["Tell each"]
+    assert tell["ItemProcessor"]["ProcessorConfig"] == {"Mode": "INLINE"}
+    assert tell["MaxConcurrency"] == 1  # the gravest first
+    assert tell["ItemSelector"]["outcome"] == "told"
+
+
+def test_what_a_message_leaves_in_the_round_is_small(message: Json) -> None:
+    """Some hundreds of them share the 256 KiB of a state: no text, no finding."""
+    left = {name for name, state in message["States"].items() if state.get("End")}
+    assert left == {"Settle message", "Unsettled"}
+    settled = fields_of(hints(inspect.unwrap(settle_message.lambda_handler))["return"])
+    assert settled.keys() == {"message_id", "outcome", "error", "untold"}
+    unsettled = message["States"]["Unsettled"]["Parameters"]
+    assert {key.removesuffix(".$") for key in unsettled} == settled.keys()
+
+
+def test_a_round_goes_on_until_nothing_is_left_to_tell(pipeline: Template) -> None:
+    found = pipeline.state_machines()["Notification"]["States"]
+    assert found["Tell each"]["Next"] == "More to tell?"
+    assert found["More to tell?"]["Choices"] == [
+        {"Variable": "$.collected.has_more", "BooleanEquals": True, "Next": "Collect news"}
+    ]
+    assert found["More to tell?"]["Default"] == "Record run"
+
+
+def test_a_message_costs_few_transitions(pipeline: Template, message: Json) -> None:
+    assert transitions(message, {"Chat wanted?": "Settle message"}) == 5
+    assert transitions(message, {"Chat wanted?": "Tell chat"}) == 6
+    # A round that finds nothing to tell.
+    empty = {"More to tell?": "Record run", "Run outcome?": "Run recorded"}
+    assert transitions(pipeline.state_machines()["Notification"], empty) == 6  # type: ignore[arg-type]
+
+
+def test_findings_of_a_minute_start_one_round(pipeline: Template) -> None:
+    finding = dict(states(pipeline.state_machines()["Finding"]))
+    wait, start = finding["Wait until settled"], finding["Start notification workflow"]
+    assert (wait["TimestampPath"], wait["Next"]) == (
+        "$.recorded.notify_at", "Start notification workflow",
+    )  # fmt: skip
+    assert start["Parameters"]["Name.$"] == "$.recorded.notification_name"
+    assert start["Catch"][0] == {
+        "ErrorEquals": ALREADY_STARTED,
+        "ResultPath": "$.notification_workflow",
+        "Next": "Record run",
+    }
+    given = {key.removesuffix(".$") for key in start["Parameters"]["Input"]}
+    assert given == {"as_of", "kind"}
+    assert given <= fields_of(collect_news.Start).keys()
+
+
+def test_findings_are_judged_and_told_by_the_settings(synthesis: Synthesis) -> None:
+    machines = synthesis.pipeline.state_machines()
+    terms = synthesis.settings.finding_terms()
+    for workflow, step in (("Finding", "Enrich finding"), ("Finding", "Record finding"),
+                           ("Notification", "Collect news"), ("Notification", "Settle message"),
+                           ):  # fmt: skip
+        assert tasks(machines[workflow])[step]["Parameters"]["terms"] == terms, step
 
 
 # --- The policy workflow's ends -------------------------------------------------------------------
@@ -563,7 +790,8 @@ def paths(state: Json) -> Iterator[str]:
     """Yield every path a state reads."""
     yield from (value for key, value in parameters(state) if key.endswith(".$"))
     yield from (choice["Variable"] for choice in state.get("Choices", ()))
-    for key in ("ErrorPath", "CausePath", "InputPath", "OutputPath", "ItemsPath", "SecondsPath"):
+    for key in ("ErrorPath", "CausePath", "InputPath", "OutputPath", "ItemsPath", "SecondsPath",
+                "TimestampPath"):  # fmt: skip
         if state.get(key) is not None:  # null: nothing is passed on
             yield state[key]
 
@@ -585,7 +813,24 @@ def results(definition: Json) -> dict[str, list[Any]]:
                 written.setdefault(name, []).append(kind)
         for catcher in state.get("Catch", ()):
             written.setdefault(catcher["ResultPath"].removeprefix("$."), []).append(Any)
+    for _, state in states(definition):
+        for name, kind in selected(state, written):
+            written.setdefault(name, []).append(kind)
     return written
+
+
+def selected(state: Json, written: dict[str, list[Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield name and type of what a map over a list gives each of its items."""
+    for key, value in state.get("ItemSelector", {}).items():
+        if not key.endswith(".$"):
+            yield key, Any
+        elif not value.startswith("$$.Map.Item.Value"):
+            yield from ((key.removesuffix(".$"), kind) for kind in resolved(value, written))
+        else:
+            field = value.removeprefix("$$.Map.Item.Value").removeprefix(".")
+            for kind in resolved(state["ItemsPath"], written):
+                (item,) = get_args(kind)
+                yield key.removesuffix(".$"), fields_of(item)[field] if field else item
 
 
 def resolved(path: str, written: dict[str, list[Any]]) -> list[Any]:
@@ -610,7 +855,16 @@ def resolved(path: str, written: dict[str, list[Any]]) -> list[Any]:
 
 def hints(value: Any) -> dict[str, Any]:
     """Return the annotations of a function or TypedDict, resolved."""
-    return get_type_hints(value, localns=names_of(value.__module__), include_extras=True)
+    return get_type_hints(value, localns=names_for(value), include_extras=True)
+
+
+def names_for(value: Any) -> dict[str, Any]:
+    """Return what the annotations of a function may name, or of a TypedDict and its bases."""
+    names: dict[str, Any] = {}
+    for each in value.__annotations__.values():
+        if module := getattr(each, "__forward_module__", None):
+            names |= names_of(module)
+    return names | names_of(value.__module__)
 
 
 def fields_of(kind: Any) -> dict[str, Any]:

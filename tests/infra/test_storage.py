@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
+from infra.storage_stack import BY_ANALYZER, BY_DUE
+from pare.aws import findings_table
 from tests.infra.synthesis import STACKS, as_list
 
 if TYPE_CHECKING:
@@ -16,6 +20,7 @@ LOGICAL_IDS = {
     "PrincipalsTable168F11AB": "AWS::DynamoDB::GlobalTable",
     "ProposalsTable235EF413": "AWS::DynamoDB::GlobalTable",
     "RunsTable9D121A51": "AWS::DynamoDB::GlobalTable",
+    "CardsTable99B0A449": "AWS::DynamoDB::GlobalTable",
     "AccessLogsBucket83982689": "AWS::S3::Bucket",
     "EvidenceBucketFBA44255": "AWS::S3::Bucket",
 }
@@ -73,7 +78,27 @@ def test_the_keys_of_the_tables_are_those_the_stores_write(storage: Template) ->
         "PrincipalsTable": ["account_id", "principal_arn"],
         "ProposalsTable": ["principal_arn", "created_at"],
         "RunsTable": ["workflow", "run_id"],
+        "CardsTable": ["card_id"],
     }
+
+
+def test_the_indexes_are_those_the_stores_ask(storage: Template) -> None:
+    # One new index a table: CloudFormation adds no second one in the same update.
+    assert {
+        storage.readable({"Ref": logical_id}): {
+            index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
+            for index in table["GlobalSecondaryIndexes"]
+        }
+        for logical_id, table in storage.properties(TABLES).items()
+        if "GlobalSecondaryIndexes" in table
+    } == {
+        "FindingsTable": {findings_table.BY_ANALYZER: ["analyzer_arn", "finding_id"]},
+        "CardsTable": {findings_table.BY_DUE: ["due", "due_at"]},
+    }
+    assert (BY_ANALYZER, BY_DUE) == (findings_table.BY_ANALYZER, findings_table.BY_DUE)
+    for table in storage.properties(TABLES).values():
+        for index in table.get("GlobalSecondaryIndexes", ()):
+            assert index["Projection"] == {"ProjectionType": "ALL"}
 
 
 def test_only_runs_are_ever_forgotten_by_themselves(storage: Template) -> None:
@@ -152,6 +177,8 @@ def test_proposals_and_inventories_never_expire(storage: Template) -> None:
     # 400 days of activity count (facts §3), so a digest must be older before it goes.
     assert expiring == {
         "runs/": 400,
+        "notifications/": 400,
+        "findings/": 400,
         "activity/": 430,
         "activity/seen/": 30,
         "activity/parts/": 14,
@@ -191,27 +218,32 @@ def test_the_key_lets_alarms_of_this_account_publish(synthesis: Synthesis) -> No
 # --- Topics and queues: in the pipeline, because losing them loses nothing that is kept -----------
 
 
-def test_every_topic_is_encrypted_by_the_one_key_and_takes_tls_only(pipeline: Template) -> None:
+def test_every_topic_is_encrypted_by_the_one_key_and_takes_tls_only(anywhere: Synthesis) -> None:
+    pipeline = anywhere.pipeline
     policies = {
         topic["Ref"]: policy["PolicyDocument"]["Statement"]
         for policy in pipeline.properties("AWS::SNS::TopicPolicy").values()
         for topic in policy["Topics"]
     }
     topics = pipeline.properties("AWS::SNS::Topic")
-    assert len(topics) == 3
+    assert len(topics) == (4 if anywhere.settings.notifications.routes else 3)
     for logical_id, topic in topics.items():
         assert pipeline.readable(topic["KmsMasterKeyId"]) == "PareStorage.Key.Arn", logical_id
         assert is_tls_only(policies[logical_id], "sns:Publish", {"Ref": logical_id}), logical_id
 
 
-def test_every_queue_is_encrypted_and_takes_tls_only(pipeline: Template) -> None:
+@pytest.mark.parametrize(("stack", "count"), [("ParePipeline", 3), ("PareRegion", 1)])
+def test_every_queue_is_encrypted_and_takes_tls_only(
+    synthesis: Synthesis, stack: str, count: int
+) -> None:
+    template = synthesis.templates[stack]
     policies = {
         queue["Ref"]: policy["PolicyDocument"]["Statement"]
-        for policy in pipeline.properties("AWS::SQS::QueuePolicy").values()
+        for policy in template.properties("AWS::SQS::QueuePolicy").values()
         for queue in policy["Queues"]
     }
-    queues = pipeline.properties("AWS::SQS::Queue")
-    assert len(queues) == 3
+    queues = template.properties("AWS::SQS::Queue")
+    assert len(queues) == count
     for logical_id, queue in queues.items():
         assert queue["SqsManagedSseEnabled"] is True, logical_id
         arn = {"Fn::GetAtt": [logical_id, "Arn"]}

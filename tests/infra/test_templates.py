@@ -70,20 +70,28 @@ def test_the_pattern_for_regions_knows_those_of_every_partition() -> None:
 # --- PareMember: what StackSets take (facts §6) ---------------------------------------------------
 
 
-def test_the_member_template_needs_no_bootstrap_no_assets_and_no_macros(member: Template) -> None:
-    assert set(member.body) == {"Description", "Resources"}
+WITHOUT_BOOTSTRAP = ("PareMember", "PareRegion")
 
 
-def test_the_member_stack_publishes_nothing(synthesis: Synthesis) -> None:
+@pytest.mark.parametrize("stack", WITHOUT_BOOTSTRAP)
+def test_what_goes_elsewhere_needs_no_bootstrap_no_assets_and_no_macros(
+    anywhere: Synthesis, stack: str
+) -> None:
+    assert set(anywhere.templates[stack].body) == {"Description", "Resources"}
+
+
+@pytest.mark.parametrize("stack", WITHOUT_BOOTSTRAP)
+def test_what_goes_elsewhere_publishes_nothing(synthesis: Synthesis, stack: str) -> None:
     text = (synthesis.folder / "manifest.json").read_text(encoding="utf-8")
-    assert "PareMember.assets" not in text
-    assert not {"stackTemplateAssetObjectUrl", "assumeRoleArn"} & (
-        synthesis.manifest("PareMember").keys()
-    )
+    assert f"{synthesis.artifact(stack)}.assets" not in text
+    assert not {"stackTemplateAssetObjectUrl", "assumeRoleArn"} & (synthesis.manifest(stack).keys())
 
 
-def test_the_member_template_is_small_enough_to_be_sent_as_it_is(anywhere: Synthesis) -> None:
-    assert len(anywhere.text("PareMember").encode()) < TEMPLATE_BODY_BYTES
+@pytest.mark.parametrize("stack", WITHOUT_BOOTSTRAP)
+def test_what_goes_elsewhere_is_small_enough_to_be_sent_as_it_is(
+    anywhere: Synthesis, stack: str
+) -> None:
+    assert len(anywhere.text(stack).encode()) < TEMPLATE_BODY_BYTES
 
 
 def test_the_member_template_has_roles_and_nothing_else(member: Template) -> None:
@@ -112,11 +120,12 @@ def test_the_same_settings_give_the_same_bytes(synthesis: Synthesis, tmp_path: P
         capture_output=True,
     )
     for stack in STACKS:
-        again = (tmp_path / "out" / f"{stack}.template.json").read_text(encoding="utf-8")
+        name = f"{synthesis.artifact(stack)}.template.json"
+        again = (tmp_path / "out" / name).read_text(encoding="utf-8")
         assert again == synthesis.text(stack), stack
 
 
-@pytest.mark.parametrize("stack", ["ParePipeline", "PareMember"])
+@pytest.mark.parametrize("stack", ["ParePipeline", "PareMember", "PareRegion"])
 def test_the_inventory_knows_our_own_roles_and_their_owner(
     synthesis: Synthesis, stack: str
 ) -> None:

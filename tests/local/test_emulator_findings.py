@@ -271,9 +271,9 @@ def test_a_finding_that_aws_could_not_have_is_not_planted(box: Box) -> None:
 
 def test_an_operation_the_emulator_lacks_says_so(box: Box) -> None:
     with pytest.raises(ClientError) as error:
-        box.client("accessanalyzer").list_access_previews(
+        box.client("accessanalyzer").list_analyzed_resources(
             analyzerArn=f"arn:aws:access-analyzer:{REGION}:{WORKLOAD}:analyzer/a"
         )
 
     assert refused(error)[1] == 500
-    assert "does not have ListAccessPreviews" in str(error.value)
+    assert "does not have ListAnalyzedResources" in str(error.value)

@@ -266,3 +266,44 @@ def test_nothing_in_a_failure_can_forge_a_line_of_the_message() -> None:
     assert len([line for line in lines if line.startswith("What to do")]) == 1
     assert all(line.isprintable() for line in lines)
     assert all(len(line) <= 80 for line in lines if " " in line.strip())
+
+
+# --- Rounds of messages ---
+
+
+def outcome(name: str, error: str | None = None) -> dict[str, Any]:
+    return {"message_id": "m-1", "outcome": name, "error": error, "untold": []}
+
+
+def test_a_round_counts_the_messages_of_all_its_steps() -> None:
+    state = {
+        "as_of": "2026-11-22T09:17:00Z",
+        "collected": {"counts": {"messages": 3, "messages_told": 2}, "unknown": []},
+        "told": [outcome("told"), outcome("unknown", "States.Timeout")],
+    }
+    run = record(state, workflow="notification")
+    assert (run["outcome"], run["subject"]) == ("succeeded", "2026-11-22T09:17:00Z")
+    assert run["counts"] == {"messages": 3, "messages_told": 3, "messages_unknown": 1}
+    assert run["unknown"] == ["nobody knows whether people got message m-1 (States.Timeout)"]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"collected": {"counts": {}}, "told": [outcome("refused", "Sns.KmsDisabledException")]},
+        {"collected": {"counts": {}}, "told": [outcome("unsettled", "AwsCallError")]},
+        # In a step before the last one.
+        {"collected": {"counts": {"messages_refused": 1}}, "told": [outcome("told")]},
+    ],
+)
+def test_a_round_whose_messages_did_not_go_out_has_failed(state: dict[str, Any]) -> None:
+    run = record(state, workflow="notification")
+    assert (run["outcome"], run["error"]) == ("failed", "MessageError")
+    assert "next hourly round" in (run["what_to_do"] or "")
+
+
+@pytest.mark.parametrize("told", [None, 5, "told", [5], ["x"], [{}], [{"outcome": "refused"}]])
+def test_whatever_a_person_starts_a_round_with_is_recorded(told: Any) -> None:
+    state = {"told": told, "failure": failure("AwsCallError", "why")}
+    run = record(state, workflow="notification")
+    assert (run["outcome"], run["error"]) == ("failed", "AwsCallError")

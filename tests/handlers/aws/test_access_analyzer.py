@@ -272,7 +272,10 @@ def test_all_pages_of_a_findings_details_are_read(analyzer: AccessAnalyzer, stub
     stub.add_response("get_finding_v2", details(token="b"), {**asked, "nextToken": "a"})
     stub.add_response("get_finding_v2", details(other), {**asked, "nextToken": "b"})
 
-    assert analyzer.finding_details(ANALYZER, "f-1") == [one, other]
+    found = analyzer.finding_details(ANALYZER, "f-1")
+
+    assert found["findingDetails"] == [one, other]
+    assert (found["status"], found["updatedAt"]) == ("ACTIVE", END)
 
 
 @pytest.mark.parametrize(
@@ -292,6 +295,73 @@ def test_details_that_cannot_be_read_are_an_error(
         analyzer.finding_details(ANALYZER, "f-1")
 
     assert type(caught.value) is error
+
+
+def preview_finding(finding_id: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": finding_id,
+        "resourceType": "AWS::S3::Bucket",
+        "resourceOwnerAccount": MEMBER,
+        "createdAt": START,
+        "changeType": "NEW",
+        "status": "ACTIVE",
+        **more,
+    }
+
+
+def test_all_pages_of_a_previews_findings_are_read(analyzer: AccessAnalyzer, stub: Stubber) -> None:
+    asked = {"analyzerArn": ANALYZER, "accessPreviewId": "p-1"}
+    bucket = {"resource": "arn:aws:s3:::b", "principal": {"AWS": "*"}, "isPublic": True,
+              "action": ["s3:PutObject", "s3:GetObject"], "condition": {}}  # fmt: skip
+    stub.add_response(
+        "list_access_preview_findings",
+        {"findings": [preview_finding("f-2", **bucket)], "nextToken": "a"},
+        asked,
+    )
+    stub.add_response(
+        "list_access_preview_findings",
+        {"findings": [preview_finding("f-1", error="ACCESS_DENIED", changeType="UNCHANGED")]},
+        {**asked, "nextToken": "a"},
+    )
+
+    bare, full = analyzer.preview_findings(ANALYZER, "p-1")
+
+    assert (bare["finding_id"], bare["change"], bare["error"]) == (
+        "f-1", "UNCHANGED", "ACCESS_DENIED"
+    )  # fmt: skip
+    assert (bare["resource"], bare["principal"], bare["is_public"]) == ("", {}, None)
+    assert full == {
+        "finding_id": "f-2",
+        "change": "NEW",
+        "status": "ACTIVE",
+        "existing_finding_id": None,
+        "existing_status": None,
+        "account_id": MEMBER,
+        "resource": "arn:aws:s3:::b",
+        "resource_type": "AWS::S3::Bucket",
+        "is_public": True,
+        "principal": {"AWS": "*"},
+        "actions": ["s3:GetObject", "s3:PutObject"],
+        "condition": {},
+        "error": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "error"),
+    [
+        *COMMON_REFUSALS,
+        ("ResourceNotFoundException", 404, AwsCallError),
+        ("ConflictException", 409, AwsCallError),
+    ],
+)
+def test_a_preview_that_cannot_be_read_is_an_error(
+    analyzer: AccessAnalyzer, stub: Stubber, code: str, status: int, error: type[PareError]
+) -> None:
+    refuse(stub, "list_access_preview_findings", code, status)
+
+    with pytest.raises(error, match=f"ListAccessPreviewFindings: {code}"):
+        analyzer.preview_findings(ANALYZER, "p-1")
 
 
 # --- Checks ---

@@ -13,10 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 from pare.aws.deployed_inventory import DeployedInventory, find_deployment, start_inventory
+from pare.aws.findings_table import card_to_item
 from pare.aws.tables import PERIOD, PrincipalsTable, ProposalsTable, RunsTable, to_item
 from pare.cli import main
 from pare.errors import NoInventoryError, NotDeployedError, SnapshotError
 from tests.handlers.fake_aws import BUCKET, HUB, REGION
+from tests.unit.findings import finding_items
 from tests.unit.inventory import row_builders as build
 from tests.unit.inventory import snapshot_folder as folder
 
@@ -35,6 +37,7 @@ def _deployed(aws: FakeAws, evidence: Any, tables: Any) -> None:
     names = {
         "InventoryWorkflowArn": MACHINE,
         "EvidenceBucketName": BUCKET,
+        "CardsTableName": "Cards",
         "FindingsTableName": "Findings",
         "PrincipalsTableName": "Principals",
         "ProposalsTableName": "Proposals",
@@ -179,21 +182,23 @@ def test_the_latest_proposal_and_the_active_findings(tables: Any) -> None:
     proposals = ProposalsTable(tables, "Proposals")
     for day in ("01", "21", "11"):
         proposals.put({"principal_arn": EXPORT, "created_at": f"2026-11-{day}T00:00:00Z"})
-    for number, (arn, status, is_deleted) in enumerate(
-        [(EXPORT, "ACTIVE", False), (EXPORT, "ARCHIVED", False), (EXPORT, "ACTIVE", True),
-         (build.ROLE, "ACTIVE", False), (EXPORT, "ACTIVE", False)]
-    ):  # fmt: skip
-        finding = {"is_deleted": is_deleted, "finding_type": "UnusedPermission"}
-        item = {"finding_id": f"f{number}", "resource": arn, "status": status,
-                "updated_at": f"2026-11-0{number + 1}T00:00:00Z", "finding": finding}  # fmt: skip
-        tables.put_item(TableName="Findings", Item=to_item(item))
+    found = [
+        finding_items.unused(f"f{number}", resource=EXPORT, account_id=build.ACCOUNT,
+                             updated_at=f"2026-11-0{number + 1}T00:00:00Z", status=status)
+        for number, status in enumerate(("ACTIVE", "ARCHIVED", "ACTIVE"))
+    ]  # fmt: skip
+    other = finding_items.unused("f9", resource=build.ROLE, account_id=build.ACCOUNT)
+    for each in (*found, other):
+        tables.put_item(TableName="Findings", Item=to_item(finding_items.item(each)))
+    for card in (finding_items.card(*found), finding_items.card(other)):
+        tables.put_item(TableName="Cards", Item=card_to_item(card))
 
     latest = inventory().proposal(EXPORT)
 
     assert latest is not None
     assert latest["created_at"] == "2026-11-21T00:00:00Z"
     assert inventory().proposal(build.ROLE) is None
-    assert [each["finding_id"] for each in inventory().findings(EXPORT)] == ["f4", "f0"]
+    assert [each["finding_id"] for each in inventory().findings(EXPORT)] == ["f2", "f0"]
 
 
 def test_where_no_pare_is_deployed(aws: FakeAws) -> None:

@@ -7,13 +7,12 @@ import pytest
 
 from lambdas.runtime import client
 from pare.aws.member_account import MemberRole
-from pare.aws.principals import iam_reader, principal_tags
-from pare.errors import ArnParseError, AwsServiceError, MemberAccountError, ThrottledError
+from pare.aws.principals import iam_reader
+from pare.errors import AwsServiceError, MemberAccountError, ThrottledError
 from tests.handlers.fake_aws import (
     EXTERNAL_ID,
     MEMBER,
     MEMBER_ROLE_ARN_TEMPLATE,
-    member_session,
 )
 
 if TYPE_CHECKING:
@@ -78,25 +77,6 @@ def test_an_account_that_cannot_be_entered_is_named(
 
     with pytest.raises(error, match=f"sts:AssumeRole in account {MEMBER}"):
         ROLE.enter(boto3.client("sts"), MEMBER, session_name="pare-test")
-
-
-def test_tags_are_read_in_the_principals_own_account(aws: FakeAws) -> None:
-    member_session().client("iam").create_role(
-        RoleName="App",
-        AssumeRolePolicyDocument="{}",
-        Tags=[{"Key": "owner", "Value": "orders"}],
-    )
-
-    tags = principal_tags(f"arn:aws:iam::{MEMBER}:role/App", role=ROLE, sts=boto3.client("sts"))
-
-    assert tags == {"owner": "orders"}
-
-
-def test_tags_of_what_is_no_principal_are_not_looked_for(aws: FakeAws) -> None:
-    with pytest.raises(ArnParseError):
-        principal_tags("arn:aws:s3:::bucket", role=ROLE, sts=boto3.client("sts"))
-
-    assert aws.attempts == []
 
 
 def test_the_purpose_is_seen_in_the_member_accounts_own_trail(aws: FakeAws) -> None:

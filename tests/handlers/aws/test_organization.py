@@ -117,10 +117,14 @@ def test_a_name_that_may_be_told_later_is_an_error(
         organization.account_name("000000000001")
 
 
-@pytest.mark.parametrize("code", ["AccountNotFoundException", "AccessDeniedException"])
-def test_an_account_nobody_tells_of_has_no_name(
-    organization: Organization, aws: FakeAws, code: str
-) -> None:
-    aws.fail("organizations:DescribeAccount", code)
+def test_an_account_of_strangers_has_no_name(organization: Organization, aws: FakeAws) -> None:
+    aws.fail("organizations:DescribeAccount", "AccountNotFoundException")
 
     assert organization.account_name("000000000001") is None
+
+
+def test_a_refusal_is_no_answer(organization: Organization, aws: FakeAws) -> None:
+    aws.fail("organizations:DescribeAccount", "AccessDeniedException")
+
+    with pytest.raises(AwsCallError, match="AccessDeniedException"):
+        organization.account_name("000000000001")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,23 +11,19 @@ from hypothesis import strategies as st
 
 from pare.aws.tables import (
     Claim,
-    FindingsTable,
     PrincipalsTable,
     ProposalsTable,
     RunsTable,
     from_item,
     to_item,
 )
-from pare.errors import AwsCallError, AwsServiceError, ThrottledError
-from pare.findings.model import Finding
-from tests.recorded import finding
+from pare.errors import AwsCallError, ThrottledError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from tests.handlers.fake_aws import FakeAws
 
-EARLY, LATE = "2026-11-21T09:00:00Z", "2026-11-22T09:00:00Z"
 NOW = "2026-11-23T09:00:00Z"
 
 
@@ -63,233 +59,6 @@ def test_a_set_becomes_a_sorted_list() -> None:
     }
 
 
-# --- Findings ---
-
-
-@pytest.fixture
-def findings(tables: Any) -> FindingsTable:
-    return FindingsTable(tables, "Findings")
-
-
-def seen(updated_at: str = EARLY, **changes: Any) -> Finding:
-    return finding(**{"updated_at": updated_at, "analyzed_at": updated_at, **changes})
-
-
-def test_a_first_finding_is_recorded_whole(findings: FindingsTable) -> None:
-    first = seen(owner="orders", unknown=("finding details: no",))
-
-    told = findings.record(first, execution="run-1", recorded_at=NOW)
-
-    assert told == "new"
-    item = findings.get(first.finding_id)
-    assert item is not None
-    assert Finding.from_json(item["finding"]) == first
-    assert item == {
-        "finding_id": first.finding_id,
-        "finding": first.to_json(),
-        "status": "ACTIVE",
-        "account_id": "111122223333",
-        "resource": first.resource,
-        "updated_at": EARLY,
-        "recorded_at": NOW,
-        "recorded_by": "run-1",
-        "news": "new",
-        "version": 1,
-        "history": [
-            {"at": EARLY, "recorded_at": NOW, "recorded_by": "run-1", "news": "new",
-             "status": "ACTIVE", "is_deleted": False}
-        ],
-        "pending": {"at": EARLY, "recorded_at": NOW, "recorded_by": "run-1", "news": "new",
-                    "status": "ACTIVE", "is_deleted": False},
-    }  # fmt: skip
-
-
-def test_a_finding_is_looked_up_as_it_is_now(findings: FindingsTable, aws: FakeAws) -> None:
-    """Not as some replica remembers it: what is told depends on it."""
-    aws.answer("dynamodb:GetItem", {})
-
-    findings.get("f-1")
-
-    assert aws.called("dynamodb:GetItem") == [
-        {"TableName": "Findings", "Key": {"finding_id": {"S": "f-1"}}, "ConsistentRead": True}
-    ]
-
-
-def test_a_finding_nobody_recorded_is_none(findings: FindingsTable) -> None:
-    assert findings.get("nothing") is None
-
-
-def test_each_newer_state_is_added_to_the_history(findings: FindingsTable) -> None:
-    told = [
-        findings.record(state, execution=f"run-{number}", recorded_at=NOW)
-        for number, state in enumerate(
-            [seen(), seen(LATE, status="ARCHIVED"), seen(LATE, status="ARCHIVED", is_deleted=True)]
-        )
-    ]
-
-    item = findings.get(seen().finding_id)
-    assert told == ["new", "archived", "deleted"]
-    assert item is not None
-    assert item["version"] == 3
-    assert [entry["news"] for entry in item["history"]] == told
-    assert item["finding"]["is_deleted"] is True
-
-
-def test_an_older_state_changes_nothing(findings: FindingsTable) -> None:
-    findings.record(seen(LATE, status="RESOLVED"), execution="run-1", recorded_at=NOW)
-    before = findings.get(seen().finding_id)
-
-    told = findings.record(seen(EARLY), execution="run-2", recorded_at=NOW)
-
-    assert told == "none"
-    assert findings.get(seen().finding_id) == before
-
-
-def test_a_settled_state_from_another_execution_is_no_news(findings: FindingsTable) -> None:
-    findings.record(seen(), execution="run-1", recorded_at=NOW)
-    assert findings.settle(seen().finding_id, execution="run-1")
-
-    assert findings.record(seen(), execution="run-2", recorded_at=NOW) == "none"
-
-
-def test_news_of_a_failed_execution_goes_to_the_next_with_the_same_state(
-    findings: FindingsTable,
-) -> None:
-    findings.record(seen(), execution="run-1", recorded_at=NOW)
-
-    assert findings.record(seen(), execution="run-2", recorded_at=NOW) == "new"
-    assert findings.record(seen(), execution="run-2", recorded_at=NOW) == "new", "its own retry"
-    assert not findings.settle(seen().finding_id, execution="run-1"), "it is run-2's now"
-    assert findings.settle(seen().finding_id, execution="run-2")
-    assert not findings.settle(seen().finding_id, execution="run-2")
-    assert findings.record(seen(), execution="run-3", recorded_at=NOW) == "none"
-
-
-def test_pending_news_outlives_a_newer_state_without_news(findings: FindingsTable) -> None:
-    findings.record(seen(), execution="run-1", recorded_at=NOW)
-    assert findings.record(seen(LATE), execution="run-2", recorded_at=NOW) == "none"
-
-    assert findings.record(seen(), execution="run-3", recorded_at=NOW) == "new"
-
-
-def test_a_later_analysis_of_a_pending_state_is_recorded(findings: FindingsTable) -> None:
-    findings.record(seen(), execution="run-1", recorded_at=NOW)
-    later = seen(analyzed_at=LATE, unused_action_count=99)
-
-    assert findings.record(later, execution="run-2", recorded_at=NOW) == "changed"
-
-    item = findings.get(later.finding_id)
-    assert item is not None
-    assert Finding.from_json(item["finding"]) == later
-
-
-def test_later_news_replaces_what_is_pending(findings: FindingsTable) -> None:
-    findings.record(seen(), execution="run-1", recorded_at=NOW)
-    later = seen(LATE, status="RESOLVED")
-    findings.record(later, execution="run-2", recorded_at=NOW)
-
-    assert findings.record(seen(), execution="run-3", recorded_at=NOW) == "none"
-    assert findings.record(later, execution="run-4", recorded_at=NOW) == "resolved"
-
-
-def test_nothing_is_settled_of_a_finding_nobody_recorded(findings: FindingsTable) -> None:
-    assert not findings.settle("nothing", execution="run-1")
-    assert findings.get("nothing") is None
-
-
-def test_a_retried_step_hears_the_same_answer(findings: FindingsTable) -> None:
-    for _ in range(3):
-        assert findings.record(seen(), execution="run-1", recorded_at=NOW) == "new"
-
-    item = findings.get(seen().finding_id)
-    assert item is not None
-    assert item["version"] == 1
-
-
-def test_a_retried_step_hears_the_same_answer_after_another_execution_came_between(
-    findings: FindingsTable,
-) -> None:
-    findings.record(seen(), execution="run-1", recorded_at=NOW)
-    findings.record(seen(LATE), execution="run-2", recorded_at=NOW)
-
-    again = findings.record(seen(), execution="run-1", recorded_at=NOW)
-
-    assert again == "new", "or nobody is ever told of the finding"
-    item = findings.get(seen().finding_id)
-    assert item is not None
-    assert item["version"] == 2
-    assert item["updated_at"] == LATE
-
-
-def test_a_retry_after_a_lost_answer_hears_what_was_recorded(
-    findings: FindingsTable, aws: FakeAws
-) -> None:
-    aws.lose_answer("dynamodb:UpdateItem")
-
-    # The SDK tries again by itself, and finds the item as the first try left it.
-    told = findings.record(seen(), execution="run-1", recorded_at=NOW)
-
-    assert told == "new"
-    item = findings.get(seen().finding_id)
-    assert item is not None
-    assert item["version"] == 1
-
-
-def test_a_history_is_bounded(findings: FindingsTable) -> None:
-    findings.record(seen(), execution="run-0", recorded_at=NOW)
-    item = findings.get(seen().finding_id)
-    assert item is not None
-    item["history"] = [{**item["history"][0], "recorded_by": f"run-{n}"} for n in range(50)]
-    findings.dynamodb.put_item(TableName="Findings", Item=to_item(item))
-
-    findings.record(seen(LATE), execution="run-50", recorded_at=NOW)
-
-    later = findings.get(seen().finding_id)
-    assert later is not None
-    assert [entry["recorded_by"] for entry in later["history"]] == [
-        f"run-{number}" for number in range(1, 51)
-    ]
-
-
-class Racing(FindingsTable):
-    """Lets another execution record between this one's look and its write."""
-
-    def __init__(self, dynamodb: Any, other: Finding) -> None:
-        super().__init__(dynamodb, "Findings")
-        object.__setattr__(self, "others", [other])
-
-    others: list[Finding]
-    __slots__ = ("others",)
-
-    def get(self, finding_id: str) -> dict[str, Any] | None:
-        found = FindingsTable.get(self, finding_id)
-        if self.others:
-            FindingsTable(self.dynamodb, self.name).record(
-                self.others.pop(), execution="other", recorded_at=NOW
-            )
-        return found
-
-
-@pytest.mark.parametrize(
-    ("other", "mine", "told", "recorded_by"),
-    [
-        (seen(EARLY), seen(LATE, status="RESOLVED"), "resolved", "mine"),
-        (seen(LATE, status="RESOLVED"), seen(EARLY), "none", "other"),
-        (seen(EARLY), seen(EARLY), "new", "other"),  # the message has a claim of its own
-    ],
-)
-def test_of_two_executions_at_once_the_newer_state_stays(
-    tables: Any, other: Finding, mine: Finding, told: str, recorded_by: str
-) -> None:
-    table = Racing(tables, other)
-
-    assert table.record(mine, execution="mine", recorded_at=NOW) == told
-
-    item = FindingsTable(tables, "Findings").get(mine.finding_id)
-    assert item is not None
-    assert item["recorded_by"] == recorded_by
-
-
 class OneAtATime:
     """A DynamoDB client that does each call as a whole: as AWS does, and moto does not."""
 
@@ -305,46 +74,6 @@ class OneAtATime:
                 return call(**parameters)
 
         return locked
-
-
-def test_many_executions_at_once_tell_each_state_once(tables: Any) -> None:
-    table = FindingsTable(OneAtATime(tables), "Findings")  # type: ignore[arg-type]
-    states = [
-        seen(f"2026-11-21T09:00:{number:02}Z", unused_action_count=number) for number in range(4)
-    ]
-    start = threading.Barrier(8)
-
-    def record(number: int) -> tuple[str, str]:
-        state = states[number % 4]
-        start.wait()
-        return state.updated_at, table.record(state, execution=f"run-{number}", recorded_at=NOW)
-
-    with ThreadPoolExecutor(8) as pool:
-        told = [each for each in pool.map(record, range(8)) if each[1] != "none"]
-
-    item = table.get(states[0].finding_id)
-    assert item is not None
-    assert item["updated_at"] == states[-1].updated_at
-    assert len(set(told)) == len({at for at, _ in told}), "a state is the same news to all"
-    assert [news for _, news in set(told)].count("new") == 1
-    assert item["version"] == len(item["history"])
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "error"),
-    [
-        ("AccessDeniedException", 400, AwsCallError),
-        ("ProvisionedThroughputExceededException", 400, ThrottledError),
-        ("InternalServerError", 500, AwsServiceError),
-    ],
-)
-def test_a_table_that_cannot_be_written_is_an_error_not_an_endless_loop(
-    findings: FindingsTable, aws: FakeAws, code: str, status: int, error: type[Exception]
-) -> None:
-    aws.fail("dynamodb:UpdateItem", code, status)
-
-    with pytest.raises(error, match="dynamodb:UpdateItem on Findings"):
-        findings.record(seen(), execution="run-1", recorded_at=NOW)
 
 
 # --- Principals ---
@@ -425,7 +154,7 @@ def test_a_table_that_takes_nothing_is_an_error_after_pauses_that_grow(
 
 def test_a_proposal_written_again_replaces_itself(tables: Any) -> None:
     table = ProposalsTable(tables, "Proposals")
-    proposal = {"principal_arn": "a", "created_at": EARLY, "reasons": [{"code": "X"}], "after": 1}
+    proposal = {"principal_arn": "a", "created_at": NOW, "reasons": [{"code": "X"}], "after": 1}
 
     table.put(proposal)
     table.put(proposal | {"after": None})
@@ -605,8 +334,79 @@ def test_a_claim_that_fails_is_an_error_not_a_no(runs: RunsTable, aws: FakeAws) 
         claim(runs, "one")
 
 
-def test_a_replaced_finding_stays_the_same_item(findings: FindingsTable, tables: Any) -> None:
-    findings.record(seen(), execution="run-1", recorded_at=NOW)
-    findings.record(replace(seen(LATE), owner="x"), execution="run-2", recorded_at=NOW)
+# --- Claims for a while, and budgets ---
 
-    assert tables.scan(TableName="Findings")["Count"] == 1
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def claimed(runs: RunsTable, execution: str, *, minutes: int = 0, key: str = "role") -> bool:
+    now = NOON + timedelta(minutes=minutes)
+    return runs.claim_for("cool-down", key, execution=execution, now=now, seconds=3_600)
+
+
+def test_a_claim_for_a_while_is_the_first_ones_until_it_is_over(runs: RunsTable) -> None:
+    assert claimed(runs, "one")
+    assert claimed(runs, "one"), "a retried step"
+    assert not claimed(runs, "two", minutes=59)
+    assert claimed(runs, "two", key="another role")
+
+    assert claimed(runs, "two", minutes=60)
+    assert not claimed(runs, "one", minutes=61)
+
+
+def test_a_claim_for_a_while_is_forgotten_by_the_tables_time_to_live(
+    runs: RunsTable, tables: Any
+) -> None:
+    claimed(runs, "one")
+
+    (item,) = tables.scan(TableName="Runs")["Items"]
+    assert from_item(item)["expires_at"] == int(NOON.timestamp()) + 3_600
+
+
+HOUR = "2026-11-22T09"
+
+
+def test_a_budget_is_used_up_and_a_retried_step_takes_nothing_twice(runs: RunsTable) -> None:
+    assert runs.take_budget(HOUR, 12, 20, execution="one") == 12
+    assert runs.take_budget(HOUR, 12, 20, execution="one") == 12
+    assert runs.take_budget(HOUR, 12, 20, execution="two") == 8
+    assert runs.take_budget(HOUR, 1, 20, execution="three") == 0
+    assert runs.take_budget("2026-11-22T10", 1, 20, execution="three") == 1
+
+
+def test_nothing_is_taken_of_a_budget_by_who_wants_nothing(runs: RunsTable, tables: Any) -> None:
+    assert runs.take_budget(HOUR, 0, 20, execution="one") == 0
+    assert runs.take_budget(HOUR, 5, 0, execution="one") == 0
+    assert tables.scan(TableName="Runs")["Count"] == 0
+
+
+def test_a_budget_is_kept_for_two_days(runs: RunsTable, tables: Any) -> None:
+    runs.take_budget(HOUR, 3, 20, execution="one")
+
+    (item,) = tables.scan(TableName="Runs")["Items"]
+    assert from_item(item) == {
+        "workflow": "message-budget",
+        "run_id": HOUR,
+        "used": 3,
+        "taken": {"one": 3},
+        "expires_at": int(datetime(2026, 11, 24, 9, tzinfo=UTC).timestamp()),
+    }
+
+
+def test_many_at_once_take_no_more_than_there_is(tables: Any) -> None:
+    runs = RunsTable(OneAtATime(tables), "Runs")  # type: ignore[arg-type]
+    start = threading.Barrier(8)
+
+    def take(number: int) -> int:
+        start.wait()
+        return runs.take_budget(HOUR, 3, 20, execution=f"run-{number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(take, range(8))) == [0, 2, 3, 3, 3, 3, 3, 3]
+
+
+def test_a_budget_that_cannot_be_asked_for_is_an_error(runs: RunsTable, aws: FakeAws) -> None:
+    aws.fail("dynamodb:UpdateItem", "AccessDeniedException")
+
+    with pytest.raises(AwsCallError, match="dynamodb:UpdateItem on Runs"):
+        runs.take_budget(HOUR, 3, 20, execution="one")

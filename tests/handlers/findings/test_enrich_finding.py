@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from lambdas.findings import enrich_finding
 from lambdas.findings.enrich_finding import lambda_handler
+from pare.errors import AwsServiceError, ThrottledError
 from pare.findings.model import Finding
 from tests.handlers.fake_aws import MEMBER, member_session
 from tests.recorded import finding
@@ -14,10 +16,20 @@ from tests.recorded import finding
 if TYPE_CHECKING:
     from tests.handlers.fake_aws import FakeAws
 
-WHEN = datetime(2026, 11, 21, tzinfo=UTC)
+WHEN = datetime(2019, 1, 1, tzinfo=UTC)  # before the recorded events
 
 
-def details(*services: dict[str, Any]) -> dict[str, Any]:
+def terms(**changes: Any) -> Any:
+    return {
+        "owner_tag_keys": ["owner", "team"],
+        "default_owner": "security@example.com",
+        "partner_accounts": {},
+        "organization_id": "o-ours",
+        **changes,
+    }
+
+
+def details(*entries: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {
         "analyzedAt": WHEN,
         "createdAt": WHEN,
@@ -26,8 +38,28 @@ def details(*services: dict[str, Any]) -> dict[str, Any]:
         "resourceOwnerAccount": MEMBER,
         "status": "ACTIVE",
         "updatedAt": WHEN,
-        "findingDetails": [{"unusedPermissionDetails": service} for service in services],
+        "findingDetails": list(entries),
+        **more,
     }
+
+
+def unused(service: str, *actions: str) -> dict[str, Any]:
+    listed = [{"action": action} for action in actions]
+    return {
+        "unusedPermissionDetails": {
+            "serviceNamespace": service,
+            **({"actions": listed} if listed else {}),
+        }
+    }
+
+
+def tagged(arn: str, **tags: str) -> dict[str, Any]:
+    listed = [{"Key": key, "Value": value} for key, value in tags.items()]
+    return {"ResourceTagMappingList": [{"ResourceARN": arn, "Tags": listed}]}
+
+
+def no_contact(aws: FakeAws) -> None:
+    aws.fail("account:GetAlternateContact", "ResourceNotFoundException", 404)
 
 
 @pytest.fixture
@@ -53,63 +85,139 @@ def role(account_id: str, **tags: str) -> str:
     return created["Role"]["Arn"]
 
 
-def enriched(found: Finding, context: Any) -> Finding:
-    return Finding.from_json(lambda_handler({"finding": found.to_json()}, context))
+def enriched(found: Finding, context: Any, **changes: Any) -> Finding:
+    event: Any = {"finding": found.to_json(), "terms": terms(**changes)}
+    return Finding.from_json(lambda_handler(event, context))
 
 
-def test_name_owner_and_unused_services_are_added(
+def test_a_role_with_permissions_that_it_does_not_use(
     aws: FakeAws, organization: str, context: Any
 ) -> None:
     aws.answer(
         "accessanalyzer:GetFindingV2",
-        details(
-            {"serviceNamespace": "sqs"},
-            {"serviceNamespace": "s3", "actions": [{"action": "s3:PutObject"}]},
-            {"serviceNamespace": "ec2"},
-        ),
+        details(unused("sqs"), unused("s3", "s3:PutObject"), unused("ec2")),
     )
     found = finding(account_id=organization, resource=role(organization, Team="orders"))
 
     result = enriched(found, context)
 
     assert result.account_name == "shop-prod"
-    assert result.owner == "orders"
+    assert (result.owner, result.owner_source) == ("orders", "tag")
+    assert result.tags == (("Team", "orders"),)
     assert result.unused_services == ("ec2", "sqs")
+    assert (result.exposure, result.severity) == ("none", "low")
     assert result.unknown == ()
     assert enriched(found, context) == result, "a retried step says the same"
+
+
+def test_a_bucket_that_is_open_to_a_stranger(aws: FakeAws, organization: str, context: Any) -> None:
+    found = finding("external_access", account_id=organization)
+    external: Any = {
+        "externalAccessDetails": {
+            "action": ["s3:GetObject", "s3:PutObject"],
+            "principal": {"AWS": "999988887777"},
+            "condition": {},
+            "isPublic": False,
+            "sources": [{"type": "POLICY"}],
+        }
+    }
+    later = datetime(2026, 11, 21, tzinfo=UTC)
+    aws.answer("accessanalyzer:GetFindingV2", details(external, updatedAt=later, analyzedAt=later))
+    aws.answer("resourcegroupstaggingapi:GetResources", tagged(found.resource, stage="prod"))
+    aws.answer(
+        "account:GetAlternateContact",
+        {"AlternateContact": {"Name": "Ana", "EmailAddress": "ana@example.com",
+                              "PhoneNumber": "1", "AlternateContactType": "SECURITY"}},
+    )  # fmt: skip
+
+    result = enriched(found, context)
+
+    assert (result.exposure, result.principal_account_id) == ("outside", "999988887777")
+    assert result.access_levels == ("Read", "Write")
+    assert result.severity == "high"
+    assert (result.owner, result.owner_source) == ("ana@example.com", "account contact")
+    assert result.tags == (("stage", "prod"),)
+    assert result.granted_through == ("POLICY",)
+    assert result.updated_at == "2026-11-21T00:00:00Z"
+    assert result.unknown == ()
+    asked = {call.operation: call for call in aws.calls}
+    tags = asked["resourcegroupstaggingapi:GetResources"]
+    assert (tags.account_id, tags.region) == (organization, found.region)
+    assert tags.parameters["ResourceARNList"] == [found.resource]
+    contact = asked["account:GetAlternateContact"]
+    assert contact.account_id == organization
+    assert contact.parameters == {"AlternateContactType": "SECURITY"}
+
+
+def test_the_tags_of_a_resource_are_read_in_its_own_region(
+    aws: FakeAws, organization: str, context: Any
+) -> None:
+    aws.answer("accessanalyzer:GetFindingV2", details())
+    aws.answer("resourcegroupstaggingapi:GetResources", {"ResourceTagMappingList": []})
+    no_contact(aws)
+    queue = f"arn:aws:sqs:ap-northeast-1:{organization}:orders"
+
+    enriched(finding("external_access", account_id=organization, resource=queue), context)
+
+    (call,) = [each for each in aws.calls if "tagging" in each.operation]
+    assert call.region == "ap-northeast-1"
+
+
+@pytest.mark.parametrize("region", ["evil.example/x", "x" * 100, "EU"])
+def test_a_region_in_a_resource_that_could_be_none_is_never_a_host(
+    aws: FakeAws, organization: str, context: Any, region: str
+) -> None:
+    aws.answer("accessanalyzer:GetFindingV2", details())
+    no_contact(aws)
+    queue = f"arn:aws:sqs:{region}:{organization}:orders"
+
+    result = enriched(finding("external_access", account_id=organization, resource=queue), context)
+
+    assert [each.partition(":")[0] for each in result.unknown] == ["tags"]
+    assert not [each for each in aws.calls if "tagging" in each.operation]
 
 
 def test_details_are_read_in_the_analyzers_own_region_by_the_hub(
     aws: FakeAws, organization: str, context: Any
 ) -> None:
     aws.answer("accessanalyzer:GetFindingV2", details())
-    found = finding(account_id=organization, resource=role(organization), region="us-west-2")
+    found = finding(account_id=organization, resource=role(organization, owner="x"))
 
     enriched(found, context)
 
     (call,) = aws.calls
-    assert call.region == "us-west-2"
+    assert call.region == "us-west-2"  # the function is in another
     assert call.account_id not in {organization, MEMBER}
     assert call.parameters == {"analyzerArn": found.analyzer_arn, "id": found.finding_id}
 
 
-def test_the_default_owner_stands_in(aws: FakeAws, organization: str, context: Any) -> None:
+def test_a_partner_has_the_name_that_the_settings_give_it(
+    aws: FakeAws, organization: str, context: Any
+) -> None:
     aws.answer("accessanalyzer:GetFindingV2", details())
+    aws.answer("resourcegroupstaggingapi:GetResources", {"ResourceTagMappingList": []})
+    no_contact(aws)
 
-    result = enriched(finding(account_id=organization, resource=role(organization)), context)
+    result = enriched(
+        finding("external_access", account_id=organization),
+        context,
+        partner_accounts={"999988887777": "Auditor Ltd"},
+    )
 
-    assert result.owner == "security@example.com"
+    assert (result.exposure, result.partner) == ("partner", "Auditor Ltd")
+    assert (result.owner, result.owner_source) == ("security@example.com", "settings")
 
 
 def test_without_a_default_owner_it_is_unknown(
-    aws: FakeAws, organization: str, context: Any, settings: Any
+    aws: FakeAws, organization: str, context: Any
 ) -> None:
-    settings(default_owner="")
     aws.answer("accessanalyzer:GetFindingV2", details())
+    no_contact(aws)
+    found = finding(account_id=organization, resource=role(organization))
 
-    result = enriched(finding(account_id=organization, resource=role(organization)), context)
+    result = enriched(found, context, default_owner="")
 
-    assert result.owner is None
+    assert (result.owner, result.owner_source) == (None, None)
 
 
 def test_a_finding_that_nothing_can_be_told_of_is_still_a_finding(
@@ -119,14 +227,17 @@ def test_a_finding_that_nothing_can_be_told_of_is_still_a_finding(
     aws.fail("sts:AssumeRole", "AccessDenied", 403)
     aws.fail("accessanalyzer:GetFindingV2", "ResourceNotFoundException", 404)
 
-    result = enriched(finding(), context)
+    result = enriched(finding("external_access"), context)
 
     assert [each.partition(":")[0] for each in result.unknown] == [
-        "account name",
-        "owner",
         "finding details",
+        "account name",
+        "tags",
+        "contact",
+        "whether 999988887777 is an account of the organization",
     ]
-    assert (result.account_name, result.unused_services) == (None, ())
+    assert (result.account_name, result.exposure) == (None, "unknown")
+    assert (result.severity, result.severity_rule) == ("medium", "outside read")
     assert result.owner == "security@example.com"
 
 
@@ -134,6 +245,7 @@ def test_a_principal_that_is_gone_is_still_a_finding(
     aws: FakeAws, organization: str, context: Any
 ) -> None:
     aws.answer("accessanalyzer:GetFindingV2", details())
+    no_contact(aws)
     gone = f"arn:aws:iam::{organization}:role/Gone"
 
     result = enriched(finding(account_id=organization, resource=gone), context)
@@ -142,12 +254,70 @@ def test_a_principal_that_is_gone_is_still_a_finding(
     assert "NoSuchEntity" in unknown
 
 
-def test_a_finding_about_a_bucket_needs_no_member_account(
+@pytest.mark.parametrize(
+    ("operation", "code", "status", "error"),
+    [
+        ("accessanalyzer:GetFindingV2", "ThrottlingException", 429, ThrottledError),
+        ("organizations:DescribeAccount", "TooManyRequestsException", 400, ThrottledError),
+        ("resourcegroupstaggingapi:GetResources", "ThrottledException", 400, ThrottledError),
+        ("account:GetAlternateContact", "InternalServerException", 500, AwsServiceError),
+    ],
+)
+def test_what_is_worth_another_try_fails_the_step(
+    aws: FakeAws,
+    organization: str,
+    context: Any,
+    operation: str,
+    code: str,
+    status: int,
+    error: type[Exception],
+) -> None:
+    aws.fail(operation, code, status)
+    aws.answer("accessanalyzer:GetFindingV2", details())
+    aws.answer("resourcegroupstaggingapi:GetResources", {"ResourceTagMappingList": []})
+
+    with pytest.raises(error, match=code):
+        enriched(finding("external_access", account_id=organization), context)
+
+
+# --- How often AWS is asked ---
+
+
+def test_a_flood_of_one_account_asks_once_for_what_is_the_same(
+    aws: FakeAws, organization: str, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws.answer("organizations:DescribeAccount", {"Account": {"Name": "shop-prod"}})
+    aws.answer("accessanalyzer:GetFindingV2", details())
+    aws.answer("resourcegroupstaggingapi:GetResources", {"ResourceTagMappingList": []})
+    no_contact(aws)
+
+    for number in range(5):
+        found = finding("external_access", account_id=organization, finding_id=f"f-{number}")
+        assert enriched(found, context).account_name == "shop-prod"
+
+    asked = [call.operation for call in aws.calls]
+    assert asked.count("accessanalyzer:GetFindingV2") == 5
+    assert asked.count("organizations:DescribeAccount") == 2  # its own account, the principal's
+    assert asked.count("account:GetAlternateContact") == 2  # for security, for operations
+    assert aws.attempts.count("sts:AssumeRole") == 1
+
+    # Later it is asked again: names and contacts change, and a session ends.
+    monkeypatch.setattr(enrich_finding, "_slot", lambda: -1)
+    enriched(finding("external_access", account_id=organization), context)
+
+    assert [call.operation for call in aws.calls].count("organizations:DescribeAccount") == 4
+
+
+def test_an_account_that_refused_is_asked_again(
     aws: FakeAws, organization: str, context: Any
 ) -> None:
-    result = enriched(finding("external_access", account_id=organization), context)
+    aws.answer("accessanalyzer:GetFindingV2", details())
+    aws.answer("resourcegroupstaggingapi:GetResources", {"ResourceTagMappingList": []})
+    aws.fail("account:GetAlternateContact", "AccessDeniedException", 403)
+    found = finding("external_access", account_id=organization)
+    assert enriched(found, context).unknown != ()
 
-    assert result.account_name == "shop-prod"
-    assert result.unknown == ()
-    assert "sts:AssumeRole" not in aws.attempts
-    assert aws.calls == []
+    aws.mend("account:GetAlternateContact")
+    no_contact(aws)
+
+    assert enriched(found, context).unknown == ()

@@ -19,14 +19,24 @@ if TYPE_CHECKING:
 def test_a_recorded_event_becomes_a_finding(name: str, context: Any) -> None:
     found = lambda_handler(event(name), context)
 
-    assert found == finding(name).to_json()
+    assert found["kind"] == "finding"
+    assert found["finding"] == finding(name).to_json()
+    assert (found["preview"], found["call"]) == (None, None)
     json.dumps(found)
+
+
+@pytest.mark.parametrize("name", PREVIEWS)
+def test_a_preview_is_no_finding(name: str, context: Any) -> None:
+    found = lambda_handler(event(name), context)
+
+    assert (found["kind"], found["finding"]) == ("preview", None)
+    assert found["preview"] is not None
 
 
 @pytest.mark.parametrize(
     ("sent", "error"),
     [
-        *((event(name), UnknownFindingError) for name in PREVIEWS),
+        (event("access_preview_failed", status="PAUSED"), UnknownFindingError),
         (event("unused_permission", findingType="UnusedQuantumKey"), UnknownFindingError),
         (event("unused_permission", findingId=...), FindingParseError),
         ({}, UnknownFindingError),

@@ -1,29 +1,48 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lambdas.findings.record_finding import Output, lambda_handler, policy_execution_name
-from pare.aws.tables import FindingsTable
+from lambdas.findings.record_finding import COOL_DOWN, Output, lambda_handler, policy_execution_name
+from pare.aws.findings_table import CardsTable, FindingsTable
+from pare.aws.tables import RunsTable, from_item
+from pare.clock import parse_time
 from pare.errors import AwsCallError, ThrottledError
+from pare.findings.card import card_id_of
+from tests.finding_terms import finding_terms
 from tests.recorded import FINDINGS, finding
+
+if TYPE_CHECKING:
+    from pare.findings.model import Finding
+    from tests.handlers.fake_aws import FakeAws
 
 LATE = "2026-11-22T09:00:00Z"
 
 
-def record(found: Any, context: Any, execution: str = "run-1") -> Output:
-    output: Output = lambda_handler({"finding": found.to_json(), "execution": execution}, context)
+def record(found: Finding, context: Any, execution: str = "run-1", **terms: Any) -> Output:
+    output: Output = lambda_handler(
+        {"finding": found.to_json(), "execution": execution, "terms": finding_terms(**terms)},
+        context,
+    )
     return output
 
 
-def test_a_new_finding_is_recorded_and_asks_for_a_policy(tables: Any, context: Any) -> None:
-    found = finding()
+def test_a_new_finding_is_recorded_with_its_card_and_asks_for_a_policy(
+    tables: Any, context: Any
+) -> None:
+    found = finding(severity="low")
+    card_id = card_id_of(found.account_id, found.resource)
 
-    output = record(found, context)
-
-    assert output == {
+    assert record(found, context) == {
         "news": "new",
+        "card_news": "first_sight",
+        "urgency": "digest",
+        "notify_at": "",
+        "notification_name": "",
+        "should_archive": False,
+        "exemption": None,
+        "card_id": card_id,
         "start_policy": True,
         "policy_execution_name": policy_execution_name(found),
     }
@@ -31,7 +50,23 @@ def test_a_new_finding_is_recorded_and_asks_for_a_policy(tables: Any, context: A
     assert item is not None
     assert item["finding"] == found.to_json()
     assert item["recorded_by"] == "run-1"
-    assert item["recorded_at"].endswith("Z")
+    card = CardsTable(tables, "Cards").get(card_id)
+    assert card is not None
+    assert card["open"].keys() == {found.finding_id}
+
+
+def test_a_grave_finding_is_told_by_the_round_of_a_minute_after_it_settled(
+    tables: Any, context: Any
+) -> None:
+    output = record(finding("external_access", severity="high"), context, settle_seconds=90)
+
+    item = FindingsTable(tables, "Findings").get(finding("external_access").finding_id)
+    assert item is not None
+    settled = parse_time(output["notify_at"]) - parse_time(item["recorded_at"])
+    assert 90 <= settled.total_seconds() <= 150
+    assert output["notify_at"].endswith(":00Z")
+    assert output["notification_name"] == f"news-{output['notify_at'][:16].replace(':', '-')}"
+    assert len(output["notification_name"]) <= 80
 
 
 def test_a_retried_step_says_the_same(tables: Any, context: Any) -> None:
@@ -44,20 +79,12 @@ def test_a_retried_step_says_the_same(tables: Any, context: Any) -> None:
     assert item["version"] == 1
 
 
-def test_the_same_event_again_starts_nothing(tables: Any, context: Any) -> None:
+def test_the_same_event_again_starts_no_policy(tables: Any, context: Any) -> None:
     record(finding(), context)
-    FindingsTable(tables, "Findings").settle(finding().finding_id, execution="run-1")
 
     output = record(finding(), context, "run-2")
 
     assert (output["news"], output["start_policy"]) == ("none", False)
-
-
-def test_a_failed_run_started_again_asks_for_the_same(tables: Any, context: Any) -> None:
-    first = record(finding(), context)
-
-    assert record(finding(), context, "run-2") == first
-    assert record(finding(), context, "run-2") == first, "a retried step says the same"
 
 
 @pytest.mark.parametrize(
@@ -73,14 +100,56 @@ def test_a_failed_run_started_again_asks_for_the_same(tables: Any, context: Any)
 def test_a_policy_is_wanted_while_there_is_something_to_cut(
     tables: Any, context: Any, changes: dict[str, Any], news: str, start_policy: bool
 ) -> None:
-    record(finding(), context)
+    record(finding(), context, cool_down_days=0)
 
     output = record(finding(updated_at=LATE, **changes), context, "run-2")
 
     assert (output["news"], output["start_policy"]) == (news, start_policy)
 
 
-def test_a_finding_that_opens_again_asks_for_a_policy_again(tables: Any, context: Any) -> None:
+def test_a_principal_has_one_policy_run_in_a_cool_down_whatever_its_findings(
+    tables: Any, context: Any
+) -> None:
+    first, second = finding(), finding(finding_id="another", updated_at=LATE)
+    assert record(first, context)["start_policy"]
+
+    assert not record(second, context, "run-2")["start_policy"]
+    assert not record(finding(updated_at=LATE, unused_action_count=7), context, "r-3")[
+        "start_policy"
+    ]
+    other = finding(finding_id="third", resource="arn:aws:iam::111122223333:role/Other")
+    assert record(other, context, "run-4")["start_policy"]
+    assert record(first, context)["start_policy"], "a retried step"
+
+    claims = {
+        item["run_id"]
+        for item in map(from_item, tables.scan(TableName="Runs")["Items"])
+        if item["workflow"] == COOL_DOWN
+    }
+    assert claims == {first.resource, other.resource}
+
+
+def test_what_is_meant_is_archived_and_asks_for_nothing(tables: Any, context: Any) -> None:
+    found = finding()
+    card_id = card_id_of(found.account_id, found.resource)
+    exemption: Any = {
+        "finding_type": "UnusedPermission", "principal": {}, "reason": "seasonal", "by": "anna",
+        "at": LATE, "expires": None,
+    }  # fmt: skip
+    CardsTable(tables, "Cards").add_exemption(
+        card_id, exemption, findings=[found], now=parse_time(LATE)
+    )
+
+    output = record(found, context)
+
+    assert (output["should_archive"], output["exemption"]) == (True, exemption)
+    assert (output["start_policy"], output["notify_at"]) == (False, "")
+    assert RunsTable(tables, "Runs").claim_for(
+        COOL_DOWN, found.resource, execution="x", now=parse_time(LATE), seconds=1
+    ), "the cool-down has not begun"
+
+
+def test_a_finding_that_opens_again_asks_for_a_policy(tables: Any, context: Any) -> None:
     record(finding(status="RESOLVED"), context)
 
     output = record(finding(updated_at=LATE), context, "run-2")
@@ -129,10 +198,21 @@ def test_one_state_of_a_finding_has_one_execution_name() -> None:
     ("code", "error"),
     [("AccessDeniedException", AwsCallError), ("ThrottlingException", ThrottledError)],
 )
+@pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems", "UpdateItem"])
 def test_a_table_that_cannot_be_used_is_an_error(
-    tables: Any, aws: Any, context: Any, code: str, error: type[Exception]
+    tables: Any, aws: FakeAws, context: Any, operation: str, code: str, error: type[Exception]
 ) -> None:
-    aws.fail("dynamodb:GetItem", code)
+    aws.fail(f"dynamodb:{operation}", code)
 
-    with pytest.raises(error, match="dynamodb:GetItem on Findings"):
+    with pytest.raises(error, match=f"dynamodb:{operation} on (Findings|Runs)"):
         record(finding(), context)
+
+
+def test_a_step_that_failed_after_the_record_asks_again_when_it_is_retried(
+    tables: Any, aws: FakeAws, context: Any
+) -> None:
+    aws.fail("dynamodb:UpdateItem", "AccessDeniedException", times=1)
+    with pytest.raises(AwsCallError):
+        record(finding(), context)
+
+    assert record(finding(), context)["start_policy"]

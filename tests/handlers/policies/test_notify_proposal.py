@@ -26,7 +26,10 @@ PROPOSAL = proposed(
 
 
 def notify(context: Any, **changes: Any) -> Output:
-    output: Output = lambda_handler({"principal": principal(**changes), "proposal": REF}, context)
+    asked_for_by_hand = {"finding_id": None, **changes}
+    output: Output = lambda_handler(
+        {"principal": principal(**asked_for_by_hand), "proposal": REF}, context
+    )
     return output
 
 
@@ -41,11 +44,23 @@ def test_people_and_machines_are_told(
         PROPOSAL,
         owner="orders@example.com",
         location=f"s3://{BUCKET}/{PREFIX}/",
-        finding_id="b8ae0460",
+        finding_id=None,
     )
     (read,), (facts,) = people.messages(), machines.messages()
     assert (read["Subject"], read["Message"]) == (message.subject, message.text)
     assert json.loads(facts["Message"]) == message.facts
+
+
+def test_of_what_a_finding_asked_for_people_are_told_by_its_card(
+    people: Topic, machines: Topic, tables: Any, evidence: EvidenceStore, context: Any
+) -> None:
+    evidence.put_json(REF["key"], PROPOSAL)
+
+    assert notify(context, finding_id="b8ae0460") == {"told": False}
+
+    (facts,) = machines.messages()
+    assert json.loads(facts["Message"])["finding_id"] == "b8ae0460"
+    assert people.messages() == []
 
 
 def test_of_a_whole_accounts_proposals_machines_are_told_alone(

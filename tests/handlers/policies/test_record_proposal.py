@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from lambdas.policies.record_proposal import Output, lambda_handler
+from pare.aws.findings_table import CardsTable, FindingsTable
 from pare.aws.tables import from_item
 from pare.errors import AwsCallError, EvidenceError
+from pare.findings.card import card_id_of
+from tests.finding_terms import finding_terms
 from tests.handlers.fake_aws import BUCKET, MEMBER
 from tests.handlers.policy_inputs import (
     ARN,
@@ -20,13 +24,17 @@ from tests.handlers.policy_inputs import (
     principal,
 )
 from tests.handlers.policy_inputs import proposal as proposed
+from tests.recorded import finding
 
 if TYPE_CHECKING:
     from pare.aws.evidence_store import EvidenceStore
+    from pare.findings.card import CardJson
     from pare.object_ref import ObjectRef
     from pare.policy.proposal import ProposalJson
     from tests.handlers.fake_aws import FakeAws
 
+NOW = datetime(2026, 11, 22, 9, 15, tzinfo=UTC)
+TERMS = finding_terms()
 REF: ObjectRef = {"bucket": BUCKET, "key": f"{PREFIX}/proposal.json"}
 
 
@@ -82,6 +90,89 @@ def test_a_proposal_is_recorded_as_a_list_of_proposals_shows_it(
             "proposal": REF,
         }
     ]
+
+
+def card(tables: Any) -> CardJson:
+    """Record a finding about the principal, and return its card."""
+    found = finding(resource=ARN, account_id=MEMBER, severity="low")
+    FindingsTable(tables, "Findings").record(
+        found, cards=CardsTable(tables, "Cards"), execution="run-1", now=NOW, terms=TERMS
+    )
+    made = card_now(tables)
+    assert made is not None
+    return made
+
+
+def card_now(tables: Any) -> CardJson | None:
+    return CardsTable(tables, "Cards").get(card_id_of(MEMBER, ARN))
+
+
+def test_the_verdict_joins_the_card_of_the_principal(
+    evidence: EvidenceStore, tables: Any, context: Any
+) -> None:
+    before = card(tables)
+    proposal = store(evidence, generated(allow("s3:GetObject")), accessed())
+
+    record(context)
+    record(context)
+
+    after = card_now(tables)
+    assert after is not None
+    assert after["proposal"] == {
+        "verdict": proposal["verdict"],
+        "created_at": CREATED_AT,
+        "before_action_count": 3,
+        "after_action_count": 3,  # what is not observable is kept
+        "reasons": [reason["text"] for reason in proposal["reasons"]],
+        "proposal": REF,
+    }
+    assert after["version"] == before["version"] + 1, "a retried step changes nothing"
+    assert after["open"] == before["open"]
+
+
+def test_reasons_on_a_card_are_harmless_and_few(
+    evidence: EvidenceStore, tables: Any, context: Any
+) -> None:
+    card(tables)
+    proposal = store(evidence, generated(allow("s3:GetObject")), accessed())
+    bad: Any = {"code": "X", "level": "review", "text": "line\nSubject: \u202e" + "x" * 900}
+    evidence.put_json(REF["key"], {**proposal, "reasons": [bad] * 40})
+
+    record(context)
+
+    after = card_now(tables)
+    assert after is not None and after["proposal"] is not None
+    reasons = after["proposal"]["reasons"]
+    assert len(reasons) == 10
+    assert all(len(each) <= 300 and each.isprintable() for each in reasons)
+
+
+@pytest.mark.parametrize("finding_id", [None, "b8ae0460"])
+def test_a_proposal_without_a_card_makes_none(
+    evidence: EvidenceStore, tables: Any, context: Any, finding_id: str | None
+) -> None:
+    store(evidence, generated(allow("s3:GetObject")), accessed())
+
+    lambda_handler(
+        {"principal": principal(finding_id=finding_id), "proposal": REF, "execution": EXECUTION},
+        context,
+    )
+
+    assert card_now(tables) is None
+    assert len(items(tables)) == 1
+
+
+def test_what_no_finding_asked_for_stays_off_the_card(
+    evidence: EvidenceStore, tables: Any, context: Any
+) -> None:
+    before = card(tables)
+    store(evidence, generated(allow("s3:GetObject")), accessed())
+
+    lambda_handler(
+        {"principal": principal(finding_id=None), "proposal": REF, "execution": EXECUTION}, context
+    )
+
+    assert card_now(tables) == before
 
 
 def test_a_refusal_is_recorded_with_what_is_unknown(

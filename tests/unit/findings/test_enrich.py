@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pare.clock import parse_time
 from pare.errors import (
     ArnParseError,
     AwsCallError,
@@ -14,7 +16,9 @@ from pare.errors import (
     PrincipalNotFoundError,
     ThrottledError,
 )
-from pare.findings.enrich import enrich
+from pare.findings.enrich import access_levels, enrich
+from pare.findings.severity import severity_of
+from pare.policy.catalogue import load_catalogue
 from tests.recorded import finding
 
 if TYPE_CHECKING:
@@ -22,162 +26,308 @@ if TYPE_CHECKING:
 
 FAILURES = [AwsCallError, ArnParseError, MemberAccountError, PrincipalNotFoundError]
 PASSING = [AwsServiceError, ThrottledError]
+HUB_DEFAULT = "security@example.com"
 
 
-def unused(service: str, *actions: str) -> dict[str, Any]:
-    """Return an entry of findingDetails as GetFindingV2 sends it."""
-    details: dict[str, Any] = {"serviceNamespace": service}
-    if actions:
-        details["actions"] = [{"action": f"{service}:{name}"} for name in actions]
-    return {"unusedPermissionDetails": details}
+def answer(found: Finding, *details: dict[str, Any], later: int = 0, **more: Any) -> dict[str, Any]:
+    """Return an answer of GetFindingV2 about a finding, ``later`` seconds after its event."""
+    moment = parse_time(found.updated_at) + timedelta(seconds=later)
+    return {
+        "status": found.status,
+        "updatedAt": moment,
+        "analyzedAt": moment,
+        "findingDetails": list(details),
+        **more,
+    }
+
+
+def raised(value: Any) -> Any:
+    if isinstance(value, PareError):
+        raise value
+    return value
 
 
 @dataclass
-class Readers:
-    """Three readers that answer from memory, or fail; each call is kept."""
+class AwsInMemory:
+    """Readers that answer from memory, or fail; each call is kept."""
 
-    name: str | None = "shop-prod"
-    found: list[dict[str, Any]] | PareError = field(default_factory=list)
+    names: dict[str, str | PareError | None] = field(default_factory=dict)
+    found: dict[str, Any] | PareError | None = None
     tagged: dict[str, str] | PareError = field(default_factory=dict)
-    calls: list[tuple[str, ...]] = field(default_factory=list)
+    mail: str | PareError | None = None
+    calls: list[tuple[str, str]] = field(default_factory=list)
 
     def account_name(self, account_id: str) -> str | None:
         self.calls.append(("account_name", account_id))
-        return self.name
+        name: str | None = raised(self.names.get(account_id, "shop-prod"))
+        return name
 
-    def details(self, analyzer_arn: str, finding_id: str) -> list[dict[str, Any]]:
-        self.calls.append(("details", analyzer_arn, finding_id))
-        if isinstance(self.found, PareError):
-            raise self.found
-        return self.found
+    def details(self, finding: Finding) -> dict[str, Any]:
+        self.calls.append(("details", finding.finding_id))
+        details: dict[str, Any] = raised(self.found or answer(finding))
+        return details
 
-    def tags(self, arn: str) -> dict[str, str]:
-        self.calls.append(("tags", arn))
-        if isinstance(self.tagged, PareError):
-            raise self.tagged
-        return self.tagged
+    def tags(self, finding: Finding) -> dict[str, str]:
+        self.calls.append(("tags", finding.resource))
+        tags: dict[str, str] = raised(self.tagged)
+        return tags
 
-    def enrich(self, found: Finding, default_owner: str | None = None) -> Finding:
-        return enrich(
+    def contact(self, account_id: str) -> str | None:
+        self.calls.append(("contact", account_id))
+        mail: str | None = raised(self.mail)
+        return mail
+
+    def enrich(self, found: Finding, **terms: Any) -> Finding:
+        return enrich(found, readers=self, terms=terms_of(**terms), catalogue=load_catalogue())
+
+    def called(self, reader: str) -> list[str]:
+        return [what for name, what in self.calls if name == reader]
+
+
+def terms_of(**terms: Any) -> Any:
+    """Return of all terms those that enriching needs."""
+    return {
+        "owner_tag_keys": ["owner", "team"],
+        "default_owner": "",
+        "partner_accounts": {},
+        "organization_id": "o-ours",
+        **terms,
+    }
+
+
+def test_all_that_is_told_is_added() -> None:
+    found = finding("external_access")
+    aws = AwsInMemory(
+        names={"999988887777": None},
+        tagged={"Owner": " orders@example.com ", "stage": "prod"},
+        found=answer(
             found,
-            account_name=self.account_name,
-            details=self.details,
-            tags=self.tags,
-            owner_tag_keys=("owner", "team"),
-            default_owner=default_owner,
-        )
+            {"externalAccessDetails": {
+                "action": ["s3:GetObject", "s3:PutObject"], "condition": {},
+                "principal": {"AWS": "999988887777"}, "isPublic": False,
+                "sources": [{"type": "POLICY"}],
+            }},
+        ),
+    )  # fmt: skip
 
-    def called(self, reader: str) -> list[tuple[str, ...]]:
-        return [call[1:] for call in self.calls if call[0] == reader]
+    enriched = aws.enrich(found)
 
-
-def test_account_name_owner_and_wholly_unused_services_are_added() -> None:
-    readers = Readers(
-        tagged={"Owner": " orders@example.com "},
-        found=[unused("sqs"), unused("s3", "PutObject"), unused("ec2")],
-    )
-    found = finding()
-
-    enriched = readers.enrich(found)
-
-    assert enriched == replace(
+    expected = replace(
         found,
         account_name="shop-prod",
         owner="orders@example.com",
-        unused_services=("ec2", "sqs"),  # s3 is in use: some of its actions are not
+        owner_source="tag",
+        tags=(("Owner", " orders@example.com "), ("stage", "prod")),
+        actions=("s3:GetObject", "s3:PutObject"),
+        granted_through=("POLICY",),
+        access_levels=("Read", "Write"),
+        exposure="outside",
+        principal_account_id="999988887777",
     )
-    assert readers.called("account_name") == [(found.account_id,)]
-    assert readers.called("details") == [(found.analyzer_arn, found.finding_id)]
-    assert readers.called("tags") == [(found.resource,)]
+    severity, rule = severity_of(expected)
+    assert enriched == replace(expected, severity=severity, severity_rule=rule)
+    assert severity == "high"
+    assert aws.called("details") == [found.finding_id]
+    assert aws.called("tags") == [found.resource]
 
 
-def test_other_details_than_permissions_name_no_service() -> None:
-    readers = Readers(found=[{"unusedIamRoleDetails": {}}, {"unusedIamUserPasswordDetails": {}}])
+def test_an_enriched_finding_enriched_again_is_the_same() -> None:
+    once = AwsInMemory(tagged={"team": "a"}).enrich(finding("internal_access"))
 
-    assert readers.enrich(finding()).unused_services == ()
+    assert AwsInMemory(tagged={"team": "a"}).enrich(once) == once
+
+
+def test_a_later_word_of_the_analyzer_is_the_one_that_is_judged() -> None:
+    found = finding("external_access_error")
+    aws = AwsInMemory(
+        found=answer(
+            found,
+            {"externalAccessDetails": {"condition": {}, "principal": {"AWS": "*"},
+                                       "isPublic": True, "action": ["s3:PutObject"]}},
+            later=60,
+        )
+    )  # fmt: skip
+
+    enriched = aws.enrich(found)
+
+    assert (enriched.error, enriched.exposure, enriched.severity) == (None, "public", "critical")
+
+
+# --- Owners ---
+
+
+def test_the_accounts_contact_stands_in_where_no_tag_names_an_owner() -> None:
+    aws = AwsInMemory(mail="shop@example.com")
+
+    enriched = aws.enrich(finding(), default_owner=HUB_DEFAULT)
+
+    assert (enriched.owner, enriched.owner_source) == ("shop@example.com", "account contact")
+    assert aws.called("contact") == [finding().account_id]
+
+
+def test_a_tag_saves_the_question_for_the_contact() -> None:
+    aws = AwsInMemory(tagged={"team": "orders"}, mail="shop@example.com")
+
+    enriched = aws.enrich(finding())
+
+    assert (enriched.owner, enriched.owner_source) == ("orders", "tag")
+    assert aws.called("contact") == []
+
+
+@pytest.mark.parametrize("mail", [None, MemberAccountError("no way in")])
+def test_the_settings_stand_in_where_the_account_names_nobody(mail: Any) -> None:
+    enriched = AwsInMemory(mail=mail).enrich(finding(), default_owner=HUB_DEFAULT)
+
+    assert (enriched.owner, enriched.owner_source) == (HUB_DEFAULT, "settings")
+    assert enriched.unknown == (("contact: no way in",) if mail else ())
+
+
+def test_without_any_of_them_the_owner_is_unknown() -> None:
+    enriched = AwsInMemory().enrich(finding())
+
+    assert (enriched.owner, enriched.owner_source) == (None, None)
+
+
+# --- What nobody tells ---
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_tags_that_cannot_be_read_leave_the_owner_unknown(failure: type[PareError]) -> None:
-    enriched = Readers(tagged=failure("no way in")).enrich(finding())
+def test_everything_that_fails_is_named_and_the_finding_stays(failure: type[PareError]) -> None:
+    found = finding("external_access", actions=("s3:GetObject",))
+    aws = AwsInMemory(
+        names={found.account_id: failure("no name"), "999988887777": failure("no answer")},
+        tagged=failure("no tags"),
+        found=failure("no details"),
+        mail=failure("no contact"),
+    )
 
-    assert enriched.owner is None
-    assert enriched.unknown == ("owner: no way in",)
-    assert enriched.account_name == "shop-prod"
-
-
-@pytest.mark.parametrize("failure", FAILURES)
-def test_details_that_cannot_be_read_are_named(failure: type[PareError]) -> None:
-    enriched = Readers(found=failure("no details"), tagged={"owner": "x"}).enrich(finding())
-
-    assert enriched.unused_services == ()
-    assert enriched.unknown == ("finding details: no details",)
-    assert enriched.owner == "x"
-
-
-def test_everything_that_fails_is_named_and_the_finding_stays() -> None:
-    found = finding(unknown=("before",))
-    readers = Readers(name=None, tagged=MemberAccountError("no"), found=AwsCallError("refused"))
-
-    enriched = readers.enrich(found)
+    enriched = aws.enrich(found)
 
     assert enriched.unknown == (
-        "before",
-        "account name: Organizations did not tell",
-        "owner: no",
-        "finding details: refused",
+        "finding details: no details",
+        "account name: no name",
+        "tags: no tags",
+        "contact: no contact",
+        "whether 999988887777 is an account of the organization: no answer",
     )
-    assert replace(enriched, unknown=("before",)) == found
-
-
-def test_the_default_owner_stands_in_where_no_tag_names_one() -> None:
-    assert Readers().enrich(finding(), "security@example.com").owner == "security@example.com"
-    failing = Readers(tagged=MemberAccountError("no"))
-    assert failing.enrich(finding(), "security@example.com").owner == "security@example.com"
-    assert Readers(tagged={"team": "a"}).enrich(finding(), "security@example.com").owner == "a"
-
-
-def test_only_roles_and_users_are_asked_for_tags() -> None:
-    readers = Readers(tagged={"owner": "x"})
-
-    enriched = readers.enrich(finding("external_access"))
-
-    assert readers.called("tags") == []
-    assert enriched.owner is None
-    assert enriched.unknown == ()
-    assert readers.enrich(finding(resource_type="AWS::IAM::User")).owner == "x"
-
-
-@pytest.mark.parametrize(
-    "found",
-    [
-        finding("external_access"),
-        finding("internal_access"),
-        finding("unused_iam_role_error"),
-        finding(is_deleted=True),
-    ],
-)
-def test_details_are_read_only_where_there_are_any(found: Finding) -> None:
-    readers = Readers(found=[unused("s3")])
-
-    enriched = readers.enrich(found)
-
-    assert readers.called("details") == []
-    assert enriched.unused_services == ()
+    assert (enriched.exposure, enriched.principal_account_id) == ("unknown", "999988887777")
+    assert (enriched.status, enriched.actions) == (found.status, found.actions)
+    assert (enriched.account_name, enriched.owner, enriched.tags) == (None, None, ())
 
 
 @pytest.mark.parametrize("failure", PASSING)
-def test_what_is_worth_another_try_is_an_error(failure: type[PareError]) -> None:
+@pytest.mark.parametrize("what", ["names", "tagged", "found", "mail"])
+def test_what_is_worth_another_try_is_an_error(failure: type[PareError], what: str) -> None:
+    error: Any = failure("later")
+    failing: Any = {finding().account_id: error} if what == "names" else error
+
     with pytest.raises(failure):
-        Readers(tagged=failure("later")).enrich(finding())
-    with pytest.raises(failure):
-        Readers(found=failure("later")).enrich(finding())
+        AwsInMemory(**{what: failing}).enrich(finding())
 
 
 def test_an_error_that_is_not_ours_is_not_swallowed() -> None:
-    class Broken(Readers):
-        def tags(self, arn: str) -> dict[str, str]:
-            raise KeyError(arn)
+    class Broken(AwsInMemory):
+        def tags(self, finding: Finding) -> dict[str, str]:
+            raise KeyError(finding.resource)
 
     with pytest.raises(KeyError):
         Broken().enrich(finding())
+
+
+def test_an_account_that_organizations_does_not_know_is_named() -> None:
+    aws = AwsInMemory(names={finding().account_id: None})
+
+    assert aws.enrich(finding()).unknown == ("account name: Organizations knows no such account",)
+
+
+def test_a_long_reason_is_cut() -> None:
+    (unknown,) = AwsInMemory(tagged=AwsCallError("x" * 10_000)).enrich(finding()).unknown
+
+    assert len(unknown) == 500
+
+
+# --- What is not asked ---
+
+
+def test_a_deleted_finding_is_not_asked_for() -> None:
+    aws = AwsInMemory(found=AwsCallError("not found"))
+
+    enriched = aws.enrich(finding(is_deleted=True))
+
+    assert aws.called("details") == []
+    assert enriched.unknown == ()
+
+
+def test_a_finding_of_the_inventory_brings_its_own_facts() -> None:
+    found = finding(
+        source="pare-inventory",
+        analyzer_arn="pare:inventory",
+        owner="orders",
+        owner_source="tag",
+        tags=(("team", "orders"),),
+    )
+    aws = AwsInMemory()
+
+    enriched = aws.enrich(found)
+
+    assert aws.calls == [("account_name", found.account_id)]
+    assert (enriched.owner, enriched.owner_source) == ("orders", "tag")
+    assert (enriched.tags, enriched.exposure) == (found.tags, "none")
+    assert enriched.severity == "low"
+
+
+def test_an_owner_that_the_inventory_does_not_know_is_the_accounts_contact() -> None:
+    found = finding(source="pare-inventory", analyzer_arn="pare:inventory")
+
+    assert AwsInMemory(mail="shop@example.com").enrich(found).owner == "shop@example.com"
+
+
+def test_a_blind_spot_is_ours() -> None:
+    found = finding(
+        access="watch", finding_type="AnalyzerMissing", source="pare-watch",
+        analyzer_arn="pare:watch", resource_type="AWS::AccessAnalyzer::Analyzer",
+    )  # fmt: skip
+    aws = AwsInMemory(mail="shop@example.com")
+
+    enriched = aws.enrich(found, default_owner=HUB_DEFAULT)
+
+    assert aws.calls == [("account_name", found.account_id)]
+    assert (enriched.owner, enriched.owner_source) == (HUB_DEFAULT, "settings")
+    assert (enriched.exposure, enriched.severity) == ("none", "high")
+
+
+# --- Bounds ---
+
+
+def test_tags_are_bounded_after_the_owner_is_looked_for() -> None:
+    tags = {f"key{number:03}": "v" * 300 for number in range(60)} | {"team": "o" * 300}
+
+    enriched = AwsInMemory(tagged=tags).enrich(finding())
+
+    assert len(enriched.tags) == 50
+    assert {len(value) for _, value in enriched.tags} == {256}
+    assert enriched.owner == "o" * 256
+
+
+# --- Access levels ---
+
+
+@pytest.mark.parametrize(
+    ("actions", "levels"),
+    [
+        ((), ()),
+        (("s3:GetObject", "S3:putobject"), ("Read", "Write")),
+        (("s3:PutBucketPolicy", "s3:ListBucket"), ("List", "Permissions management")),
+        (("sqs:*",), ("Permissions management", "Read", "Tagging", "Write")),
+        (("s3:Teleport", "nosuch:Thing", "broken"), ("unknown",)),
+        (("s3:GetObject", "nosuch:*"), ("Read", "unknown")),
+    ],
+)
+def test_access_levels_are_the_catalogues(
+    actions: tuple[str, ...], levels: tuple[str, ...]
+) -> None:
+    assert access_levels(finding("external_access", actions=actions), load_catalogue()) == levels
+
+
+def test_unused_access_grants_nothing_anew() -> None:
+    assert access_levels(finding(actions=("s3:PutObject",)), load_catalogue()) == ()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pare.findings.state import News, news, supersedes
+from pare.findings.state import News, how_ended, news, supersedes
 from tests.recorded import finding
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pare.findings.model import Finding
 
 EARLY, MIDDLE, LATE = (f"2026-11-2{day}T09:00:00Z" for day in (1, 2, 3))
+GONE: dict[str, Any] = {"values": (("ended", "DELETED"),)}  # as reconcile says it
 
 
 def seen(
@@ -111,6 +112,11 @@ def test_of_one_time_and_status_the_later_analysis_counts() -> None:
         (seen(status="RESOLVED"), seen(status="RESOLVED", is_deleted=True), "none"),
         (seen(is_deleted=True), seen(LATE, is_deleted=True), "none"),
         (seen(is_deleted=True), seen(LATE), "reopened"),
+        (seen(is_deleted=True), seen(is_deleted=True, **GONE), "none"),
+        (seen(), seen(is_deleted=True, **GONE), "deleted"),
+        (seen(is_deleted=True), seen(LATE, "RESOLVED"), "resolved"),
+        (seen(), seen(LATE, "RESOLVED", is_deleted=True), "resolved"),
+        (seen(status="RESOLVED"), seen(LATE, "ARCHIVED"), "archived"),
     ],
 )
 def test_people_are_told_what_became_of_a_finding(
@@ -141,6 +147,38 @@ def test_people_are_told_where_what_they_act_on_changed(change: dict[str, Any]) 
 )
 def test_nobody_is_told_where_only_our_own_reading_changed(change: dict[str, Any]) -> None:
     assert news(seen(), seen(LATE, **change)) == "none"
+
+
+def test_nobody_is_told_of_a_change_in_what_has_ended() -> None:
+    before, after = seen(status="ARCHIVED"), seen(LATE, "ARCHIVED", unused_action_count=99)
+
+    assert news(before, after) == "none"
+
+
+@pytest.mark.parametrize(
+    ("found", "how"),
+    [
+        (seen(), None),
+        (seen(status="RESOLVED"), "RESOLVED"),
+        (seen(status="ARCHIVED"), "ARCHIVED"),
+        (seen(is_deleted=True), "UNWATCHED"),
+        (seen(status="ARCHIVED", is_deleted=True), "UNWATCHED"),
+        (seen(is_deleted=True, values=(("ended", "UNWATCHED"),)), "UNWATCHED"),
+        (seen(is_deleted=True, **GONE), "DELETED"),
+        (seen(status="RESOLVED", is_deleted=True), "RESOLVED"),  # AWS cleans up after 90 days
+    ],
+)
+def test_what_was_deleted_before_it_was_resolved_is_not_closed(
+    found: Finding, how: str | None
+) -> None:
+    assert how_ended(found) == how
+
+
+def test_that_a_finding_is_gone_says_more_than_that_it_was_deleted() -> None:
+    deleted, gone = seen(is_deleted=True), seen(is_deleted=True, **GONE)
+
+    assert supersedes(deleted, gone)
+    assert not supersedes(gone, deleted)
 
 
 # --- A life of a finding, whatever way its events come ---

@@ -9,6 +9,7 @@ import pytest
 from pare.data_tables import read_table
 from pare.inventory.explain import Known, explain, say
 from pare.message import columns
+from tests.unit.findings import finding_items
 from tests.unit.inventory import row_builders as build
 from tests.unit.inventory import snapshot_folder as folder
 
@@ -204,13 +205,12 @@ def test_a_first_inventory_has_nothing_to_compare_with() -> None:
 
 
 def test_findings_that_were_not_asked_for_are_not_called_none() -> None:
-    finding = {"finding_type": "UnusedIAMRole", "created_at": "2026-10-01T00:00:00Z",
-               "region": "eu-west-1"}  # fmt: skip
+    finding = finding_items.unused("f-1", finding_type="UnusedIAMRole").to_json()
 
     assert "Open findings" not in page(build.row())
     assert "Open findings\n  None." in page(build.row(), findings=[])
     found = page(build.row(), findings=[{"finding_id": "f-1", "finding": finding}])
-    assert "UnusedIAMRole, since 2026-10-01, eu-west-1: f-1" in found
+    assert "low: IAM role ShopCheckout is not used; since 2026-11-20, eu-west-1: f-1" in found
 
 
 def test_the_last_known_row_of_an_unknown_account_says_so_first() -> None:

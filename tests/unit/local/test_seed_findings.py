@@ -11,6 +11,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
+from local import seed_findings
+from local.emulator.shapes import service_model
 from local.organization import Organization, SeedError, User, read_organization
 from local.seed_findings import (
     SeedFinding,
@@ -21,8 +23,8 @@ from local.seed_findings import (
 )
 from local.trail_generator import Usage, generate
 from pare.clock import parse_time
-from pare.findings.normalize import normalize
 from pare.policy.catalogue import load_catalogue
+from tests.recorded import normalized
 
 NOW = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 EVENTS = Path(__file__).parents[4] / "shared/aws/events"
@@ -72,7 +74,7 @@ def test_administrator_access_is_counted_in_real_numbers(checkout: SeedFinding) 
 
 
 def test_the_event_is_understood_by_the_product(checkout: SeedFinding) -> None:
-    finding = normalize(checkout.event)
+    finding = normalized(checkout.event)
     assert finding.access == "unused"
     assert finding.resource.endswith("role/app/ShopCheckout")
     assert finding.account_id == "400000000004"
@@ -145,7 +147,7 @@ def test_every_kind_is_understood_and_the_same_each_time(
 ) -> None:
     found = every_kind(organization)[kind]
     assert found == every_kind(read_organization())[kind]
-    finding = normalize(found.event)
+    finding = normalized(found.event)
     assert finding.finding_type == found.finding["findingType"]
     assert found.event["source"] == "pare.test"
 
@@ -200,3 +202,24 @@ def test_a_user_without_an_active_key_has_no_such_finding(organization: Organiza
     assert isinstance(maria, User)
     with pytest.raises(SeedError, match="no active access key"):
         unused_access_key_finding(organization, maria, NOW)
+
+
+def test_there_is_a_finding_of_every_kind_as_aws_would_send_it(organization: Organization) -> None:
+    found = seed_findings.every_kind(organization, NOW)
+
+    understood = [normalized(each.event) for each in found]
+    assert len({each.finding_id for each in understood}) == len(found)
+    assert {each.finding_type for each in understood} == {
+        "ExternalAccess",
+        "InternalAccess",
+        "UnusedIAMRole",
+        "UnusedIAMUserAccessKey",
+        "UnusedIAMUserPassword",
+        "UnusedPermission",
+    }
+    assert {each.access for each in understood if each.error} == {"external", "internal", "unused"}
+    everywhere = [each for each in understood if each.resource.endswith("SharedWithOutside")]
+    assert {each.region for each in everywhere} == set(organization.regions)
+    shape: Any = service_model("accessanalyzer").operation_model("GetFindingV2").output_shape
+    for each in found:
+        assert set(shape.required_members) <= set(each.finding)

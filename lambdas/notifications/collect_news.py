@@ -1,0 +1,360 @@
+"""Collect news: which messages this round tells, of which cards; each is frozen as an object."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
+from pare.aws.evidence_store import EvidenceStore
+from pare.aws.executions import has_ended
+from pare.aws.findings_table import CardsTable, FindingsTable
+from pare.aws.tables import RunsTable
+from pare.clock import format_time, parse_time
+from pare.findings.rounds import (
+    SHOWN_CARDS,
+    count_singles,
+    list_of,
+    message_id_of,
+    message_json,
+    plan,
+    tally,
+    view_of,
+)
+from pare.findings.state import perhaps_told
+from pare.message import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from pare.findings.card import CardJson, CardViewJson
+    from pare.findings.model import FindingJson
+    from pare.findings.rounds import PlannedMessage, RoundKind, SettledJson
+    from pare.findings.terms import FindingTermsJson
+    from pare.object_ref import ObjectRef
+
+# One step claims so many cards; what is left comes in the next.
+MAX_CARDS = 1_000
+# A round of news looks at more: what is urgent may stand behind what waits for its hour.
+MAX_LOOKED_AT = 5_000
+# An execution may have 25,000 events in its history; what is left comes in the next round.
+MAX_STEPS = 10
+# Requests to DynamoDB side by side.
+AT_ONCE = 8
+
+
+class MessageItem(TypedDict):
+    message_id: str
+    ref: ObjectRef
+
+
+class Output(TypedDict):
+    messages: list[MessageItem]
+    counts: dict[str, int]
+    unknown: list[str]
+    has_more: bool
+    step: int
+
+
+class Start(TypedDict):
+    """What starts the workflow, and what it knows when it comes here again."""
+
+    scheduled_at: NotRequired[str]
+    as_of: NotRequired[str]
+    kind: NotRequired[RoundKind]
+    due_by: NotRequired[str]  # also what is due up to then, such as the next digest
+    collected: NotRequired[Output]  # by the step before
+    told: NotRequired[list[SettledJson]]
+
+
+class Input(TypedDict):
+    input: Start
+    execution: str
+    started_at: str
+    terms: FindingTermsJson
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    cards_table_name: str
+    findings_table_name: str
+    runs_table_name: str
+    evidence_bucket_name: str
+
+
+@cache
+def environment() -> Environment:
+    return read_environment(Environment)
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def lambda_handler(event: Input, context: LambdaContext) -> Output:
+    """Return the messages of this step of a round, each frozen as an object.
+
+    Its cards are claimed: no other round tells them while this one runs. A repeated call of the
+    same step returns what the first one planned; one that was killed before it wrote its plan had
+    told nobody, and plans anew.
+    """
+    step = Step.of(event)
+    if (planned := step.store.find_bytes(step.plan_ref(step.number))) is not None:
+        known: Output = json.loads(planned)["output"]
+        logger.info("already planned", messages=len(known["messages"]))
+        return known
+    output = step.collect()
+    logger.info("news collected", counts=output["counts"], has_more=output["has_more"])
+    count("MessagesPlanned", len(output["messages"]))
+    return output
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a round: what it was started with, and what it works on."""
+
+    execution: str
+    number: int
+    kind: RoundKind
+    now: datetime
+    until: datetime  # what is due up to then is told
+    hour: str  # of the round, in UTC, such as 2026-11-22T09: whose budget it uses
+    terms: FindingTermsJson
+    before: Start
+    store: EvidenceStore
+    cards: CardsTable
+    findings: FindingsTable
+    runs: RunsTable
+
+    @classmethod
+    def of(cls, event: Input) -> Step:
+        settings, given = environment(), event["input"]
+        dynamodb = client("dynamodb")
+        begun = max(parse_time(each) for each in (event["started_at"], given.get("as_of")) if each)
+        before = given.get("collected")
+        # A round is of its minute, though the clock of whoever asks for it may be ahead.
+        now = max(begun, utc_now())
+        return cls(
+            execution=event["execution"],
+            number=before["step"] + 1 if before else 1,
+            kind=given.get("kind", "hourly"),
+            now=now,
+            until=max(now, parse_time(given["due_by"])) if "due_by" in given else now,
+            hour=format_time(begun)[:13],
+            terms=event["terms"],
+            before=given,
+            store=EvidenceStore(client("s3"), settings.evidence_bucket_name),
+            cards=CardsTable(dynamodb, settings.cards_table_name),
+            findings=FindingsTable(dynamodb, settings.findings_table_name),
+            runs=RunsTable(dynamodb, settings.runs_table_name),
+        )
+
+    def plan_ref(self, number: int) -> ObjectRef:
+        name = hashlib.sha256(self.execution.encode()).hexdigest()[:16]
+        return self._ref(f"plan-{name}-{number}.json")
+
+    def _ref(self, name: str) -> ObjectRef:
+        return {"bucket": self.store.bucket, "key": f"notifications/{self.hour[:10]}/{name}"}
+
+    # --- One step ---
+
+    def collect(self) -> Output:
+        """Claim, freeze and write the messages, and after them the plan that names them."""
+        due, has_more = self._due()
+        planned = self._planned([self._view(card, {}) for card in due])
+        messages = self._frozen(planned, self._claimed(planned))
+        written = self._written(messages)
+        counts, unknown = self._so_far()
+        for name, number in self._counts(messages).items():
+            counts[name] = counts.get(name, 0) + number
+        output: Output = {
+            "messages": written,
+            "counts": counts,
+            "unknown": [*unknown, *_missing(messages)],
+            "has_more": has_more and self.number < MAX_STEPS,
+            "step": self.number,
+        }
+        plan_key = self.plan_ref(self.number)["key"]
+        cards = sorted({card["card_id"] for card in due} if self.kind == "hourly" else ())
+        self.store.put_json(plan_key, {"output": output, "cards": cards})
+        return output
+
+    def _due(self) -> tuple[list[CardJson], bool]:
+        """Return the cards that this step is about, and whether another has to follow.
+
+        Not those that an earlier step of this round was about: a message that was refused waits
+        for the next round.
+        """
+        seen = self._seen()
+        found = (
+            card
+            for card in self.cards.due(
+                self.until,
+                now=self.now,
+                terms=self.terms,
+                execution=self.execution,
+                has_ended=self._has_ended,
+            )
+            if card["card_id"] not in seen
+        )
+        if self.kind == "news":
+            # Cards that it does not choose stay due; another step would only find them again.
+            return [self._mine(card) for card in islice(found, MAX_LOOKED_AT)], False
+        cards = list(islice(found, MAX_CARDS + 1))
+        return [self._mine(card) for card in cards[:MAX_CARDS]], len(cards) > MAX_CARDS
+
+    def _seen(self) -> set[str]:
+        earlier = range(1, self.number)
+        return {
+            card_id
+            for number in earlier
+            for card_id in self.store.get_json(self.plan_ref(number))["cards"]
+        }
+
+    def _has_ended(self, execution: str) -> bool:
+        return has_ended(client("stepfunctions"), execution)
+
+    def _mine(self, card: CardJson) -> CardJson:
+        """Return a card without the claim of a try of this step before this one.
+
+        That one left no plan, so nobody was told by it.
+        """
+        telling = card["telling"]
+        if telling is None:
+            return card
+        self.cards.release(card["card_id"], message_id=telling["message_id"], now=self.now)
+        return self.cards.get(card["card_id"]) or card
+
+    def _view(self, card: CardJson, findings: Mapping[str, FindingJson]) -> CardViewJson:
+        return view_of(card, findings, now=self.now, terms=self.terms)
+
+    def _planned(self, views: Sequence[CardViewJson]) -> list[tuple[str, PlannedMessage]]:
+        """Return the messages with their ids; only the singles that fit the hour's budget."""
+        wanted = count_singles(views, kind=self.kind, terms=self.terms, now=self.now)
+        budget = self.runs.take_budget(
+            self.hour,
+            wanted,
+            self.terms["max_messages_per_hour"],
+            execution=f"{self.execution}#{self.number}",
+        )
+        messages = plan(views, kind=self.kind, budget=budget, terms=self.terms, now=self.now)
+        return [
+            (
+                message_id_of(
+                    message, execution=self.execution, step=self.number, position=position
+                ),
+                message,
+            )
+            for position, message in enumerate(messages)
+        ]
+
+    def _claimed(self, planned: Sequence[tuple[str, PlannedMessage]]) -> dict[str, CardJson]:
+        """Return the cards that are ours now; one that somebody changed meanwhile stays due."""
+
+        def claim(each: tuple[str, CardJson]) -> CardJson | None:
+            message_id, card = each
+            return self.cards.claim(
+                card, execution=self.execution, message_id=message_id, now=self.now
+            )
+
+        wanted = [
+            (message_id, view["card"])
+            for message_id, message in planned
+            if message.settle
+            for view in message.views
+        ]
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            return {card["card_id"]: card for card in threads.map(claim, wanted) if card}
+
+    def _frozen(
+        self,
+        planned: Sequence[tuple[str, PlannedMessage]],
+        claimed: Mapping[str, CardJson],
+    ) -> list[tuple[str, PlannedMessage]]:
+        """Return the messages with what they say of the cards that are ours; no empty ones."""
+        ids = {
+            finding_id
+            for card in claimed.values()
+            for finding_id in (*card["open"], *card["ended"])
+        }
+        items = self.findings.get_many(ids)
+        findings = {finding_id: item["finding"] for finding_id, item in items.items()}
+        archived = {
+            finding_id: item["archived"]
+            for finding_id, item in items.items()
+            if item.get("archived")
+        }
+        views = {
+            card_id: view_of(card, findings, now=self.now, terms=self.terms, archived=archived)
+            for card_id, card in claimed.items()
+        }
+        frozen = [
+            (
+                message_id,
+                replace(
+                    message,
+                    views=tuple(
+                        views[view["card"]["card_id"]]
+                        for view in message.views
+                        if view["card"]["card_id"] in views
+                    ),
+                ),
+            )
+            for message_id, message in planned
+        ]
+        return [each for each in frozen if each[1].views]
+
+    def _written(self, messages: Sequence[tuple[str, PlannedMessage]]) -> list[MessageItem]:
+        def write(each: tuple[str, PlannedMessage]) -> MessageItem:
+            message_id, message = each
+            list_ref = None
+            if len(message.views) > SHOWN_CARDS:
+                key = self._ref(f"{message_id}.ndjson")["key"]
+                list_ref = self.store.put_text(key, list_of(message), "application/x-ndjson")
+            frozen = message_json(
+                message,
+                message_id=message_id,
+                as_of=format_time(self.now),
+                list_ref=list_ref,
+            )
+            key = self._ref(f"{message_id}.json")["key"]
+            return {"message_id": message_id, "ref": self.store.put_json(key, frozen)}
+
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            return list(threads.map(write, messages))
+
+    def _so_far(self) -> tuple[dict[str, int], list[str]]:
+        """Return the counts of the steps before this one, and what became of their messages."""
+        before = self.before.get("collected")
+        if before is None:
+            return {}, []
+        counts, unknown = tally(self.before.get("told", ()))
+        for name, number in before["counts"].items():
+            counts[name] = counts.get(name, 0) + number
+        return counts, [*before["unknown"], *unknown]
+
+    def _counts(self, messages: Sequence[tuple[str, PlannedMessage]]) -> dict[str, int]:
+        views = [view for _, message in messages if message.settle for view in message.views]
+        return {
+            "cards": len(views),
+            "cards_perhaps_told_before": sum(perhaps_told(view["card"]) for view in views),
+            "messages": len(messages),
+        }
+
+
+def _missing(messages: Sequence[tuple[str, PlannedMessage]]) -> list[str]:
+    """Return what cards say is open or ended, and the table of findings does not know."""
+    missing = {
+        finding_id
+        for _, message in messages
+        for view in message.views
+        for finding_id in {*view["card"]["open"], *view["card"]["ended"]}
+        - {each["finding_id"] for each in (*view["findings"], *view["ended"])}
+    }
+    return [f"findings not in the table: {listed(sorted(missing))}"] if missing else []

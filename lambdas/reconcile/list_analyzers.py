@@ -1,0 +1,92 @@
+"""List analyzers: of every governed Region, with their state; a Region unread is said, not left."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, TypedDict
+
+from lambdas.runtime import client, logger, read_environment
+from pare.aws.access_analyzer import AccessAnalyzer
+from pare.aws.evidence_store import EvidenceStore
+from pare.errors import AwsServiceError, PareError, ThrottledError
+from pare.findings.compare import access_of
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from pare.findings.terms import FindingTermsJson
+    from pare.findings.watch import AnalyzerJson, RegionJson, SeenJson
+    from pare.object_ref import ObjectRef
+
+# Of a Region that does not answer, beside the SDK's own retries: a Region unread is a message.
+TRIES = 3
+PAUSE_SECONDS = 5.0
+
+
+class Input(TypedDict):
+    terms: FindingTermsJson
+    execution: str
+
+
+class Output(TypedDict):
+    analyzers: list[AnalyzerJson]  # those whose findings are compared
+    watch: ObjectRef  # SeenJson: all of them, and the Regions that could not be read
+    counts: dict[str, int]
+    unknown: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    evidence_bucket_name: str
+
+
+@cache
+def environment() -> Environment:
+    return read_environment(Environment)
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: Input, context: LambdaContext) -> Output:
+    """Return the analyzers to compare, and where all that was seen lies."""
+    regions = [read_region(name) for name in sorted(event["terms"]["governed_regions"])]
+    seen: SeenJson = {
+        "partition": context.invoked_function_arn.split(":")[1],
+        "regions": regions,
+    }
+    found = [each for region in regions for each in region["analyzers"]]
+    analyzers = [each for each in found if access_of(each["type"]) and each["status"] != "CREATING"]
+    unknown = [f"{each['region']}: {each['error']}" for each in regions if each["error"]]
+    unknown += [
+        f"{each['arn']}: analyzers of type {each['type']} are not known to this version"
+        for each in found
+        if access_of(each["type"]) is None
+    ]
+    store = EvidenceStore(client("s3"), environment().evidence_bucket_name)
+    name = event["execution"].rpartition(":")[2]
+    logger.info("analyzers listed", analyzers=len(found), unread=len(unknown))
+    return {
+        "analyzers": analyzers,
+        "watch": store.put_json(f"findings/reconcile/{name}/seen.json", seen),
+        "counts": {"regions": len(regions), "analyzers": len(found)},
+        "unknown": unknown,
+    }
+
+
+def read_region(name: str) -> RegionJson:
+    """Return the analyzers of a Region, or why they could not be listed."""
+    analyzer = AccessAnalyzer(client("accessanalyzer", name))
+    error = ""
+    for number in range(TRIES):
+        if number:
+            time.sleep(PAUSE_SECONDS * number)
+        try:
+            return {"region": name, "error": None, "analyzers": analyzer.list_analyzers()}
+        except (AwsServiceError, ThrottledError) as passing:
+            error = str(passing)
+        except PareError as lasting:
+            error = str(lasting)
+            break
+    logger.warning("Region unread", region=name, error=error)
+    return {"region": name, "error": error[:500], "analyzers": []}

@@ -1,0 +1,121 @@
+"""A card as a message sees it: its findings, those that say the same, who archived it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from pare.findings.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pare.findings.card import CardViewJson
+    from pare.findings.model import FindingJson
+    from pare.object_ref import ObjectRef
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where Pare runs, for links, and where the full list of a message lies, if it has one."""
+
+    partition: str
+    region: str
+    listing: ObjectRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Findings that say the same of one principal, or of one kind; in each Region one."""
+
+    findings: tuple[FindingJson, ...]  # at least one, gravest first
+
+    @property
+    def first(self) -> FindingJson:
+        return self.findings[0]
+
+
+class ArchiverJson(TypedDict):
+    """Who archived a finding, and why, as far as anybody noted it."""
+
+    by: str | None
+    reason: str | None
+    expires: str | None
+
+
+def findings_of(view: CardViewJson) -> list[FindingJson]:
+    """Return the findings a message is about, gravest first, in this version's shape.
+
+    At least one: of a card whose findings could not be read, one that knows nothing more than it.
+    """
+    found = [Finding.from_json(each).to_json() for each in view["findings"]]
+    return found or [_unread(view)]
+
+
+def ended_of(view: CardViewJson) -> list[FindingJson]:
+    """Return the findings that ended since people were last told."""
+    return [Finding.from_json(each).to_json() for each in view["ended"]]
+
+
+def _unread(view: CardViewJson) -> FindingJson:
+    card = view["card"]
+    known: dict[str, Any] = {**card["ended"], **card["open"]}
+    finding_id, one = next(iter(sorted(known.items())), ("?", dict[str, Any]()))
+    return Finding(
+        finding_id=finding_id,
+        access="external",
+        finding_type=one.get("finding_type", "unknown"),
+        status="ACTIVE",
+        is_deleted=False,
+        account_id=card["account_id"],
+        region=one.get("region", "unknown"),
+        analyzer_arn="",
+        resource=card["resource"],
+        resource_type=card["resource_type"],
+        created_at=card["opened_at"] or card["updated_at"],
+        updated_at=card["updated_at"],
+        analyzed_at=card["updated_at"],
+        error="not read",
+        owner=card["owner"],
+        unknown=("the finding itself could not be read",),
+    ).to_json()
+
+
+def grouped(findings: Iterable[FindingJson]) -> list[Group]:
+    """Return findings that say the same together, in the order in which each is first met."""
+    groups: dict[tuple[object, ...], list[FindingJson]] = {}
+    for finding in findings:
+        key = (
+            finding["finding_type"],
+            finding["error"],
+            finding["is_public"],
+            tuple(sorted(finding["principal"].items())),
+            finding["access_key_id"],
+            finding["region"] if finding["access"] == "watch" else None,
+            finding["finding_id"] if finding["access"] == "watch" else None,
+        )
+        groups.setdefault(key, []).append(finding)
+    return [Group(tuple(found)) for found in groups.values()]
+
+
+def archiver_of(view: CardViewJson, finding: FindingJson) -> ArchiverJson | None:
+    """Return who archived a finding and why; None where nobody noted it.
+
+    The Findings table noted it, or an exemption of the card tells it.
+    """
+    found: Any = view["archived"].get(finding["finding_id"]) or next(
+        (
+            each
+            for each in view["card"]["exemptions"]
+            if each["finding_type"] == finding["finding_type"]
+            and each["principal"] == finding["principal"]
+        ),
+        None,
+    )
+    if found is None:
+        return None
+    return {
+        "by": found.get("by") or found.get("how"),  # ``archive rule pare-auditors``
+        "reason": found.get("reason"),
+        "expires": found.get("expires"),
+    }

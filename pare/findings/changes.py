@@ -1,0 +1,128 @@
+"""What changed on a card since people were last told of it, in sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pare.findings.card_view import ended_of, grouped
+from pare.findings.model import SEVERITIES
+from pare.findings.phrases import Words, headline_of, kind_of, may, whom
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pare.findings.card import CardViewJson
+    from pare.findings.model import FindingJson, Severity
+
+LISTED_CHANGES = 10
+_COUNTS = ("unused_service_count", "unused_action_count")
+
+
+def changes(view: CardViewJson, findings: Sequence[FindingJson], say: Words) -> list[str]:
+    """Return a sentence for each change, the gravest first, ten at most.
+
+    The churn of a partial fix (an old finding resolved, a new one made) is one story: what there
+    was and what is left.
+    """
+    told = view["card"]["told"]
+    if told is None:
+        return []
+    new = [each for each in findings if each["finding_id"] not in told["findings"]]
+    ended = ended_of(view)
+    lines = [*_severity(view, say), *_worse(view, say)]
+    for before, after in _partly_fixed(ended, new):
+        lines += _counts(before, after, say)
+        new = [each for each in new if each["finding_id"] != after["finding_id"]]
+        ended = [each for each in ended if each["finding_id"] != before["finding_id"]]
+    lines += [_new(group.first, say) for group in grouped(new)]
+    lines += [_ended(group.first, view, say) for group in grouped(ended)]
+    if len(lines) > LISTED_CHANGES:
+        more = say("change_more", count=len(lines) - LISTED_CHANGES)
+        lines = [*lines[:LISTED_CHANGES], more]
+    return lines
+
+
+def _severity(view: CardViewJson, say: Words) -> list[str]:
+    told = view["card"]["told"]
+    before = told["severity"] if told else None
+    if before is None or before == view["severity"]:
+        return []
+    return [
+        say(
+            "change_severity",
+            before=say.word("severity", before),
+            after=say.word("severity", view["severity"]),
+        )
+    ]
+
+
+def _worse(view: CardViewJson, say: Words) -> list[str]:
+    """Return the findings that were told and are graver now, where the card itself is not."""
+    told, card = view["card"]["told"], view["card"]
+    if told is None or told["severity"] != view["severity"]:
+        return []
+    both = [(told["findings"][each], card["open"][each])
+            for each in sorted(card["open"]) if each in told["findings"]]  # fmt: skip
+    return [
+        say(
+            "change_worse",
+            region=say.safe(after["region"], 40),
+            before=say.word("severity", before["severity"]),
+            after=say.word("severity", after["severity"]),
+        )
+        for before, after in both
+        if _rank(after["severity"]) > _rank(before["severity"])
+    ]
+
+
+def _rank(severity: Severity) -> int:
+    return SEVERITIES.index(severity)
+
+
+def _partly_fixed(
+    ended: Sequence[FindingJson], new: Sequence[FindingJson]
+) -> list[tuple[FindingJson, FindingJson]]:
+    """Return pairs of a finding that ended and the one that came for what is left of it."""
+    pairs = []
+    left = list(new)
+    for before in ended:
+        after = next(
+            (each for each in left
+             if each["finding_type"] == before["finding_type"] == "UnusedPermission"), None,
+        )  # fmt: skip
+        if after is not None:
+            left.remove(after)
+            pairs.append((before, after))
+    return pairs
+
+
+def _counts(before: FindingJson, after: FindingJson, say: Words) -> list[str]:
+    lines = [
+        say(
+            "change_partly",
+            old=say.safe(before["finding_id"], 60),
+            new=say.safe(after["finding_id"], 60),
+        )
+    ]
+    for name, key in zip(_COUNTS, ("change_unused_services", "change_unused_actions"), strict=True):
+        was: int | None = before[name]  # type: ignore[literal-required]
+        is_: int | None = after[name]  # type: ignore[literal-required]
+        if was is not None and is_ is not None and was != is_:
+            lines.append(say(key, before=was, after=is_))
+    return lines
+
+
+def _new(finding: FindingJson, say: Words) -> str:
+    if kind_of(finding) in {"open", "internal"}:
+        return say("change_new_open", whom=whom(finding, say), may=may(finding, say, 5))
+    return say("change_new", what=headline_of(finding, say))
+
+
+def _ended(finding: FindingJson, view: CardViewJson, say: Words) -> str:
+    noted = view["card"]["ended"].get(finding["finding_id"])
+    how = noted["how"] if noted else "RESOLVED"
+    if how in {"ARCHIVED", "UNWATCHED"}:
+        return say(f"change_{how.lower()}", what=headline_of(finding, say))
+    if kind_of(finding) in {"open", "internal"}:
+        return say("change_gone_open", whom=whom(finding, say), may=may(finding, say, 5))
+    return say("change_gone", what=headline_of(finding, say, is_over=True))

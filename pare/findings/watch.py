@@ -1,0 +1,320 @@
+"""What nobody watches: Pare's own findings about its blind spots.
+
+They are worked out anew by each reconcile from what it saw. What could not be read this time says
+nothing: neither that a blind spot is there, nor that it is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from pare.arns import region_of
+from pare.clock import format_time, parse_time
+from pare.findings.archive_rules import ArchiveRule
+from pare.findings.compare import access_of
+from pare.findings.model import Finding
+from pare.findings.state import is_expired
+from pare.message import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from pare.findings.archive_rules import Drift
+    from pare.findings.card import CardJson, ExemptionJson
+    from pare.findings.terms import FindingTermsJson
+
+# In the place of an analyzer's ARN.
+WATCH = "pare:watch"
+_ANALYZER = "AWS::AccessAnalyzer::Analyzer"
+_ARCHIVE_RULE = "AWS::AccessAnalyzer::ArchiveRule"
+_NAMESPACE = uuid.UUID("5f0b2b5e-3c0e-5d0b-8a5d-2f1f6c7f4a11")
+# An analyzer is created within minutes; one that takes a day does not work.
+LONG_CREATING = timedelta(days=1)
+# Rules that a finding names: its values are bounded.
+_MOST_NAMED = 20
+_OF_RULES = frozenset({"ArchiveRuleHidesPublic", "ArchiveRuleDrift"})
+
+
+class AnalyzerJson(TypedDict):
+    """An analyzer as ListAnalyzers shows it."""
+
+    arn: str
+    name: str
+    type: str  # ORGANIZATION, ACCOUNT_UNUSED_ACCESS, …
+    region: str
+    status: str  # ACTIVE, CREATING, DISABLED or FAILED
+    status_reason: str | None
+    created_at: str
+
+
+class RegionJson(TypedDict):
+    """What was seen of a governed Region; ``error``: why it could not be read."""
+
+    region: str
+    error: str | None
+    analyzers: list[AnalyzerJson]
+
+
+class SeenJson(TypedDict):
+    """What was seen of all governed Regions."""
+
+    partition: str
+    regions: list[RegionJson]
+
+
+class HidingRuleJson(TypedDict):
+    """Somebody else's archive rule that could match findings about public access."""
+
+    name: str
+    filter: str  # one line
+    hidden: int  # public findings archived that it matches
+
+
+class AppliedJson(TypedDict):
+    """What became of the archive rules at one analyzer; ``error``: why nothing is known."""
+
+    analyzer_arn: str
+    error: str | None
+    drift: Drift
+    hiding_public: list[HidingRuleJson]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What the table has of an analyzer that is no longer there."""
+
+    analyzer_arn: str
+    kind: str  # access of its findings
+    findings: int  # that were open when it was last there
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One look at everything: what is seen, what is not, and the moment."""
+
+    seen: SeenJson
+    applied: Sequence[AppliedJson]
+    left: Sequence[Left]
+    terms: FindingTermsJson
+    now: datetime
+
+    @property
+    def unread(self) -> frozenset[str]:
+        """The Regions whose analyzers could not be listed."""
+        return frozenset(
+            region["region"] for region in self.seen["regions"] if region["error"] is not None
+        )
+
+    def blind_spots(self, cards: Iterable[CardJson]) -> Iterator[Finding]:
+        """Yield what is true now: ``cards`` are those that have exemptions."""
+        for region in self.seen["regions"]:
+            yield from self._of_region(region)
+        yield from self._missing_unused()
+        yield from self._deleted()
+        for applied in self.applied:
+            yield from self._of_rules(applied)
+        yield from self._expiring_rules()
+        for card in cards:
+            yield from self._expiring_exemptions(card)
+
+    def keeps(self, finding: Finding) -> bool:
+        """Return whether nothing is known now of what an earlier finding is about."""
+        if finding.finding_type in _OF_RULES:
+            unread = {each["analyzer_arn"] for each in self.applied if each["error"] is not None}
+            if finding.resource in unread:
+                return True
+        if finding.finding_type in {"RegionUnread", "ExemptionExpiring"}:
+            return False
+        if dict(finding.values).get("kind") == "unused":
+            return bool(self.unread)  # it may be in any of them
+        return finding.region in self.unread
+
+    def _of_region(self, region: RegionJson) -> Iterator[Finding]:
+        name = region["region"]
+        if region["error"] is not None:
+            values = {"region": name, "error": plain(region["error"], 500)}
+            yield self._own("RegionUnread", name, name, self._no_analyzer(name), values)
+            return
+        active = {each["type"] for each in region["analyzers"] if each["status"] == "ACTIVE"}
+        if not any(each["type"] == "ORGANIZATION" for each in region["analyzers"]):
+            values = {"region": name, "kind": "external"}
+            what = f"{name}/external"
+            yield self._own("AnalyzerMissing", what, name, self._no_analyzer(name), values)
+        for each in region["analyzers"]:
+            if each["status"] == "ACTIVE" or each["type"] in active or self._is_new(each):
+                continue
+            values = {
+                "region": name,
+                "analyzer": each["name"],
+                "kind": access_of(each["type"]) or each["type"],
+                "status": each["status"],
+                "reason": each["status_reason"] or "",
+            }
+            yield self._own("AnalyzerNotActive", each["arn"], name, each["arn"], values)
+
+    def _is_new(self, analyzer: AnalyzerJson) -> bool:
+        age = self.now - parse_time(analyzer["created_at"])
+        return analyzer["status"] == "CREATING" and age < LONG_CREATING
+
+    def _missing_unused(self) -> Iterator[Finding]:
+        if not self.terms["expects_unused_analyzer"] or self.unread:
+            return
+        if any(each["type"].endswith("_UNUSED_ACCESS") for each in self._analyzers()):
+            return  # one that does not work is said by itself
+        home = self.terms["home_region"]
+        values = {"region": home, "kind": "unused"}
+        yield self._own("AnalyzerMissing", "unused", home, self._no_analyzer(home), values)
+
+    def _deleted(self) -> Iterator[Finding]:
+        """Yield the analyzers that left findings behind, unless another does their work."""
+        for left in self.left:
+            region = region_of(left.analyzer_arn)
+            regions = None if left.kind == "unused" else region
+            if any(
+                each["status"] == "ACTIVE"
+                and access_of(each["type"]) == left.kind
+                and regions in (None, each["region"])
+                for each in self._analyzers()
+            ):
+                continue
+            values = {
+                "region": region,
+                "analyzer": left.analyzer_arn.rpartition("/")[2],
+                "kind": left.kind,
+                "findings": left.findings,
+            }
+            yield self._own("AnalyzerDeleted", left.analyzer_arn, region, left.analyzer_arn, values)
+
+    def _of_rules(self, applied: AppliedJson) -> Iterator[Finding]:
+        arn = applied["analyzer_arn"]
+        region, analyzer = region_of(arn), arn.rpartition("/")[2]
+        for rule in applied["hiding_public"]:
+            values: dict[str, Any] = {
+                "region": region,
+                "analyzer": analyzer,
+                "rule": rule["name"],
+                "filter": rule["filter"],
+                "hidden": rule["hidden"],
+            }
+            what = f"{arn}/{rule['name']}"
+            yield self._own("ArchiveRuleHidesPublic", what, region, arn, values)
+        drift = applied["drift"]
+        if drift["changed"] or drift["deleted"]:
+            names = {how: drift[how][:_MOST_NAMED] for how in ("changed", "deleted")}
+            values = {"region": region, "analyzer": analyzer, **names}
+            yield self._own("ArchiveRuleDrift", arn, region, arn, values)
+
+    def _expiring_rules(self) -> Iterator[Finding]:
+        home = self.terms["home_region"]
+        for each in self.terms["archive_rules"]:
+            rule = ArchiveRule.from_json(each)
+            if not self._is_ending(rule.expires):
+                continue
+            values = {
+                "what": "archive rule",
+                "name": rule.name,
+                "reason": rule.reason,
+                "owner": rule.owner,
+                "expires": rule.expires.isoformat(),
+                "ended": rule.expires < self.now.date(),
+            }
+            arn = f"{self._no_analyzer(home)}/archive-rule/{rule.name_there}"
+            finding = self._own("ExemptionExpiring", f"rule/{rule.name}", home, arn, values)
+            yield replace(finding, resource_type=_ARCHIVE_RULE)
+
+    def _expiring_exemptions(self, card: CardJson) -> Iterator[Finding]:
+        home = self.terms["home_region"]
+        for exemption in card["exemptions"]:
+            expires = exemption["expires"]
+            if expires is None or not self._is_ending(date.fromisoformat(expires[:10])):
+                continue
+            values = {
+                "what": "exemption",
+                "name": card["resource"],
+                "reason": exemption["reason"],
+                "owner": exemption["by"],
+                "expires": expires,
+                "ended": is_expired(exemption, self.now),
+            }
+            principal = json.dumps(exemption["principal"], sort_keys=True)
+            what = f"card/{card['card_id']}/{exemption['finding_type']}/{principal}"
+            finding = self._own("ExemptionExpiring", what, home, card["resource"], values)
+            yield replace(
+                finding, account_id=card["account_id"], resource_type=card["resource_type"]
+            )
+
+    def _is_ending(self, day: date) -> bool:
+        return (day - self.now.date()).days <= self.terms["announce_days"]
+
+    def _analyzers(self) -> Iterator[AnalyzerJson]:
+        for region in self.seen["regions"]:
+            yield from region["analyzers"]
+
+    def _no_analyzer(self, region: str) -> str:
+        """Return what stands for the analyzer of a Region where there is none."""
+        partition, hub = self.seen["partition"], self.terms["hub_account_id"]
+        return f"arn:{partition}:access-analyzer:{region}:{hub}:analyzer"
+
+    def _own(
+        self, finding_type: str, what: str, region: str, resource: str, values: Mapping[str, Any]
+    ) -> Finding:
+        moment = format_time(self.now)
+        return Finding(
+            finding_id=str(uuid.uuid5(_NAMESPACE, f"{finding_type}/{what}")),
+            access="watch",
+            finding_type=finding_type,
+            status="ACTIVE",
+            is_deleted=False,
+            account_id=self.terms["hub_account_id"],
+            region=region,
+            analyzer_arn=WATCH,
+            resource=resource,
+            resource_type=_ANALYZER,
+            created_at=moment,
+            updated_at=moment,
+            analyzed_at=moment,
+            source="pare-watch",
+            exposure="none",
+            values=tuple(sorted(values.items())),
+        )
+
+
+def differences(
+    watch: Watch, current: Iterable[Finding], known: Mapping[str, Finding]
+) -> Iterator[Finding]:
+    """Yield blind spots that are new, changed or gone; ``known``: what the table has, by id.
+
+    One that somebody archived stays so until it is gone.
+    """
+    now = format_time(watch.now)
+    true_now: set[str] = set()
+    for finding in current:
+        true_now.add(finding.finding_id)
+        before = known.get(finding.finding_id)
+        if before is None or before.is_deleted or before.status == "RESOLVED":
+            yield finding
+        elif before.is_open and before.values != finding.values:
+            yield replace(finding, created_at=before.created_at)
+    for finding_id, before in sorted(known.items()):
+        is_closed = before.is_deleted or before.status == "RESOLVED"
+        if not is_closed and finding_id not in true_now and not watch.keeps(before):
+            yield replace(before, status="RESOLVED", updated_at=now, analyzed_at=now)
+
+
+def is_about(exemption: ExemptionJson, finding: Finding) -> bool:
+    """Return whether a finding of the exemption's card is what the exemption is about."""
+    return (
+        finding.finding_type == exemption["finding_type"]
+        and dict(finding.principal) == exemption["principal"]
+    )
+
+
+def opened_again(finding: Finding, now: datetime) -> Finding:
+    """Return a finding of Pare's own as open from now on, because its exemption has ended."""
+    moment = format_time(now)
+    return replace(finding, status="ACTIVE", updated_at=moment, analyzed_at=moment)

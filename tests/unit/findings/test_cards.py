@@ -1,0 +1,869 @@
+"""A card under events and rounds. How people are told is simulated at the end of this file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pare.findings.card import card_id_of
+from pare.findings.severity import rank
+from pare.findings.state import (
+    LOOK_AGAIN,
+    MAX_MESSAGES,
+    abandoned,
+    applied,
+    card_news,
+    card_severity,
+    claimed,
+    digest_time,
+    due_of,
+    exemption_of,
+    is_expired,
+    looked_at,
+    perhaps_told,
+    quieted,
+    released,
+    round_name,
+    settled,
+    supersedes,
+    unsure,
+    urgency_of,
+    with_archiver,
+    with_exemption,
+    with_proposal,
+    without_exemption,
+)
+from tests.finding_terms import finding_terms
+from tests.recorded import finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pare.findings.card import (
+        CardJson,
+        CardNews,
+        CardViewJson,
+        ExemptionJson,
+        ProposalNoteJson,
+    )
+    from pare.findings.model import Finding
+
+TERMS = finding_terms()
+NOW = datetime(2026, 11, 22, 9, 15, 20, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+EARLY, LATE = "2026-11-21T09:00:00Z", "2026-11-22T09:00:00Z"
+ROUND = "arn:aws:states:eu-west-1:123456789012:execution:Notification:news"
+
+
+BUCKET_OPEN_TO_ONE = finding("external_access")
+
+
+def seen(finding_id: str = "a", severity: str = "high", **changes: Any) -> Finding:
+    return replace(
+        BUCKET_OPEN_TO_ONE,
+        **{
+            "finding_id": finding_id,
+            "severity": severity,
+            "updated_at": EARLY,
+            "analyzed_at": EARLY,
+            **changes,
+        },
+    )
+
+
+def ended(finding_id: str = "a", how: str = "RESOLVED", **changes: Any) -> Finding:
+    if how == "UNWATCHED":
+        return seen(finding_id, is_deleted=True, updated_at=LATE, **changes)
+    return seen(finding_id, status=how, updated_at=LATE, **changes)
+
+
+def card_with(*findings: Finding, card: CardJson | None = None, **more: Any) -> CardJson:
+    for each in findings:
+        card = applied(card, each, more.get("now", NOW), TERMS)
+    assert card is not None
+    return card
+
+
+def view_of(card: CardJson, now: datetime = NOW) -> CardViewJson:
+    return {
+        "card": card,
+        "news": card_news(card, now, TERMS),
+        "severity": card_severity(card),
+        "findings": [],
+        "ended": [],
+        "archived": {},
+    }
+
+
+def told(card: CardJson, *, now: datetime = NOW, how: Any = "single") -> CardJson:
+    """Let a round tell of a card, with nothing happening meanwhile."""
+    claim = claimed(card, execution=ROUND, message_id="m", now=now)
+    return settled(claim, view_of(claim, now), "m", how, now, TERMS)
+
+
+def news_of(card: CardJson, now: datetime = NOW) -> CardNews:
+    return card_news(card, now, TERMS)
+
+
+# --- What there is to tell ------------------------------------------------------------------------
+
+
+def test_a_card_knows_what_it_is_about() -> None:
+    found = seen(owner="orders", account_name="production", created_at="2026-11-20T00:00:00Z")
+
+    card: dict[str, Any] = {**card_with(found)}
+
+    assert card == {
+        "card_id": card_id_of(found.account_id, found.resource),
+        "account_id": "111122223333",
+        "account_name": "production",
+        "resource": found.resource,
+        "resource_type": "AWS::S3::Bucket",
+        "owner": "orders",
+        "open": {
+            "a": {"severity": "high", "finding_type": "ExternalAccess", "region": found.region}
+        },
+        "ended": {},
+        "opened_at": "2026-11-20T00:00:00Z",
+        "told": None,
+        "telling": None,
+        "due": "due",
+        "due_at": "2026-11-22T09:17:00Z",  # 60 seconds on, at the next whole minute
+        "exemptions": [],
+        "proposal": None,
+        "messages": [],
+        "updated_at": EARLY,
+        "version": 0,
+    }
+
+
+def test_a_finding_that_nobody_judged_is_judged_by_the_rules() -> None:
+    card = card_with(seen(severity=cast("Any", None), exposure="public", access_levels=("Read",)))
+
+    assert card["open"]["a"]["severity"] == "high"
+
+
+def test_what_opened_and_closed_before_anybody_was_told_is_no_news() -> None:
+    card = card_with(seen(), ended())
+
+    assert (card["open"], card["ended"]) == ({}, {})
+    assert news_of(card) == "none"
+    assert (card["due"], card["due_at"], card["opened_at"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "news"),
+    [
+        ((), (seen(),), "first_sight"),
+        ((), (ended(),), "none"),
+        ((seen(),), (), "none"),
+        ((seen(),), (ended(),), "closed"),
+        ((seen(),), (ended(how="ARCHIVED"),), "archived"),
+        ((seen(),), (ended(how="UNWATCHED"),), "unwatched"),
+        ((seen(),), (ended(how="UNWATCHED", values=(("ended", "DELETED"),)),), "closed"),
+        # AWS cleans up 90 days after it was resolved.
+        ((seen(),), (ended(is_deleted=True),), "closed"),
+        ((seen(), seen("b")), (ended(), ended("b", "ARCHIVED")), "closed"),
+        ((seen(), seen("b")), (ended(), ended("b", "UNWATCHED")), "unwatched"),
+        ((seen(), ended()), (seen(updated_at="2026-11-23T09:00:00Z"),), "first_sight"),
+        ((seen(severity="medium"),), (seen(severity="high", updated_at=LATE),), "worsened"),
+        ((seen(severity="high"),), (seen(severity="low", updated_at=LATE),), "none"),
+        ((seen(), seen("b", "low")), (seen("b", "high", updated_at=LATE),), "worsened"),
+        ((seen(),), (seen("b"),), "worsened"),
+        ((seen(),), (seen("b", "low"),), "worsened"),
+        ((seen(), seen("b")), (ended("b"),), "changed"),
+        # A partial fix: the old finding is resolved, a new one created.
+        ((seen(),), (ended(), seen("b")), "changed"),
+        ((seen(),), (seen("b"), ended()), "changed"),
+        ((seen(),), (ended(), seen("b", "low")), "changed"),
+        ((seen(),), (ended(), seen("b", "critical")), "worsened"),
+        ((seen(),), (ended(), seen("b", finding_type="InternalAccess")), "worsened"),
+        # What is partly fixed was not the gravest.
+        ((seen(), seen("b", "low")), (ended("b"), seen("c", "medium")), "worsened"),
+        ((seen(), seen("b", "low")), (ended("b"), seen("c", "low")), "changed"),
+    ],
+)
+def test_the_news_is_the_difference_to_what_was_told(
+    before: tuple[Finding, ...], after: tuple[Finding, ...], news: CardNews
+) -> None:
+    card = told(card_with(*before)) if before and before[-1].is_open else None
+    if before and card is None:
+        card = card_with(*before)
+
+    card = card_with(*after, card=card) if after else cast("CardJson", card)
+
+    assert news_of(card) == news
+
+
+def test_a_card_that_was_told_as_closed_opens_again() -> None:
+    card = told(card_with(ended(), card=told(card_with(seen()))))
+    assert news_of(card) == "none"
+    assert card["told"] and card["told"]["severity"] is None
+    assert (card["due"], card["due_at"]) == (None, None)
+
+    card = card_with(seen(updated_at="2026-11-23T09:00:00Z"), card=card)
+
+    assert news_of(card) == "reopened"
+
+
+def test_what_closed_and_opened_again_unheard_of_is_no_news() -> None:
+    card = card_with(ended(), seen(updated_at="2026-11-23T09:00:00Z"), card=told(card_with(seen())))
+
+    assert news_of(card) == "none"
+
+
+def test_an_open_card_has_been_open_since_its_oldest_finding() -> None:
+    card = card_with(
+        seen("a", created_at="2026-11-20T00:00:00.5Z"),
+        seen("b", created_at="2026-11-20T00:00:00Z"),
+        seen("c", created_at="2026-11-21T00:00:00Z"),
+    )
+    assert card["opened_at"] == "2026-11-20T00:00:00Z"
+
+    assert card_with(ended("b"), card=card)["opened_at"] == "2026-11-20T00:00:00Z"
+
+
+# --- Exemptions, and what was archived by us ------------------------------------------------------
+
+
+def exemption(**changes: Any) -> ExemptionJson:
+    made: ExemptionJson = {
+        "finding_type": "ExternalAccess",
+        "principal": {"AWS": "999988887777"},
+        "reason": "the partner's backup",
+        "by": "arn:aws:sts::111122223333:assumed-role/Admin/anna",
+        "at": LATE,
+        "expires": "2026-12-31",
+    }
+    return cast("ExemptionJson", {**made, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_meant"),
+    [
+        ({}, True),
+        ({"expires": None}, True),
+        ({"expires": "2026-11-22"}, True),  # the last day counts
+        ({"expires": "2026-11-21"}, False),
+        ({"finding_type": "InternalAccess"}, False),
+        ({"principal": {"AWS": "111111111111"}}, False),
+        ({"principal": {}}, False),
+    ],
+)
+def test_an_exemption_is_for_one_access_until_its_last_day(
+    changes: dict[str, Any], is_meant: bool
+) -> None:
+    card = with_exemption(card_with(seen()), exemption(**changes), [], NOW)
+
+    assert (exemption_of(card, seen(), NOW) is not None) is is_meant
+    assert ("a" not in card_with(seen(), card=card)["open"]) is is_meant
+
+
+def test_findings_of_unused_access_have_no_principal_and_neither_has_their_exemption() -> None:
+    found = finding("unused_permission", severity="low")
+    made = exemption(finding_type="UnusedPermission", principal={})
+
+    card = with_exemption(card_with(found), made, [found], NOW)
+
+    assert card["open"] == {}
+
+
+def test_an_exemption_expires_at_the_end_of_its_day_in_utc() -> None:
+    made = exemption(expires="2026-11-22")
+    # One hour into the 23rd in Tokyo is still the 22nd.
+    assert not is_expired(made, datetime.fromisoformat("2026-11-23T01:00:00+09:00"))
+    assert is_expired(made, datetime(2026, 11, 23, tzinfo=UTC))
+
+
+def test_what_is_archived_by_us_is_quiet_and_is_news_should_it_open_again() -> None:
+    card = told(card_with(seen()))
+    card = with_exemption(card, exemption(), [seen()], NOW)
+    assert news_of(card) == "none"
+    assert card["ended"]["a"] == {
+        "how": "ARCHIVED", "by_pare": True, "finding_type": "ExternalAccess", "at": EARLY,
+    }  # fmt: skip
+    assert card["due_at"] == LOOK_AGAIN, "so that a round forgets it"
+    # The event comes after.
+    assert news_of(card_with(ended(how="ARCHIVED"), card=card)) == "none"
+
+    card = quieted(card, NOW, TERMS)
+    assert (card["due_at"], card["ended"]) == (None, {})
+    card = without_exemption(card, "ExternalAccess", {"AWS": "999988887777"})
+    card = card_with(seen(updated_at="2027-01-01T09:00:00Z"), card=card)
+
+    assert news_of(card) == "reopened"
+
+
+def test_what_is_archived_by_us_before_a_round_forgot_it_is_due_within_the_hour() -> None:
+    card = told(card_with(seen()))
+    card["exemptions"] = [exemption()]
+
+    card = card_with(seen(updated_at=LATE), card=card)
+
+    assert card["due_at"] == "2026-11-22T09:46:00Z"
+    assert urgency_of(card, NOW, TERMS) is None
+
+
+def test_one_of_two_archived_by_us_is_quiet_and_the_other_is_still_told() -> None:
+    card = told(card_with(seen(), seen("b", "low")))
+    card = applied(card, ended(how="ARCHIVED"), NOW, TERMS, archived_by_pare=True)
+    assert news_of(card) == "none"
+
+    card = quieted(card, NOW, TERMS)
+
+    assert card["told"] and card["told"]["severity"] == "low"
+    assert card["told"]["findings"].keys() == {"b"}
+    assert news_of(card) == "none"
+    assert news_of(card_with(ended("b"), card=card)) == "closed"
+
+
+@pytest.mark.parametrize("by_pare", [True, False])
+def test_who_archived_may_be_known_only_after_the_event(by_pare: bool) -> None:
+    card = card_with(ended(how="ARCHIVED"), card=told(card_with(seen())))
+    assert news_of(card) == "archived"
+
+    card = with_archiver(card, "a", by_pare=by_pare)
+
+    assert news_of(card) == ("none" if by_pare else "archived")
+    assert with_archiver(card, "a", by_pare=by_pare) == card
+    assert with_archiver(card, "other", by_pare=by_pare) == card
+
+
+def test_a_second_exemption_for_an_access_replaces_the_first() -> None:
+    card = with_exemption(card_with(seen()), exemption(), [], NOW)
+    card = with_exemption(card, exemption(reason="another", expires=None), [], NOW)
+
+    assert [each["reason"] for each in card["exemptions"]] == ["another"]
+
+
+def test_an_untold_finding_that_is_archived_by_us_is_never_told() -> None:
+    card = with_exemption(card_with(seen()), exemption(), [seen()], NOW)
+
+    assert (card["open"], card["ended"], card["opened_at"]) == ({}, {}, None)
+    assert news_of(card) == "none"
+
+
+# --- Proposals ------------------------------------------------------------------------------------
+
+
+def proposal(created_at: str = LATE) -> ProposalNoteJson:
+    return {
+        "verdict": "ready",
+        "created_at": created_at,
+        "before_action_count": 40,
+        "after_action_count": 2,
+        "reasons": [],
+        "proposal": {"bucket": "evidence", "key": "proposals/p/proposal.json"},
+    }
+
+
+def test_a_proposal_that_comes_after_the_message_is_told_with_the_next_digest() -> None:
+    card = told(card_with(seen()))
+
+    card = with_proposal(card, proposal())
+
+    assert news_of(card) == "changed"
+    assert card["due_at"] == LOOK_AGAIN, "who brings a proposal does not know when digests are"
+    assert looked_at(card, NOW, TERMS)["due_at"] == "2026-11-23T08:00:00Z"
+    card = told(looked_at(card, NOW, TERMS), how="digest")
+    assert news_of(card) == "none"
+    assert with_proposal(card, proposal(EARLY)) == card, "an older one comes late"
+
+
+def test_a_proposal_before_the_first_message_is_in_it_and_does_not_put_it_off() -> None:
+    card = card_with(seen())
+
+    later = with_proposal(card, proposal())
+
+    assert (later["due_at"], news_of(later)) == (card["due_at"], "first_sight")
+    assert news_of(told(later)) == "none"
+
+
+def test_a_proposal_for_what_is_closed_is_no_news() -> None:
+    card = told(card_with(ended(), card=told(card_with(seen()))))
+
+    card = with_proposal(card, proposal())
+
+    assert (news_of(card), card["due_at"]) == ("none", None)
+
+
+# --- When -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("card", "due_at", "urgency"),
+    [
+        (card_with(seen()), "2026-11-22T09:17:00Z", "now"),
+        (card_with(seen(severity="medium")), "2026-11-22T09:17:00Z", "now"),
+        (card_with(seen(severity="low")), "2026-11-23T08:00:00Z", "digest"),
+        (card_with(seen("b"), card=told(card_with(seen()))), "2026-11-22T09:17:00Z", "now"),
+        (card_with(ended(), card=told(card_with(seen()))), "2026-11-22T09:46:00Z", "hourly"),
+        (card_with(ended(how="UNWATCHED"), card=told(card_with(seen()))),
+         "2026-11-22T09:46:00Z", "hourly"),
+        (card_with(ended(), card=told(card_with(seen()), how="summary")),
+         "2026-11-23T08:00:00Z", "digest"),
+        (card_with(ended(), card=told(card_with(seen(severity="low")))),
+         "2026-11-23T08:00:00Z", "digest"),
+        (card_with(ended(), seen("b"), card=told(card_with(seen()))),
+         "2026-11-23T08:00:00Z", "digest"),
+        # A reminder, with the first digest after its time.
+        (told(card_with(seen(severity="critical"))), "2026-11-26T08:00:00Z", "digest"),
+        (told(card_with(seen())), "2026-11-30T08:00:00Z", "digest"),
+        (told(card_with(seen(severity="low"))), None, None),
+    ],
+)  # fmt: skip
+def test_when_somebody_should_hear_of_a_card(
+    card: CardJson, due_at: str | None, urgency: str | None
+) -> None:
+    assert due_of(card, NOW, TERMS) == (due_at, urgency)
+    assert (card["due"], card["due_at"]) == ("due" if due_at else None, due_at)
+
+
+def test_a_flood_of_events_does_not_put_a_message_off() -> None:
+    card = card_with(seen())
+    for minute in range(1, 5):
+        card = card_with(seen(f"f-{minute}"), card=card, now=NOW + timedelta(minutes=minute))
+
+    assert card["due_at"] == "2026-11-22T09:17:00Z"
+
+
+def test_what_becomes_urgent_is_due_sooner_and_what_no_longer_is_later() -> None:
+    card = card_with(seen(severity="low"))
+    card = card_with(seen("b", "critical"), card=card)
+    assert card["due_at"] == "2026-11-22T09:17:00Z"
+
+    assert card_with(ended("b"), card=card)["due_at"] == "2026-11-23T08:00:00Z"
+
+
+def test_reminders_come_ever_more_rarely_while_a_card_is_open() -> None:
+    card = told(card_with(seen()))
+    days = []
+    now = NOW
+    for _ in range(4):
+        assert card["due_at"] is not None
+        due_at = datetime.fromisoformat(card["due_at"])
+        assert news_of(card, due_at - DAY - HOUR) == "none"
+        assert (news_of(card, due_at), urgency_of(card, due_at, TERMS)) == ("still_open", "digest")
+        days.append((due_at - now).days)
+        card, now = told(card, now=due_at, how="digest"), due_at
+        assert news_of(card, now) == "none"
+
+    # Digests are at 8; the 7th day ends at 9:15.
+    assert days == [7, 15, 29, 57]
+    assert card["told"] and card["told"]["first_at"] == "2026-11-22T09:15:20Z"
+
+
+def test_a_worsened_card_is_reminded_of_from_the_beginning() -> None:
+    card = told(card_with(seen()))
+    card = told(card, now=NOW + 8 * DAY, how="digest")
+    assert card["told"] and card["told"]["reminders"] == 1
+
+    card = told(card_with(seen("b"), card=card), now=NOW + 9 * DAY)
+
+    assert card["told"] and card["told"]["reminders"] == 0
+    assert card["told"]["first_at"] == "2026-11-22T09:15:20Z"
+
+
+@pytest.mark.parametrize(
+    ("terms", "now", "expected"),
+    [
+        ({}, "2026-11-22T07:59:59Z", "2026-11-22T08:00:00Z"),
+        ({}, "2026-11-22T08:00:00Z", "2026-11-23T08:00:00Z"),
+        ({"time_zone": "Asia/Tokyo"}, "2026-11-22T22:00:00Z", "2026-11-22T23:00:00Z"),
+        ({"time_zone": "Asia/Tokyo"}, "2026-11-22T23:30:00Z", "2026-11-23T23:00:00Z"),
+        ({"time_zone": "Asia/Kolkata"}, "2026-11-22T00:00:00Z", "2026-11-22T02:30:00Z"),
+        # The clocks of Berlin went back on 25 October.
+        ({"time_zone": "Europe/Berlin"}, "2026-10-24T06:00:00Z", "2026-10-25T07:00:00Z"),
+        # Sunday, 22 November.
+        ({"digest": "weekly"}, "2026-11-22T09:00:00Z", "2026-11-23T08:00:00Z"),
+        ({"digest": "weekly"}, "2026-11-23T08:00:00Z", "2026-11-30T08:00:00Z"),
+        ({"digest": "weekly", "time_zone": "Pacific/Auckland", "digest_hour": 0},
+         "2026-11-22T09:00:00Z", "2026-11-22T11:00:00Z"),
+    ],
+)  # fmt: skip
+def test_digests_come_at_their_local_hour(terms: Any, now: str, expected: str) -> None:
+    found = digest_time(datetime.fromisoformat(now), finding_terms(**terms))
+
+    assert found == datetime.fromisoformat(expected)
+    assert found.tzinfo is UTC
+
+
+@given(
+    st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),
+    st.sampled_from(["Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "UTC"]),
+    st.integers(0, 23),
+)
+def test_a_digest_is_never_more_than_a_day_and_an_hour_away(
+    now: datetime, zone: str, hour: int
+) -> None:
+    away = digest_time(now, finding_terms(time_zone=zone, digest_hour=hour)) - now
+
+    assert timedelta(0) < away <= DAY + HOUR
+
+
+def test_a_round_is_named_after_its_minute() -> None:
+    assert round_name("2026-11-22T09:17:00Z") == "news-2026-11-22T09-17"
+
+
+# --- While a round tells --------------------------------------------------------------------------
+
+
+def test_what_happens_while_a_round_tells_is_the_next_news() -> None:
+    claim = claimed(card_with(seen()), execution=ROUND, message_id="m", now=NOW + 2 * HOUR)
+    view = view_of(claim)
+    assert claim["due"] == "due", "or nobody finds it should the round die"
+
+    later = NOW + 2 * HOUR + timedelta(seconds=5)
+    card = card_with(seen("b", "critical"), card=claim, now=later)
+    card = settled(card, view, "m", "single", later, TERMS)
+
+    assert card["telling"] is None
+    assert card["told"] and card["told"]["findings"].keys() == {"a"}
+    assert news_of(card) == "worsened"
+    assert card["due_at"] == "2026-11-22T11:17:00Z"
+
+
+@pytest.mark.parametrize(
+    ("how", "news"), [("RESOLVED", "closed"), ("ARCHIVED", "archived"), ("UNWATCHED", "unwatched")]
+)
+def test_what_ends_while_it_is_told_for_the_first_time_is_told_as_ended(
+    how: str, news: CardNews
+) -> None:
+    claim = claimed(card_with(seen()), execution=ROUND, message_id="m", now=NOW)
+
+    card = settled(card_with(ended(how=how), card=claim), view_of(claim), "m", "single", NOW, TERMS)
+
+    assert news_of(card) == news
+
+
+def test_a_card_that_changes_and_changes_back_while_it_is_told_stays_due() -> None:
+    claim = claimed(
+        card_with(seen("b"), card=told(card_with(seen()))),
+        execution=ROUND, message_id="m", now=NOW + HOUR,
+    )  # fmt: skip
+
+    card = card_with(ended("b"), card=claim)
+
+    assert card["due"] == "due"
+    assert card["ended"].keys() == {"b"}
+
+
+def test_a_refused_message_leaves_the_card_as_it_was() -> None:
+    before = card_with(seen())
+    claim = claimed(before, execution=ROUND, message_id="m", now=NOW)
+
+    assert released(claim) == before
+    card = released(card_with(ended(), card=claim))
+    assert (news_of(card), card["ended"]) == ("none", {}), "nobody heard of it"
+
+
+def test_a_lost_answer_is_told_again_with_a_word_about_it() -> None:
+    claim = claimed(card_with(seen()), execution=ROUND, message_id="m", now=NOW)
+    card = unsure(claim, view_of(claim), "m", NOW)
+
+    assert (news_of(card), card["told"], card["telling"]) == ("first_sight", None, None)
+    assert perhaps_told(card)
+    assert card["due"] == "due"
+    card = told(card)
+    assert not perhaps_told(card)
+    assert news_of(card) == "none"
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_what_people_may_have_heard_of_is_told_as_closed(is_lost: bool) -> None:
+    """The answer was lost, or the round ended without a word."""
+    claim = claimed(card_with(seen()), execution=ROUND, message_id="m", now=NOW)
+    card = unsure(claim, view_of(claim), "m", NOW) if is_lost else abandoned(claim)
+
+    card = card_with(ended(), card=card)
+
+    assert news_of(card) == "closed"
+    assert perhaps_told(card)
+    assert news_of(told(card)) == "none"
+
+
+def test_people_who_may_have_heard_that_it_closed_hear_that_it_is_open() -> None:
+    card = card_with(ended(), card=told(card_with(seen())))
+    card = abandoned(claimed(card, execution=ROUND, message_id="m", now=NOW))
+
+    card = card_with(seen(updated_at="2026-11-23T09:00:00Z"), card=card)
+
+    assert news_of(card) == "changed"
+
+
+def test_the_last_messages_are_kept() -> None:
+    card = card_with(seen())
+    for number in range(30):
+        claim = claimed(card, execution=ROUND, message_id=f"m-{number}", now=NOW)
+        card = settled(claim, view_of(claim), f"m-{number}", "digest", NOW, TERMS)
+
+    assert [each["message_id"] for each in card["messages"]] == [
+        f"m-{number}" for number in range(30 - MAX_MESSAGES, 30)
+    ]
+    assert card["messages"][-1] == {
+        "message_id": "m-29", "at": "2026-11-22T09:15:20Z", "news": "none", "how": "digest",
+    }  # fmt: skip
+
+
+# --- Any order, any repetition --------------------------------------------------------------------
+
+states = st.builds(
+    lambda finding_id, minute, status, is_deleted: seen(
+        finding_id,
+        # One analysis at one moment saw one severity.
+        ("low", "medium", "high", "critical")[(minute + len(finding_id) + ord(finding_id[0])) % 4],
+        status=status,
+        is_deleted=is_deleted,
+        updated_at=f"2026-11-21T09:{minute:02}:00Z",
+        finding_type="ExternalAccess" if finding_id in "ab" else "InternalAccess",
+    ),
+    st.sampled_from("abc"),
+    st.integers(0, 4),
+    st.sampled_from(["ACTIVE", "ACTIVE", "ARCHIVED", "RESOLVED"]),
+    st.booleans(),
+)
+
+
+class Tables:
+    """The tables in memory, as pare.aws.findings_table writes them: one card."""
+
+    def __init__(self) -> None:
+        self.findings: dict[str, Finding] = {}
+        self.card: CardJson | None = None
+
+    def record(self, found: Finding, now: datetime) -> None:
+        known = self.findings.get(found.finding_id)
+        if supersedes(known, found):
+            self.findings[found.finding_id] = found
+        card = applied(self.card, self.findings[found.finding_id], now, TERMS)
+        if self.card is not None or card["open"]:
+            self.write(card)
+
+    def write(self, card: CardJson | None) -> None:
+        if card is not None and card != self.card:
+            self.card = {**card, "version": (self.card["version"] if self.card else 0) + 1}
+
+    @property
+    def open(self) -> set[str]:
+        return {key for key, each in self.findings.items() if each.is_open}
+
+
+def compared(tables: Tables) -> dict[str, Any] | None:
+    """Return the card without what only counts writes. When it opened is of what was heard of."""
+    if tables.card is None:
+        return None
+    unlike = {"version", "opened_at"}
+    return {key: each for key, each in tables.card.items() if key not in unlike}
+
+
+@given(st.data())
+def test_any_order_with_any_repeats_ends_in_the_same_card_and_news(data: st.DataObject) -> None:
+    heard = data.draw(st.lists(states, max_size=4))
+    events = data.draw(st.lists(states, min_size=1, max_size=8))
+    repeats = data.draw(st.lists(st.sampled_from(events), max_size=4))
+    ends = []
+    for order in (events, data.draw(st.permutations([*events, *repeats]))):
+        tables = Tables()
+        for each in heard:
+            tables.record(each, NOW)
+        if tables.card:
+            tables.write(told(tables.card))
+        else:
+            # So that the card is there, whichever event of those to come is the first.
+            tables.write(told(card_with(seen("z"))))
+            tables.findings["z"] = seen("z")
+        for each in order:
+            tables.record(each, NOW)
+        ends.append((compared(tables), tables.card and news_of(tables.card)))
+
+    assert ends[0] == ends[1]
+
+
+@given(st.lists(states, min_size=1, max_size=8))
+def test_a_repeated_event_changes_nothing(events: list[Finding]) -> None:
+    tables = Tables()
+    for each in events:
+        tables.record(each, NOW)
+        version = tables.card and tables.card["version"]
+        tables.record(each, NOW + timedelta(minutes=7))
+        assert (tables.card and tables.card["version"]) == version
+
+
+# --- Told once, whatever happens ------------------------------------------------------------------
+
+
+class Box(Tables):
+    """One card, people who read, and rounds that may be killed between any two steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.heard: set[str] = set()  # what people know to be open
+        self.rounds = 0
+        self.running: tuple[str, CardViewJson] | None = None
+        self.is_published = False
+        self.lost = 0  # messages of which nobody knows if they arrived
+
+    def due(self) -> bool:
+        card = self.card
+        return bool(card and card["due_at"] and card["due_at"] <= f"{self.now:%Y-%m-%dT%H:%M:%SZ}")
+
+    # --- steps ---
+
+    def claim(self) -> None:
+        """Begin a round; whatever another one left is taken off first."""
+        if self.card is None or not self.due():
+            return
+        if self.card["telling"]:
+            self.write(abandoned(self.card))
+            self.running = None
+        if news_of(self.card, self.now) == "none":
+            self.write(quieted(self.card, self.now, TERMS))
+        elif self.card["due_at"] == LOOK_AGAIN:
+            self.write(looked_at(self.card, self.now, TERMS))
+        if not self.due():
+            return
+        self.rounds += 1
+        message_id = f"m-{self.rounds}"
+        self.write(claimed(self.card, execution=ROUND, message_id=message_id, now=self.now))
+        self.running, self.is_published = (message_id, view_of(self.card, self.now)), False
+
+    def publish(self, *, arrives: bool = True) -> None:
+        """Let SNS send the message: once, as the step is not tried again."""
+        if self.running is None or self.is_published:
+            return
+        self.is_published = True
+        view = self.running[1]
+        if not arrives:
+            return
+        before = set(view["card"]["told"]["findings"]) if view["card"]["told"] else set()
+        assert view["news"] != "none"
+        if not perhaps_told(view["card"]):
+            assert before == self.heard, "the message says what changed since the last one"
+            now_open = set(view["card"]["open"])
+            assert now_open != before or view["news"] in {"still_open", "worsened"}
+        self.heard = set(view["card"]["open"])
+
+    def settle(self) -> None:
+        if self.running and self.is_published and self.card and self.is_mine():
+            message_id, view = self.running
+            self.write(settled(self.card, view, message_id, "single", self.now, TERMS))
+            self.running = None
+
+    def refuse(self) -> None:
+        if self.running and not self.is_published and self.card and self.is_mine():
+            self.write(released(self.card))
+            self.running = None
+
+    def lose_answer(self, *, arrives: bool) -> None:
+        if self.running and not self.is_published and self.card and self.is_mine():
+            self.publish(arrives=arrives)
+            self.lost += 1
+            message_id, view = self.running
+            self.write(unsure(self.card, view, message_id, self.now))
+            self.running = None
+
+    def die(self) -> None:
+        if self.running:
+            self.lost += 1
+        self.running = None
+
+    def is_mine(self) -> bool:
+        telling = self.card["telling"] if self.card else None
+        return bool(self.running and telling and telling["message_id"] == self.running[0])
+
+
+STEPS = {
+    "record": 8, "claim": 5, "publish": 5, "settle": 5, "wait": 5, "refuse": 1, "die": 1,
+    "lost, arrived": 1, "lost, not arrived": 1,
+}  # fmt: skip
+
+
+def walk(chance: Random, *, without: tuple[str, ...] = ()) -> Iterator[tuple[str, Finding | None]]:
+    """Yield steps in any order: some repeated, some left out, as where functions are killed."""
+    weights = {step: weight for step, weight in STEPS.items() if step not in without}
+    for position in range(40):
+        (step,) = chance.choices([*weights], [*weights.values()])
+        # Mostly newer states, some late ones.
+        minute = max(0, position + chance.choice((0, 0, 0, -9)))
+        found = seen(
+            chance.choice("aab"),
+            chance.choice(("low", "high")) if position % 3 else "medium",
+            status=chance.choice(("ACTIVE", "RESOLVED", "ARCHIVED")),
+            is_deleted=chance.random() < 0.1,
+            updated_at=f"2026-11-21T09:{minute:02}:00Z",
+        )
+        yield step, found if step == "record" else None
+
+
+def take(box: Box, step: str, found: Finding | None) -> None:
+    if step == "record" and found is not None:
+        box.record(found, box.now)
+    elif step == "wait":
+        # Until something is due, mostly: few steps, and much is told.
+        due_at = box.card["due_at"] if box.card else None
+        soon = box.now + timedelta(minutes=40)
+        box.now = (
+            max(soon, datetime.fromisoformat(due_at)) if due_at and box.rounds % 3 < 2 else soon
+        )
+    elif step.startswith("lost"):
+        box.lose_answer(arrives=step == "lost, arrived")
+    else:
+        getattr(box, step)()
+
+
+WALKS = 1_000
+
+
+def test_people_know_what_is_open_after_the_last_round_whatever_happened() -> None:
+    """Each message says what is new since the last one, but after a lost answer, which it says."""
+    for seed in range(WALKS):
+        box = Box()
+        for step, found in walk(Random(seed)):
+            take(box, step, found)
+
+        for _ in range(4):  # a digest, what came up while a dead round held the card, a closing
+            box.now += 2 * DAY
+            box.claim()
+            box.publish()
+            box.settle()
+
+        card = box.card
+        if card is None:
+            assert box.open == box.heard == set(), seed
+            continue
+        assert set(card["open"]) == box.open == box.heard, seed
+        assert set(card["told"]["findings"] if card["told"] else ()) == box.open, seed
+        assert card["telling"] is None, seed
+        assert card_news(card, box.now, TERMS) in {"none", "still_open"}, seed
+        if card["open"]:
+            assert card["told"] and card["told"]["severity"], seed
+            assert rank(card["told"]["severity"]) >= rank(card_severity(card)), seed
+        else:
+            assert card["due"] is None, seed
+
+
+def test_without_a_lost_answer_every_finding_is_told_once_each_time_it_opens() -> None:
+    told_findings = 0
+    for seed in range(WALKS):
+        box = Box()
+        for step, found in walk(
+            Random(seed), without=("lost, arrived", "lost, not arrived", "die")
+        ):
+            if step == "claim" and box.running:
+                continue  # no round takes a card from one that runs
+            was_published, before = box.is_published, set(box.heard)
+            take(box, step, found)
+            if step == "publish" and box.running and not was_published:
+                view = box.running[1]["card"]
+                opened = view["open"].keys() - (view["told"]["findings"] if view["told"] else {})
+                assert not opened & before, f"{seed}: told as new, and known already"
+                told_findings += len(opened)
+
+    assert told_findings > WALKS / 2, "the walks tell something"
