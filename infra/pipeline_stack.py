@@ -86,8 +86,8 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 TIMEOUT_SECONDS = {
     "archive_finding": 120,
     "start_findings": 300,
-    "collect_news": 300,
-    "settle_message": 300,
+    "collect_news": 900,  # claims up to 1,000 cards
+    "settle_message": 900,
     "list_analyzers": 300,
     "apply_archive_rules": 900,  # findings of a rule that is gone are made active again
     "compare_findings": 900,  # lists every finding of an analyzer
@@ -116,6 +116,7 @@ TIMEOUT_SECONDS = {
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 MEMORY_MB = {
     "collect_news": 1024,
+    "settle_message": 1024,
     "compare_findings": 1024,
     "compare_inventory": 1024,
     "review_watch": 1024,

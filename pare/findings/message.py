@@ -117,7 +117,8 @@ def card_message(
     mail = _Told(view, findings, groups, in_mail(language), place, now)
     say = mail.say
     title = mail.headline()
-    steps = steps_of(view, findings, say, now=now)
+    # What several Regions say alike is archived by one command.
+    steps = steps_of(view, [group.first for group in groups], say, now=now)
     parts = [
         paragraph(_perhaps_told(view, say)) if perhaps_told else "",
         headline(title),
@@ -484,7 +485,8 @@ def _chat(told: _Told, perhaps_told: bool) -> dict[str, Any]:
     if len(told.groups) > LISTED_GROUPS:
         command = f"`{show_command(told.gravest)}`"
         lines.append(say("group_more", count=len(told.groups) - LISTED_GROUPS, command=command))
-    steps = steps_of(told.view, told.findings, say, now=told.now)
+    distinct = [group.first for group in told.groups]
+    steps = steps_of(told.view, distinct, say, now=told.now)
     show = say("show_inline", command=f"`{show_command(told.gravest)}`")
     return chat_card(
         title=title,
