@@ -37,6 +37,9 @@ test-local: setup ## the deployed app on the emulator
 test-scale: setup ## the inventory of 50 accounts x 200 roles, throttled and failing, on the emulator
 	@PARE_SCALE=50x200 $(PYTHON) -m pytest -q -s tests/local/deployed/test_inventory_scale.py
 
+test-load: setup ## 5,000 findings over 20 accounts and 4 Regions, told once whatever fails, on the emulator
+	@PARE_FINDINGS=5000 PARE_MORE_REGIONS=ap-northeast-1 $(PYTHON) -m pytest -q -s tests/local/deployed/test_findings_load.py
+
 synth: setup ## the CloudFormation templates, into cdk.out
 	@npx cdk synth --quiet
 
@@ -53,4 +56,4 @@ bench: setup ## measure the reading of logs (BENCH=--full: on 1 GB)
 lock: setup ## resolve the dependencies of pyproject.toml into requirements*.txt
 	@tools/lock
 
-.PHONY: help setup demo demo-down test check test-fast test-browser test-local synth data bench lock
+.PHONY: help setup demo demo-down test check test-fast test-browser test-local test-scale test-load synth data bench lock

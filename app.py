@@ -39,7 +39,7 @@ def main() -> None:
     for_host = app.node.try_get_context("functions") == "host"
     hub = cdk.Environment(account=settings.hub_account_id, region=settings.home_region)
     storage = StorageStack(app, "PareStorage", env=hub, synthesizer=synthesizer)
-    PipelineStack(
+    pipeline = PipelineStack(
         app,
         "ParePipeline",
         env=hub,
@@ -53,13 +53,16 @@ def main() -> None:
     # template itself instead of publishing it to a bootstrap bucket.
     MemberStack(app, "PareMember", synthesizer=cdk.LegacyStackSynthesizer(), settings=settings)
     for region in settings.other_regions:
-        RegionStack(
+        other = RegionStack(
             app,
             region_stack_name(region),
             env=cdk.Environment(account=settings.hub_account_id, region=region),
             synthesizer=cdk.LegacyStackSynthesizer(),
             settings=settings,
         )
+        # The end of ParePipeline's deployment starts the reconcile, which tells of a Region without
+        # an analyzer: those that these stacks create have to be there.
+        pipeline.add_dependency(other)
     tag_roles(app, settings)
     app.synth()
 

@@ -28,7 +28,8 @@ class FindingWorkflow(Construct):
 
     What follows: its archiving where it is meant, a proposed policy, and, once no more events are
     likely to come, a round of the notification workflow: one a minute, whatever the flood. An
-    access preview is told, and a call that archived something is recorded.
+    access preview is told, and a call that archived something is recorded. A finding that cannot be
+    enriched is recorded as it came, and says so.
 
     ``policy_workflow`` and ``notification_workflow``: the state machines that are started, for
     which its role gets the right here. ``terms``: ``settings.finding_terms()``.
@@ -64,7 +65,6 @@ class FindingWorkflow(Construct):
             self,
             {"finding.$": "$.finding", "terms": terms},
             result_path="$.finding",
-            on_failure=end,
         )
         record = record_finding.as_task(
             self,
@@ -72,6 +72,8 @@ class FindingWorkflow(Construct):
             result_path="$.recorded",
             on_failure=end,
         )
+        # Whoever fails there, people hear of the finding.
+        enrich.add_catch(record, errors=["States.ALL"], result_path="$.finding.enrich_failure")
         archive = archive_finding.as_task(
             self,
             {"finding.$": "$.finding", "exemption.$": "$.recorded.exemption"},
@@ -85,7 +87,11 @@ class FindingWorkflow(Construct):
             on_failure=end,
         )
         archiver = record_archiver.as_task(
-            self, {"call.$": "$.normalized.call"}, result_path="$.archiver", on_failure=end
+            self,
+            {"call.$": "$.normalized.call"},
+            result_path="$.archiver",
+            on_failure=end,
+            retry_later=["FindingNotRecordedError"],
         )
         tell = self._tell_when_settled(notification_workflow, end)
         policy = self._start_policy(policy_workflow, end, then=tell)

@@ -85,10 +85,12 @@ STEPS: Mapping[str, tuple[str, ...]] = {
 }
 TIMEOUT_SECONDS = {
     "archive_finding": 120,
+    "record_archiver": 900,  # of a resource: reads every finding of an analyzer
     "start_findings": 300,
-    "collect_news": 900,  # claims up to 1,000 cards
+    "collect_news": 900,  # claims up to 5,000 cards
+    "compose_message": 300,  # reads up to 5,000 cards
     "settle_message": 900,
-    "list_analyzers": 300,
+    "list_analyzers": 900,  # a Region that never answers costs 45
     "apply_archive_rules": 900,  # findings of a rule that is gone are made active again
     "compare_findings": 900,  # lists every finding of an analyzer
     "review_watch": 900,  # reads every finding and card
@@ -115,7 +117,10 @@ TIMEOUT_SECONDS = {
 # faster. docs/decisions has what it takes.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 MEMORY_MB = {
+    "record_archiver": 1024,
+    # 5,000 cards with 20,000 findings are an object of 42 MB, and some 400 MB while it is made.
     "collect_news": 1024,
+    "compose_message": 1024,
     "settle_message": 1024,
     "compare_findings": 1024,
     "compare_inventory": 1024,
@@ -312,7 +317,7 @@ class PipelineStack(cdk.Stack):
             "start_findings": evidence,  # and the workflow it starts, in _workflows
             "collect_news": {**cards, **findings, **runs, **evidence},
             "compose_message": evidence,
-            "settle_message": {**cards, **evidence},
+            "settle_message": {**cards, **runs, **evidence},
             "list_analyzers": evidence,
             "apply_archive_rules": {**findings, **cards, **evidence},
             "compare_findings": {**findings, **evidence},
@@ -402,17 +407,14 @@ class PipelineStack(cdk.Stack):
         for function in each.values():
             if pascal(function.step) in MEMBER_CALLERS:
                 self._may_enter_member_accounts(function)
-        settings = self.settings
-        accounts = (
-            f"arn:{cdk.Aws.PARTITION}:organizations::{settings.management_account_id}:account/"
-            f"{settings.organization_id}/*"
-        )
-        each["enrich_finding"].allow("NameAccounts", ["organizations:DescribeAccount"], [accounts])
+        # Also of accounts that are not the organization's: AWS does not say on which ARN it
+        # authorizes that question, and a refusal would look as if nobody knew whose they are.
+        each["enrich_finding"].allow("NameAccounts", ["organizations:DescribeAccount"], ["*"])
         explain(
             each["enrich_finding"].step_role,
             WILDCARD,
-            "Accounts of the organization, old and new.",
-            f"Resource::{accounts}",
+            "Whoever a finding names, in the organization or not; X-Ray takes no resource.",
+            "Resource::*",
         )
         # organizations:ListAccounts takes no resource.
         self._allow_everywhere(each["list_accounts"], "ListAccounts",
@@ -516,9 +518,10 @@ class PipelineStack(cdk.Stack):
                 "Analyzers of every governed Region, old and new; of rules those with our prefix.",
                 f"Resource::{resource}",
             )
-        self._allow_everywhere(
-            self.functions["list_analyzers"], "ListAnalyzers", ["access-analyzer:ListAnalyzers"]
-        )
+        for step in ("list_analyzers", "review_watch"):
+            self._allow_everywhere(
+                self.functions[step], "ListAnalyzers", ["access-analyzer:ListAnalyzers"]
+            )
 
     def _may_use_findings(self) -> None:
         """Let the steps use the tables of findings and cards, and of their indexes those they ask.
@@ -551,6 +554,8 @@ class PipelineStack(cdk.Stack):
                            ["dynamodb:UpdateItem"], COOL_DOWN)  # fmt: skip
         self._may_use_runs(self.functions["collect_news"], "KeepBudget",
                            ["dynamodb:GetItem", "dynamodb:UpdateItem"], BUDGET)  # fmt: skip
+        self._may_use_runs(self.functions["settle_message"], "GiveBackBudget",
+                           ["dynamodb:UpdateItem"], BUDGET)  # fmt: skip
 
     def _may_list_trail(self, function: StepFunction) -> None:
         trail = self.settings.trail

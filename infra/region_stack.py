@@ -35,6 +35,16 @@ def region_stack_name(region: str) -> str:
     return f"PareRegion-{region}"
 
 
+# The rules, by construct id. They are named, because the role trusts them by name: the names that
+# CloudFormation makes up have 64 characters at most, and it cuts the stack's name for that.
+ANALYZER_EVENT, ANALYZER_CALL, TEST_EVENT = "AnalyzerEvent", "AnalyzerCall", "TestEvent"
+
+
+def rule_name(name: str) -> str:
+    """Return the name of a rule, the same in every Region."""
+    return f"PareRegion-{name}"
+
+
 class RegionStack(cdk.Stack):
     """Rules from the default bus to the hub bus, one hop; the external-access analyzer if wanted.
 
@@ -51,7 +61,8 @@ class RegionStack(cdk.Stack):
             description="Pare: Access Analyzer events of this Region, to the hub bus",
             **kwargs,
         )
-        # From its names: no stack of another Region exports anything to this one.
+        # From its names: no stack of another Region exports anything to this one. EventBridge takes
+        # any bus as a target, there or not: this stack comes before ParePipeline (app.py).
         hub_bus_arn = self.format_arn(
             service="events",
             region=settings.home_region,
@@ -69,16 +80,17 @@ class RegionStack(cdk.Stack):
             ),
         )
         for name, description, pattern in (
-            ("AnalyzerEvent", "Findings and previews of Access Analyzer, kinds yet unknown too",
+            (ANALYZER_EVENT, "Findings and previews of Access Analyzer, kinds yet unknown too",
              analyzer_events()),
-            ("AnalyzerCall", "Findings, analyzers and archive rules changed in this Region",
+            (ANALYZER_CALL, "Findings, analyzers and archive rules changed in this Region",
              call_events(settings, [*ARCHIVING_CALLS, *WATCHED_CALLS])),
-            ("TestEvent", "Test findings, sent by the hub account itself",
+            (TEST_EVENT, "Test findings, sent by the hub account itself",
              hub_test_events(settings)),
         ):  # fmt: skip
             events.Rule(
                 self,
                 f"{name}Rule",
+                rule_name=rule_name(name),
                 description=description,
                 event_pattern=pattern,
                 targets=[target],
@@ -91,9 +103,10 @@ class RegionStack(cdk.Stack):
 
         https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-region.html
         """
-        rules = self.format_arn(
-            service="events", resource="rule", resource_name=f"{self.stack_name}-*"
-        )
+        rules = [
+            self.format_arn(service="events", resource="rule", resource_name=rule_name(name))
+            for name in (ANALYZER_EVENT, ANALYZER_CALL, TEST_EVENT)
+        ]
         role = iam.Role(
             self,
             "ForwardRole",
@@ -103,7 +116,7 @@ class RegionStack(cdk.Stack):
                 "events.amazonaws.com",
                 conditions={
                     "StringEquals": {"aws:SourceAccount": self.account},
-                    "ArnLike": {"aws:SourceArn": rules},
+                    "ArnEquals": {"aws:SourceArn": rules},
                 },
             ),
         )

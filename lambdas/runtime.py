@@ -34,9 +34,10 @@ CONFIG_WITHOUT_RETRIES = CLIENT_CONFIG.merge(Config(retries={"total_max_attempts
 
 
 @cache
-def client(service: str, region: str | None = None) -> Any:
+def client(service: str, region: str | None = None, config: Config = CLIENT_CONFIG) -> Any:
     """Return the function's own client of a service, made once."""
-    config = CONFIG_WITHOUT_RETRIES if service == "sns" else CLIENT_CONFIG
+    if service == "sns":
+        config = CONFIG_WITHOUT_RETRIES
     return boto3.client(service, region_name=region, config=config)  # type: ignore[call-overload]
 
 

@@ -11,7 +11,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ from pare.errors import PareError
 from pare.inventory.model import CLASSES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from local.process import Emulator
@@ -101,10 +101,12 @@ def bring_up(
     watch: Stopwatch,
     trail: Path | None = None,
     wait_scale: float = 0.02,
+    more_regions: Sequence[str] = (),
 ) -> Box:
     """Return a fresh emulated organization with Pare deployed in it.
 
     ``trail`` is a folder of a person's own CloudTrail files; without it a trail is generated.
+    ``more_regions`` are governed beside those of the organization's data.
     """
     now = datetime.now(UTC)
     imported = None
@@ -112,6 +114,7 @@ def bring_up(
         with watch.step("read your trail"):
             imported = read_trail(trail, now=now)
     organization = imported.organization if imported else read_organization()
+    organization = replace(organization, regions=(*organization.regions, *more_regions))
     if process.running(state_dir) is not None:
         watch.say("stop the emulated organization that runs, and all that is in it")
     with watch.step("start the emulator"):
@@ -179,11 +182,14 @@ def _remember(state_dir: Path, box: Box) -> None:
     (state_dir / "organization.json").write_text(json.dumps(state, indent=2) + "\n")
 
 
-def subscribe_queue(box: Box) -> str:
-    """Return the URL of a queue that gets what people get; mail cannot be received here."""
+def subscribe_queue(box: Box, topic_name: str = "People") -> str:
+    """Return the URL of a queue that gets what people (or Machines) get, from now on.
+
+    Mail cannot be received here.
+    """
     sqs, sns = box.hub("sqs"), box.hub("sns")
-    topic = box.outputs["PeopleTopicArn"]
-    url = sqs.create_queue(QueueName="pare-demo-people")["QueueUrl"]
+    topic = box.outputs[f"{topic_name}TopicArn"]
+    url = sqs.create_queue(QueueName=f"pare-demo-{topic_name.lower()}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
         "QueueArn"
     ]

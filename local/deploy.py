@@ -132,8 +132,9 @@ def deploy_hub(emulator: Emulator, created: CreatedOrganization, assembly: Path)
     organization = created.organization
     outputs = emulator.state_dir / "outputs.json"
     _run(
-        [str(CDK), "deploy", *HUB_STACKS, "--app", str(assembly), "--require-approval", "never",
-         "--outputs-file", str(outputs), "--progress", "events"],
+        # Without the stacks of other Regions, on which the pipeline depends: deploy_regions.
+        [str(CDK), "deploy", *HUB_STACKS, "--exclusively", "--app", str(assembly),
+         "--require-approval", "never", "--outputs-file", str(outputs), "--progress", "events"],
         log=emulator.state_dir / "deploy-hub.log",
         env=emulator.environment(organization.hub_account.account_id, organization.home_region),
     )  # fmt: skip

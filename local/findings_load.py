@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from local.organization import EmulatorClients
     from local.process import Emulator
 
+_ENDING = frozenset({"resolve", "delete", "ARCHIVED"})
 Life = Literal["stays", "resolved", "partly fixed", "changed", "archived", "reopened", "deleted"]
 # Of a hundred findings, what becomes of them: about 1.3 events a finding.
 LIVES: dict[Life, int] = {
@@ -120,6 +121,11 @@ class LoadPlan:
     analyzers: tuple[str, ...]
     steps: tuple[Step, ...]
     ends: dict[str, End] = field(repr=False)
+
+    def always_open(self) -> set[str]:
+        """Return the ids of findings that never ended, not even for a while."""
+        ended = {step.finding_id for step in self.steps if step.kind in _ENDING}
+        return {finding_id for finding_id, end in self.ends.items() if end.is_open} - ended
 
     def open_cards(self) -> dict[tuple[str, str], set[str]]:
         """Return the ids of what is open in the end by (account, resource)."""
@@ -462,17 +468,19 @@ def switch_faults_on(
     emulator: EmulatorClients,
     *,
     rate: float = 0.3,
-    kill_rate: float = 0.02,
-    kill: Sequence[str] = (),
+    kill: Mapping[str, float] | None = None,
+    most_kills: int | None = None,
     running_executions: int | None = 40,
-    functions_at_once: int = 8,
+    functions_at_once: int = 3,
     retry_scale: float = 0.05,
     seed: int = 0,
 ) -> None:
-    """Let calls fail at the rate, functions whose names begin so be killed, and events go astray.
+    """Let calls fail at the rate, functions be killed, and events go astray.
 
-    Events wait while more executions run than given, and functions wait for one another: this
-    machine has few cores. Their pauses before another attempt are shorter, so that it ends today.
+    ``kill``: how often, by how the names of functions begin, and ``most_kills`` times each: a new
+    process takes most of a second. Events wait while more executions run than given, and functions
+    wait for one another: this machine has few cores. Their pauses before another attempt are
+    shorter, so that it ends today.
     """
     half = rate / 2
     faults: list[dict[str, Any]] = [
@@ -487,8 +495,12 @@ def switch_faults_on(
     # People's messages: only what SNS surely refused, or nobody could tell them exactly once.
     faults.append({"operation": "Publish", "kind": "throttle", "rate": rate})
     faults += [{"operation": name, "kind": "lost_answer", "rate": 0.03} for name in LOST_ANSWERS]
-    faults += [{"operation": name, "kind": "kill", "rate": kill_rate} for name in kill]
-    emulator.control("faults", {"faults": [fault | {"count": None} for fault in faults]})
+    faults = [fault | {"count": None} for fault in faults]
+    faults += [
+        {"operation": name, "kind": "kill", "rate": often, "count": most_kills}
+        for name, often in (kill or {}).items()
+    ]
+    emulator.control("faults", {"faults": faults})
     emulator.control(
         "settings",
         {

@@ -11,7 +11,7 @@ import hashlib
 import json
 import uuid
 from collections import defaultdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from local.emulator.catalogue import is_tracked
@@ -23,7 +23,6 @@ from pare.policy.grants import granted_actions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
     from local.organization import EmulatorClients, Organization, Principal
     from local.trail_generator import Usage
@@ -39,6 +38,7 @@ UNUSED_ACCESS_AGE_DAYS = 90
 OUTSIDE_ACCOUNT = "999988887777"
 PARTNER_ACCOUNT = "888877776666"
 
+_ANALYZER_AGE = timedelta(days=30)
 _ANALYZER_TYPES = {
     UNUSED_ACCESS_ANALYZER: "ORGANIZATION_UNUSED_ACCESS",
     EXTERNAL_ACCESS_ANALYZER: "ORGANIZATION",
@@ -373,7 +373,10 @@ def plant_findings(
 
 
 def make_analyzer(emulator: EmulatorClients, account_id: str, arn: str) -> None:
-    """Make one of our analyzers of an organization where it is not there yet."""
+    """Make one of our analyzers of an organization where it is not there yet, some weeks old.
+
+    Of an analyzer made today Pare takes no finding for gone: it may not have looked at all yet.
+    """
     name, region = arn.rpartition("/")[2], arn.split(":")[3]
     client = emulator.client("accessanalyzer", account_id, region)
     present = {
@@ -383,6 +386,8 @@ def make_analyzer(emulator: EmulatorClients, account_id: str, arn: str) -> None:
     }
     if arn not in present:
         client.create_analyzer(analyzerName=name, type=_ANALYZER_TYPES[name])
+        made_at = format_time(datetime.now(UTC) - _ANALYZER_AGE)
+        emulator.control("analyzers", {"analyzers": [{"arn": arn, "created_at": made_at}]})
 
 
 def identity_policies(organization: Organization, principal: Principal) -> list[JsonObject]:

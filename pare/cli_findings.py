@@ -165,20 +165,20 @@ def list_findings(
     """
     if statuses and which == "all":
         raise click.UsageError("Give either --all or --status.")
+    found = _findings(is_local, state_dir)
+    cards = found.cards()
+    statuses = statuses or (() if which == "all" else ("ACTIVE",))
+    items = found.items(active_only=statuses == ("ACTIVE",), say=say)
     wanted = view.Filter(
-        statuses=statuses or (() if which == "all" else ("ACTIVE",)),
+        statuses=statuses,
         types=types,
-        accounts=accounts,
+        accounts=_with_ids(accounts, cards, items, found),
         regions=regions,
         owners=owners,
         severities=severities,
         sources=sources,
         resources=resources,
     )
-    found = _findings(is_local, state_dir)
-    cards = found.cards()
-    items = found.items(active_only=wanted.statuses == ("ACTIVE",), say=say)
-    _check_accounts(accounts, items)
     rows = view.chosen(cards, items, wanted)
     if form == "json":
         click.echo(json.dumps(_list_json(rows, items), indent=2, sort_keys=True))
@@ -200,15 +200,37 @@ def list_findings(
         _exit(FOUND_PROBLEMS)
 
 
-def _check_accounts(accounts: tuple[str, ...], items: Iterable[FindingItemJson]) -> None:
-    """Refuse a name that no account has: an empty list would seem to say that all is well."""
-    names = {item["finding"]["account_name"] for item in items} - {None}
-    for each in accounts:
-        if "*" not in each and each not in names and not re.fullmatch("[0-9]{12}", each):
-            have = listed(sorted(str(name) for name in names), 10) or "none has one yet"
+def _with_ids(
+    accounts: tuple[str, ...],
+    cards: Iterable[CardJson],
+    items: Iterable[FindingItemJson],
+    found: DeployedFindings,
+) -> tuple[str, ...]:
+    """Return what was asked for, and the ids of the accounts that have the names.
+
+    By the id, what was recorded while the name could not be read is found, too. The name of an
+    account in which nothing is open is known by its cards, or else by Organizations. Refuses a name
+    that no account has: an empty list would seem to say that all is well.
+    """
+    ids: dict[str, set[str]] = {}
+    for about in (*cards, *(item["finding"] for item in items)):
+        if name := about["account_name"]:
+            ids.setdefault(name, set()).add(about["account_id"])
+    asked = [each for each in accounts if "*" not in each and not re.fullmatch("[0-9]{12}", each)]
+    problem = ""
+    if set(asked) - ids.keys():
+        try:
+            for account_id, name in found.account_names().items():
+                ids.setdefault(name, set()).add(account_id)
+        except PareError as error:
+            problem = f" Organizations could not be asked: {error}."
+    for each in asked:
+        if each not in ids:
+            have = listed(sorted(ids), 10) or "no name is known yet"
             raise click.UsageError(
-                printable(f"No account with findings has the name {each}: {have}. An id is taken.")
+                printable(f"No account has the name {each}: {have}. An id is taken.{problem}")
             )
+    return (*accounts, *sorted({account_id for each in asked for account_id in ids[each]}))
 
 
 def _unseen_lines(items: Sequence[FindingItemJson]) -> Iterator[str]:
@@ -435,7 +457,8 @@ def unarchive(
 
     Each is set active at its analyzer, in its Region, under your own identity. With --all-regions
     also those of the same resource, type and principal in all Regions, and their exemption ends.
-    People are told of them again.
+    People are told of them again; also of what only the exemption kept quiet, because it could not
+    be archived at its analyzer.
 
     Exit code 3: not everything could be opened; what is and what is not is said.
 
@@ -453,9 +476,13 @@ def unarchive(
         told.exemption(card_id, same[0]["finding"], ended)
         if ended.error:
             refused.add(card_id)
+    known = {card["card_id"]: card for card in cards}
     for item in chosen:
+        card = known.get(view.card_id_of_item(item))
         if view.card_id_of_item(item) in refused:
             told.untried(item)
+        elif _is_quiet(item, card):
+            told.changed(item, found.record_again(item, now=datetime.now(UTC)))
         elif view.status_of(item["finding"]) == "ARCHIVED":
             told.changed(item, found.unarchive(item, now=datetime.now(UTC)))
             how = str((item["archived"] or {}).get("how", ""))
@@ -497,7 +524,10 @@ def _chosen(
                 item["finding_id"] == meant.finding_id
                 if meant.finding_id
                 else view.card_id_of_item(item) == meant.card_id
-                and view.status_of(item["finding"]) == status
+                and (
+                    view.status_of(item["finding"]) == status
+                    or (status == "ARCHIVED" and _is_quiet(item, known.get(meant.card_id)))
+                )
             )
             if not is_meant:
                 continue
@@ -521,15 +551,23 @@ def _chosen(
     )  # fmt: skip
 
 
+def _is_quiet(item: FindingItemJson, card: CardJson | None) -> bool:
+    """Return whether a finding is open, and not on its card: an exemption keeps it quiet."""
+    if view.status_of(item["finding"]) != "ACTIVE" or card is None:
+        return False
+    if exemption_of(card, Finding.from_json(item["finding"]), datetime.now(UTC)):
+        return True
+    # An exemption that has ended, and the finding could not be recorded again.
+    return item["finding_id"] not in card["open"] and not card["more_open"]
+
+
 def _distinct(chosen: Iterable[FindingItemJson]) -> list[tuple[str, list[FindingItemJson]]]:
-    """Return what an exemption each is about: of a card, the findings of a type and principal."""
-    found: dict[tuple[str, str, str], list[FindingItemJson]] = {}
+    """Return what an exemption each is about: of a card, the findings of one access."""
+    found: dict[tuple[str, str], list[FindingItemJson]] = {}
     for item in chosen:
-        finding = item["finding"]
-        principal = json.dumps(finding["principal"], sort_keys=True)
-        key = (view.card_id_of_item(item), finding["finding_type"], principal)
-        found.setdefault(key, []).append(item)
-    return [(card_id, items) for (card_id, _, _), items in sorted(found.items())]
+        access = json.dumps(view.access_of(item["finding"]), sort_keys=True)
+        found.setdefault((view.card_id_of_item(item), access), []).append(item)
+    return [(card_id, items) for (card_id, _), items in sorted(found.items())]
 
 
 def _confirm(chosen: Sequence[FindingItemJson], *, yes: bool) -> None:

@@ -7,6 +7,7 @@ message to people carry it. Every class says what a person should do next in ``w
   - SettingsError
   - FindingParseError
     - UnknownFindingError
+  - FindingNotRecordedError
   - PrincipalNotFoundError
   - MemberAccountError
   - AccessAnalyzerQuotaError
@@ -43,7 +44,6 @@ message to people carry it. Every class says what a person should do next in ``w
   - SnapshotError
   - NoInventoryError
   - NotInInventoryError
-  - CardTooLargeError
 """
 
 from __future__ import annotations
@@ -78,6 +78,15 @@ class UnknownFindingError(FindingParseError):
     what_to_do = (
         "The event is kept as it came (see the run record). AWS may have added a kind of finding: "
         "look at it in the Access Analyzer console, and update Pare."
+    )
+
+
+class FindingNotRecordedError(PareError):
+    """A call came before the finding that it is about."""
+
+    what_to_do = (
+        "Nothing at once: the step is retried for some minutes. If it stays, the finding is "
+        "recorded without who archived it; CloudTrail has the call."
     )
 
 
@@ -348,13 +357,3 @@ class NotInInventoryError(PareError):
     """The inventory has no such user or role; the message says why, as far as it is known."""
 
     what_to_do = "`pare inventory show` lists those it has."
-
-
-class CardTooLargeError(PareError):
-    """A resource or principal has more open findings than one card holds."""
-
-    what_to_do = (
-        "Nobody grants so much on purpose: narrow the policy that grants it, or archive what is "
-        "meant (config/archive-rules.yaml). Until then its further findings are in Access Analyzer "
-        "only; `pare findings reconcile` brings them in afterwards."
-    )

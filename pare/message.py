@@ -20,6 +20,19 @@ SUBJECT_LIMIT = 99
 WIDTH = 78
 
 _WWW = re.compile(r"\b(www)\.", re.IGNORECASE)
+# A dot between the labels of what looks like a domain: a label of two letters or more follows.
+# Not the ideographic full stop between Japanese words, but that between Latin ones.
+_DOMAIN_DOT = re.compile(
+    r"(?<=[\w-])([.\uff0e])(?=[^\W\d_]{2})|(?<=[a-zA-Z0-9-])([\u3002\uff61])(?=[a-zA-Z]{2})"
+)
+# What may stay though it has such dots: a mail address, an ARN, the name of an AWS service, and the
+# identity providers that everybody knows, alone or with a condition's key.
+_NO_LINK = re.compile(
+    r"[(<\"']?(?:[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
+    r"|arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:\S+"
+    r"|(?:token\.actions\.githubusercontent|accounts\.google|gitlab)\.com(?::[a-z_]+)?"
+    r"|[a-z0-9-]+\.amazonaws\.com(?:\.cn)?)[)>\"',;:.!?]*"
+)
 # Signs and small letters that begin no line, beside punctuation (JIS X 4051, kinsoku shori).
 _NOT_FIRST = frozenset("ーぁぃぅぇぉっゃゅょァィゥェォッャュョ々")
 
@@ -60,6 +73,19 @@ def unlinked(text: str) -> str:
     names an owner.
     """
     return _WWW.sub(r"\1 .", text.replace("://", ": //"))
+
+
+def without_domains(text: str) -> str:
+    """Return outside text in which nothing looks like a domain: ``evil .example .com/fix``.
+
+    Mail programs make links of those too. Names of resources are not for this: they are copied.
+    """
+    if "." not in text and text.isascii():
+        return text
+    return " ".join(
+        word if _NO_LINK.fullmatch(word) else _DOMAIN_DOT.sub(r" \g<0>", word)
+        for word in text.split(" ")
+    )
 
 
 def sentence(text: str) -> str:

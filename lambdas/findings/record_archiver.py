@@ -6,11 +6,14 @@ Access Analyzer's own events say that a finding is archived, not by whom.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from lambdas.runtime import client, logger, read_environment, utc_now
 from pare.aws.findings_table import CardsTable, FindingsTable
+from pare.clock import parse_time
+from pare.errors import FindingNotRecordedError
 from pare.findings.call import CallJson, tells_of_archiver
 
 if TYPE_CHECKING:
@@ -19,13 +22,18 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
+# Of a finding archived as soon as it was there, the call may come first: so long after the call its
+# finding is waited for. The waits between two tries add up to more (infra/lambda_function.py).
+WAITED_FOR = timedelta(minutes=20)
+
+
 class Input(TypedDict):
     call: CallJson
 
 
 class Output(TypedDict):
     noted: int  # findings
-    unknown: list[str]  # findings that are not recorded (yet)
+    unknown: list[str]  # findings, or a resource, of which nothing is recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,8 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return of how many findings it was noted who archived them.
 
     A call that failed changed nothing. Who sets findings ACTIVE again is logged: the note on who
-    archived them falls with the event that says they are open.
+    archived them falls with the event that says they are open. Raises FindingNotRecordedError
+    where a finding may still come.
     """
     settings, call = environment(), event["call"]
     logger.append_keys(who=call["who"], at=call["at"], analyzer_arn=call["analyzer_arn"])
@@ -55,6 +64,8 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         cards = CardsTable(dynamodb, settings.cards_table_name)
         items = {item["finding_id"]: item for item in _items(findings, call)}
         unknown = sorted(set(call["finding_ids"]) - set(items))
+        if call["resource_arn"] is not None and not items:
+            unknown.append(call["resource_arn"])
         for finding_id, item in sorted(items.items()):
             if tells_of_archiver(call, item):
                 noted += findings.set_archived(
@@ -76,6 +87,10 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         noted=noted,
         unknown=unknown,
     )
+    if unknown and utc_now() - parse_time(call["at"]) < WAITED_FOR:
+        raise FindingNotRecordedError(
+            f"not recorded yet: {', '.join(unknown[:5])}" + (", …" if len(unknown) > 5 else "")
+        )
     return {"noted": noted, "unknown": unknown}
 
 

@@ -12,7 +12,7 @@ from pare.aws.evidence_store import EvidenceStore
 from pare.aws.findings_table import FindingsTable
 from pare.findings.agreement import compare
 from pare.findings.model import Finding
-from pare.findings.unused import INVENTORY, differences, ended
+from pare.findings.unused import INVENTORY, differences, subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -54,7 +54,8 @@ def environment() -> Environment:
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return where the findings lie that the inventory changes, and the agreement.
 
-    Where the paid analyzer is on, it is the one that people hear of: Pare's own findings end.
+    Where the paid analyzer is on and has found anything, it is the one that people hear of. That
+    the settings want one is no reason for a finding of ours to end: it may not be there.
     """
     settings, terms = environment(), event["terms"]
     store = EvidenceStore(client("s3"), settings.evidence_bucket_name)
@@ -66,21 +67,25 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         item["finding_id"]: Finding.from_json(item["finding"])
         for item in table.by_analyzer(INVENTORY)
     }
-    found: Iterable[Finding]
-    if is_on:
-        found = [ended(each, as_of=as_of) for each in known.values() if each.status != "RESOLVED"]
-    else:
-        found = differences(
-            store.each_ndjson_gz(snapshot["rows"]),
-            known,
-            read_accounts={
-                account["account_id"]: account["name"]
-                for account in snapshot["accounts"]
-                if account["error"] is None
-            },
-            as_of=as_of,
-            region=region,
-        )
+    of_analyzer = list(_of_analyzer(table)) if is_on else []
+    now_unused = [each for each in of_analyzer if each.status != "RESOLVED" and each.error is None]
+    found = differences(
+        store.each_ndjson_gz(snapshot["rows"]),
+        known,
+        read_accounts={
+            account["account_id"]: account["name"]
+            for account in snapshot["accounts"]
+            if account["error"] is None
+        },
+        unread_accounts={
+            account["account_id"]
+            for account in snapshot["accounts"]
+            if account["error"] is not None
+        },
+        as_of=as_of,
+        region=region,
+        of_analyzer={subject_of(each) for each in now_unused} if of_analyzer else None,
+    )
     name = event["execution"].rpartition(":")[2]
     folder = f"findings/inventory/{snapshot['period']}/{name}"
     refs, count = [], 0
@@ -93,7 +98,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         )
     agreement = compare(
         store.each_ndjson_gz(snapshot["rows"]) if is_on else (),
-        _of_analyzer(table) if is_on else (),
+        now_unused,
         is_on=is_on,
         by_kind=snapshot["by_kind"],
         period=snapshot["period"],
@@ -107,12 +112,13 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
 
 
 def _of_analyzer(table: FindingsTable) -> Iterator[Finding]:
-    """Yield what the paid analyzer says is unused now."""
+    """Yield what unused-access analyzers found, and still keep; what is resolved, too."""
     for item in table.all_items():
-        if item["source"] == "access-analyzer" and item["finding"]["access"] == "unused":
-            finding = Finding.from_json(item["finding"])
-            if not finding.is_deleted and finding.status != "RESOLVED" and finding.error is None:
-                yield finding
+        # An item that an earlier version wrote has nothing but the finding.
+        finding = Finding.from_json(item["finding"])
+        is_its = finding.source == "access-analyzer" and finding.access == "unused"
+        if is_its and not finding.is_deleted:
+            yield finding
 
 
 def _parts(found: Iterable[Finding]) -> Iterator[list[Finding]]:

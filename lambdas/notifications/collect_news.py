@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import islice
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
@@ -18,35 +19,41 @@ from pare.aws.tables import RunsTable
 from pare.clock import format_time, parse_time
 from pare.findings.rounds import (
     SHOWN_CARDS,
+    Singles,
     count_singles,
     list_of,
     message_id_of,
     message_json,
     plan,
     tally,
+    trouble_of,
     view_of,
 )
-from pare.findings.state import perhaps_told
+from pare.findings.severity import rank
+from pare.findings.state import card_severity, perhaps_told
 from pare.message import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from pare.findings.card import CardJson, CardViewJson
     from pare.findings.model import FindingJson
-    from pare.findings.rounds import PlannedMessage, RoundKind, SettledJson
+    from pare.findings.rounds import MessageKind, PlannedMessage, RoundKind, SettledJson
     from pare.findings.terms import FindingTermsJson
     from pare.object_ref import ObjectRef
 
-# One step claims so many cards; what is left comes in the next.
-MAX_CARDS = 1_000
-# A round of news looks at more: what is urgent may stand behind what waits for its hour.
-MAX_LOOKED_AT = 5_000
-# An execution may have 25,000 events in its history; what is left comes in the next round.
+# One step claims so many cards, and such as have so many findings; what is left comes in the next,
+# with messages of its own. A round of news takes the gravest.
+MAX_CARDS = 5_000
+MAX_FINDINGS = 20_000
 MAX_STEPS = 10
+# An execution may have 25,000 events in its history, a message makes some 35, more with retries;
+# and what all messages of a step leave has 256 KiB. Beyond it they are told in the summary.
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+MAX_SINGLES = 400
 # Requests to DynamoDB side by side.
 AT_ONCE = 8
 
@@ -88,6 +95,12 @@ class Environment:
     findings_table_name: str
     runs_table_name: str
     evidence_bucket_name: str
+
+
+# Which count of a run's record has the cards of which messages.
+_KINDS: Mapping[MessageKind, str] = {
+    "single": "told_singly", "summary": "in_summary", "digest": "in_digest",
+}  # fmt: skip
 
 
 @cache
@@ -166,8 +179,10 @@ class Step:
 
     def collect(self) -> Output:
         """Claim, freeze and write the messages, and after them the plan that names them."""
+        self._give_back()
         due, has_more = self._due()
         planned = self._planned([self._view(card, {}) for card in due])
+        self._note_claims(planned)
         messages = self._frozen(planned, self._claimed(planned))
         written = self._written(messages)
         counts, unknown = self._so_far()
@@ -176,7 +191,7 @@ class Step:
         output: Output = {
             "messages": written,
             "counts": counts,
-            "unknown": [*unknown, *_missing(messages)],
+            "unknown": [*unknown, *_missing(messages), *_troubled(messages)],
             "has_more": has_more and self.number < MAX_STEPS,
             "step": self.number,
         }
@@ -196,6 +211,8 @@ class Step:
             card
             for card in self.cards.due(
                 self.until,
+                # What can wait is left alone by a round of news, however much there is of it.
+                partitions=("now",) if self.kind == "news" else ("now", "later"),
                 now=self.now,
                 terms=self.terms,
                 execution=self.execution,
@@ -205,9 +222,10 @@ class Step:
         )
         if self.kind == "news":
             # Cards that it does not choose stay due; another step would only find them again.
-            return [self._mine(card) for card in islice(found, MAX_LOOKED_AT)], False
-        cards = list(islice(found, MAX_CARDS + 1))
-        return [self._mine(card) for card in cards[:MAX_CARDS]], len(cards) > MAX_CARDS
+            cards, has_more = heapq.nsmallest(MAX_CARDS, found, key=_gravest_first), False
+        else:
+            cards, has_more = _as_many_as_fit(found)
+        return cards, has_more
 
     def _seen(self) -> set[str]:
         earlier = range(1, self.number)
@@ -220,30 +238,50 @@ class Step:
     def _has_ended(self, execution: str) -> bool:
         return has_ended(client("stepfunctions"), execution)
 
-    def _mine(self, card: CardJson) -> CardJson:
-        """Return a card without the claim of a try of this step before this one.
+    def _give_back(self) -> None:
+        """Take off the claims of a try of this step before this one.
 
-        That one left no plan, so nobody was told by it.
+        That one left no plan, so nobody was told by it. Its cards need not be due any more: what
+        happened to them since may have put that off.
         """
-        telling = card["telling"]
-        if telling is None:
-            return card
-        self.cards.release(card["card_id"], message_id=telling["message_id"], now=self.now)
-        return self.cards.get(card["card_id"]) or card
+        noted = self.store.find_bytes(self._claims_ref())
+        claims: dict[str, str] = json.loads(noted) if noted is not None else {}
+
+        def release(each: tuple[str, str]) -> None:
+            card_id, message_id = each
+            self.cards.release(card_id, message_id=message_id, now=self.now)
+
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            list(threads.map(release, claims.items()))
+
+    def _note_claims(self, planned: Sequence[tuple[str, PlannedMessage]]) -> None:
+        """Write which cards are about to be claimed, for a try after this one."""
+        claims = {
+            view["card"]["card_id"]: message_id
+            for message_id, message in planned
+            if message.settle
+            for view in message.views
+        }
+        if claims:
+            self.store.put_json(self._claims_ref()["key"], claims)
+
+    def _claims_ref(self) -> ObjectRef:
+        name = hashlib.sha256(self.execution.encode()).hexdigest()[:16]
+        return self._ref(f"claims-{name}-{self.number}.json")
 
     def _view(self, card: CardJson, findings: Mapping[str, FindingJson]) -> CardViewJson:
         return view_of(card, findings, now=self.now, terms=self.terms)
 
     def _planned(self, views: Sequence[CardViewJson]) -> list[tuple[str, PlannedMessage]]:
         """Return the messages with their ids; only the singles that fit the hour's budget."""
-        wanted = count_singles(views, kind=self.kind, terms=self.terms, now=self.now)
-        budget = self.runs.take_budget(
-            self.hour,
-            wanted,
-            self.terms["max_messages_per_hour"],
-            execution=f"{self.execution}#{self.number}",
+        messages = plan(
+            views,
+            kind=self.kind,
+            budget=self._budget(views),
+            terms=self.terms,
+            now=self.now,
+            execution=self.execution,
         )
-        messages = plan(views, kind=self.kind, budget=budget, terms=self.terms, now=self.now)
         return [
             (
                 message_id_of(
@@ -253,6 +291,35 @@ class Step:
             )
             for position, message in enumerate(messages)
         ]
+
+    def _budget(self, views: Sequence[CardViewJson]) -> Singles:
+        """Return how many messages about a single card this step may send, having taken them."""
+        wanted = count_singles(views, kind=self.kind, terms=self.terms, now=self.now)
+        limit, name = self.terms["max_messages_per_hour"], f"{self.execution}#{self.number}"
+        before = self.before.get("collected")
+        room = max(0, MAX_SINGLES - (before["counts"]["messages"] if before else 0))
+        always = min(wanted.always, room)
+        # They are told whatever is left, and leave less to the others.
+        self.runs.take_budget(self.hour, always, sys.maxsize, execution=f"{name} always")
+        news = self.runs.take_budget(
+            self.hour, min(wanted.news, room - always), limit, execution=name
+        )
+        later = self.runs.take_budget(
+            self._later, min(wanted.later, room - always - news), limit // 2, execution=name
+        )
+        later = self.runs.take_budget(self.hour, later, limit, execution=f"{name} later")
+        return Singles(always, news, later)
+
+    @property
+    def _later(self) -> str:
+        """Return the name of the half of the hour's budget that can go to what can wait."""
+        return f"{self.hour} later"
+
+    def _budgets_of(self, message: PlannedMessage) -> list[str]:
+        """Return the budgets that a message has a place in."""
+        if message.place is None:
+            return []
+        return [self.hour, self._later] if message.place == "later" else [self.hour]
 
     def _claimed(self, planned: Sequence[tuple[str, PlannedMessage]]) -> dict[str, CardJson]:
         """Return the cards that are ours now; one that somebody changed meanwhile stays due."""
@@ -322,6 +389,7 @@ class Step:
                 message_id=message_id,
                 as_of=format_time(self.now),
                 list_ref=list_ref,
+                budgets=self._budgets_of(message),
             )
             key = self._ref(f"{message_id}.json")["key"]
             return {"message_id": message_id, "ref": self.store.put_json(key, frozen)}
@@ -340,9 +408,16 @@ class Step:
         return counts, [*before["unknown"], *unknown]
 
     def _counts(self, messages: Sequence[tuple[str, PlannedMessage]]) -> dict[str, int]:
-        views = [view for _, message in messages if message.settle for view in message.views]
+        settling = [message for _, message in messages if message.settle]
+        views = [view for message in settling for view in message.views]
         return {
             "cards": len(views),
+            **{
+                f"cards_{name}": sum(
+                    len(message.views) for message in settling if message.kind == kind
+                )
+                for kind, name in _KINDS.items()
+            },
             "cards_perhaps_told_before": sum(perhaps_told(view["card"]) for view in views),
             "messages": len(messages),
         }
@@ -358,3 +433,34 @@ def _missing(messages: Sequence[tuple[str, PlannedMessage]]) -> list[str]:
         - {each["finding_id"] for each in (*view["findings"], *view["ended"])}
     }
     return [f"findings not in the table: {listed(sorted(missing))}"] if missing else []
+
+
+def _troubled(messages: Sequence[tuple[str, PlannedMessage]]) -> list[str]:
+    """Return what people should look into: why can these cards not be told?"""
+    cards = sorted(
+        view["card"]["card_id"]
+        for _, message in messages
+        if message.settle
+        for view in message.views
+        if trouble_of(view["card"])
+    )
+    if not cards:
+        return []
+    return [f"messages came to nothing again and again, now told last: cards {listed(cards)}"]
+
+
+def _gravest_first(card: CardJson) -> tuple[int, str, str, str]:
+    due_at = card["due_at"] or ""
+    return -rank(card_severity(card)), due_at, card["account_id"], card["resource"]
+
+
+def _as_many_as_fit(found: Iterable[CardJson]) -> tuple[list[CardJson], bool]:
+    """Return the cards of one step, and whether more are due."""
+    cards: list[CardJson] = []
+    findings = 0
+    for card in found:
+        findings += len(card["open"]) + len(card["ended"])
+        if cards and (len(cards) == MAX_CARDS or findings > MAX_FINDINGS):
+            return cards, True
+        cards.append(card)
+    return cards, False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -11,7 +11,7 @@ from lambdas.runtime import client, logger, metrics, read_environment
 from pare.arns import region_of
 from pare.aws.evidence_store import EvidenceStore
 from pare.clock import parse_time
-from pare.findings.message import Place, card_message, digest_message, summary_message
+from pare.findings.message import Place, card_message, cut, digest_message, summary_message
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -20,11 +20,20 @@ if TYPE_CHECKING:
     from pare.message import Message
     from pare.object_ref import ObjectRef
 
-# A state has 256 KiB of JSON for all of this, and SNS as much for one message.
+# A state has 256 KiB of JSON for all of this and what SNS answers, and SNS as much for one message.
+# More fails the whole round, and no Catch sees it (States.DataLimitExceeded).
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 MOST_BYTES = 200_000
+# What stays of the text in the form that always fits, beside a card of a chat channel (8,000 bytes
+# and five steps), attributes and a subject of some hundred, and a few bounded facts.
+MOST_BYTES_OF_TEXT = 100_000
 # What a message's facts name of many findings: with them it could grow without bound.
 _LISTS = ("findings", "ended", "cards")
+# And what a card has of each of its findings.
+_MAPS = ("open", "ended", "archived", "exemptions", "proposal", "messages")
+# Facts whose size is known.
+_BOUNDED = ("kind", "news", "severity", "counts")
 
 
 class Input(TypedDict):
@@ -66,9 +75,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     arn = context.invoked_function_arn
     place = Place(arn.split(":")[1], region_of(arn), frozen["list"])
     message = _message(frozen, language=event["language"], place=place)
-    output = _output(message, message.facts | {"message_id": frozen["message_id"]})
-    if _size(output) > MOST_BYTES:
-        output = _output(message, _without_lists(message.facts, frozen, event["ref"]))
+    output = _fitting(message, frozen, event["ref"], event["language"])
     logger.info("message composed", message_id=frozen["message_id"], kind=frozen["kind"])
     return output
 
@@ -108,10 +115,42 @@ def _output(message: Message, facts: dict[str, Any]) -> Output:
     }
 
 
-def _without_lists(facts: dict[str, Any], frozen: MessageJson, ref: ObjectRef) -> dict[str, Any]:
-    """Return the facts with the address of what is too much for a message."""
-    left_out = {name: None for name in _LISTS if name in facts}
-    return facts | left_out | {"message_id": frozen["message_id"], "object": dict(ref)}
+def _fitting(message: Message, frozen: MessageJson, ref: ObjectRef, language: str) -> Output:
+    """Return the message in the fullest form that a state has room for; the last always fits."""
+    known = {"message_id": frozen["message_id"]}
+    elsewhere = {**known, "object": dict(ref)}
+    without_lists = {
+        name: None if name in _LISTS else value for name, value in message.facts.items()
+    }
+    for facts in (
+        message.facts | known,
+        without_lists | elsewhere,
+        without_lists | elsewhere | _without_maps(message.facts),
+    ):
+        output = _output(message, facts)
+        if _size(output) <= MOST_BYTES:
+            return output
+    bounded = {name: message.facts[name] for name in _BOUNDED if name in message.facts}
+    uri = f"s3://{ref['bucket']}/{ref['key']}"
+    text = cut(message.text, MOST_BYTES_OF_TEXT, uri=uri, language=language)
+    return _output(replace(message, text=text), bounded | elsewhere)
+
+
+def _without_maps(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the card of the facts without what it has of each finding: how many those are."""
+    card = facts.get("card")
+    if card is None:
+        return {}
+    told = card["told"]
+    counts = {
+        "open": len(card["open"]) + sum((card.get("more_open") or {}).values()),
+        "ended": len(card["ended"]),
+        "archived": len(card.get("archived") or {}),
+        "told": len(told["findings"]) if told else 0,
+    }
+    left_out = {name: None for name in _MAPS if name in card}
+    short = {**told, "findings": None} if told else None
+    return {"card": {**card, **left_out, "told": short}, "counts": counts}
 
 
 def _attributes(message: Message) -> dict[str, AttributeJson]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
 from pare.aws.evidence_store import EvidenceStore
 from pare.aws.findings_table import CardsTable
+from pare.aws.tables import RunsTable
 from pare.clock import parse_time
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Input(TypedDict):
 @dataclass(frozen=True, slots=True)
 class Environment:
     cards_table_name: str
+    runs_table_name: str
     evidence_bucket_name: str
 
 
@@ -61,8 +63,9 @@ def environment() -> Environment:
 def lambda_handler(event: Input, context: LambdaContext) -> SettledJson:
     """Return what became of a message. A repeated call changes no card a second time.
 
-    Told: its cards take what they said. Refused: nobody was told, the next round tells. Unknown:
-    their news stays, and the next message says "perhaps told before".
+    Told: its cards take what they said. Refused: nobody was told, the next round tells, and the
+    message gives its place in the hour's budget back. Unknown: their news stays, and the next
+    message says "perhaps told before".
     """
     settings = environment()
     store = EvidenceStore(client("s3"), settings.evidence_bucket_name)
@@ -85,13 +88,17 @@ def lambda_handler(event: Input, context: LambdaContext) -> SettledJson:
                 terms=event["terms"],
             )
         if outcome == "refused":
-            return cards.release(view["card"]["card_id"], message_id=message_id, now=now)
+            return cards.refuse(view["card"]["card_id"], message_id=message_id, now=now)
         return cards.unsure(view, message_id=message_id, now=now)
 
     settled = 0
     if message["settle"]:
         with ThreadPoolExecutor(AT_ONCE) as threads:
             settled = sum(threads.map(settle, message["views"]))
+    if outcome == "refused":
+        runs = RunsTable(client("dynamodb"), settings.runs_table_name)
+        for budget in message["budgets"]:
+            runs.give_back_budget(budget, message_id)
     untold = [
         topic
         for topic, lost in (

@@ -11,17 +11,22 @@ from pare.aws.access_analyzer import AccessAnalyzer
 from pare.aws.evidence_store import EvidenceStore
 from pare.aws.findings_table import CardsTable, FindingsTable
 from pare.clock import format_time
-from pare.errors import AwsServiceError, PareError, ThrottledError
+from pare.errors import AccessAnalyzerQuotaError, AwsServiceError, PareError, ThrottledError
 from pare.findings.archive_rules import (
     ArchiveRule,
     as_text,
     could_hide_public,
     drift,
+    forgotten,
     is_same,
     normal,
     plan,
+    reactivated_key,
 )
 from pare.findings.compare import access_of
+from pare.findings.model import Finding
+from pare.findings.state import how_ended
+from pare.findings.watch import opened_again
 from pare.message import plain
 
 if TYPE_CHECKING:
@@ -45,7 +50,10 @@ class Input(TypedDict):
 
 
 class Output(TypedDict):
-    """``applied``: an AppliedJson; ``counts`` are of the rules and of findings reactivated."""
+    """``applied``: an AppliedJson; ``counts`` are of the rules and of findings reactivated.
+
+    What was set ACTIVE lies at ``reactivated_key``, if anything was: also where the step failed.
+    """
 
     applied: ObjectRef | None
     counts: dict[str, int]
@@ -81,8 +89,12 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     if analyzer["status"] != "ACTIVE":
         reason = f"the analyzer is {analyzer['status']}, so its archive rules were left as they are"
         return {"applied": None, "counts": {}, "error": reason}
+    if analyzer["managed_by"] is not None:
+        # An analyzer of another service: its rules, and what it shows, are that service's.
+        logger.info("left to the service that manages it", service=analyzer["managed_by"])
+        return {"applied": None, "counts": {}, "error": None}
     try:
-        return At(analyzer, event["terms"]).apply(event["execution"])
+        return At(analyzer, event["terms"], event["execution"]).apply()
     except (AwsServiceError, ThrottledError):
         raise  # the step is tried again
     except PareError as error:
@@ -96,18 +108,20 @@ class At:
 
     analyzer: AnalyzerJson
     terms: FindingTermsJson
+    execution: str
 
-    def apply(self, execution: str) -> Output:
+    def apply(self) -> Output:
         """Let the analyzer have the rules of the file; return what changed and what hides."""
-        name, arn = self.analyzer["name"], self.analyzer["arn"]
-        store = EvidenceStore(client("s3"), environment().evidence_bucket_name)
+        name, arn, execution = self.analyzer["name"], self.analyzer["arn"], self.execution
+        store = self.store
         # What Pare last wrote here, so that a change by somebody else can be told from one of ours.
         memory: ObjectRef = {
             "bucket": store.bucket,
             "key": f"findings/archive-rules/{self.analyzer['region']}/{name}.json",
         }
-        actual = self.aws.list_archive_rules(name)
+        # Before the rules are listed: another run may write both at any time, first the rules.
         remembered: MemoryJson | None = store.get_json(memory) if store.find_bytes(memory) else None
+        actual = self.aws.list_archive_rules(name)
         written = remembered["rules"] if remembered else {}
         todo = plan(
             [ArchiveRule.from_json(each) for each in self.terms["archive_rules"]],
@@ -124,7 +138,8 @@ class At:
             moved = remembered["drift"]  # seen by a try before this one, which put it back
         self._remember(store, memory["key"], written, moved, execution)
         reactivated = 0
-        for old in [*todo.delete, *(there for _, there in todo.update)]:
+        missed = forgotten(written, todo)
+        for old in [*todo.delete, *(there for _, there in todo.update), *missed]:
             reactivated += self._reactivate(old, todo)
         for old in todo.delete:
             self.aws.delete_archive_rule(name, old.name)
@@ -132,21 +147,21 @@ class At:
             reactivated += self._reactivate(old, todo)
         for rule, _ in todo.update:
             self.aws.put_archive_rule(name, rule.name_there, normal(rule.filter), exists=True)
-        for rule in todo.create:
-            self.aws.put_archive_rule(name, rule.name_there, normal(rule.filter), exists=False)
+        refused = self._create(todo.create)
+        ours = [rule for rule in todo.ours if rule not in refused]
         archived = 0
-        for rule in todo.ours:
+        for rule in ours:
             # Not what was applied before: what somebody set active again since is meant so.
             if rule in mended or not is_same(written.get(rule.name_there, {}), rule.filter):
                 archived += self._archive(rule)
-        done = {rule.name_there: normal(rule.filter) for rule in todo.ours}
+        done = {rule.name_there: normal(rule.filter) for rule in ours}
         self._remember(store, memory["key"], done, moved, execution)
         counts = {
-            "rules_created": len(todo.create),
+            "rules_created": len(todo.create) - len(refused),
             "rules_changed": len(todo.update),
             "rules_deleted": len(todo.delete),
             "rules_of_others": len(todo.foreign),
-            "rules_refused": len(todo.refused),
+            "rules_refused": len(refused),
             "findings_archived": archived,
             "findings_reactivated": reactivated,
         }
@@ -157,17 +172,30 @@ class At:
             "drift": moved,
             "hiding_public": self._hiding(todo.foreign),
             "foreign": [rule.name for rule in todo.foreign],
-            "refused": [rule.name for rule in todo.refused],
+            "refused": [rule.name for rule in refused],
         }
         run = execution.rpartition(":")[2]
         key = f"findings/reconcile/{run}/rules/{self.analyzer['region']}/{name}.json"
         error = None
-        if todo.refused:
+        if refused:
             error = (
-                f"there are more than 100 archive rules, so these were left out: "
-                f"{plain(', '.join(rule.name for rule in todo.refused), 300)}"
+                f"the analyzer has as many archive rules as AWS allows, so these were left out: "
+                f"{plain(', '.join(rule.name for rule in refused), 300)}"
             )
         return {"applied": store.put_json(key, result), "counts": counts, "error": error}
+
+    def _create(self, rules: Iterable[ArchiveRule]) -> list[ArchiveRule]:
+        """Create rules, and return those for which the analyzer has no room."""
+        refused: list[ArchiveRule] = []
+        for rule in rules:
+            criteria = normal(rule.filter)
+            try:
+                self.aws.put_archive_rule(
+                    self.analyzer["name"], rule.name_there, criteria, exists=False
+                )
+            except AccessAnalyzerQuotaError:
+                refused.append(rule)
+        return refused
 
     def _remember(
         self,
@@ -184,6 +212,11 @@ class At:
             "execution": execution,
         }
         store.put_json(key, memory)
+
+    @property
+    def store(self) -> EvidenceStore:
+        """Where the memory and what was found lie."""
+        return EvidenceStore(client("s3"), environment().evidence_bucket_name)
 
     @property
     def aws(self) -> AccessAnalyzer:
@@ -212,8 +245,27 @@ class At:
                 ids -= self._with_status(criteria, "ARCHIVED")
         archivers = self._archivers(ids)
         ids -= {each for each, archived in archivers.items() if archived.get("how") in BY_PEOPLE}
+        self._note_reactivated(ids)
         gone = self.aws.update_findings(self.analyzer["arn"], ids, "ACTIVE")
         return len(ids) - len(gone)
+
+    def _note_reactivated(self, finding_ids: Iterable[str]) -> None:
+        """Add findings to those that Review watch brings in as open.
+
+        Before they are: AWS need not give them a later time when they are, so neither their event
+        nor the comparison can be relied on, and a run may break off at any point.
+        """
+        key = reactivated_key(self.execution, self.analyzer["region"], self.analyzer["name"])
+        there: ObjectRef = {"bucket": self.store.bucket, "key": key}
+        table = FindingsTable(client("dynamodb"), environment().findings_table_name)
+        rows = self.store.get_ndjson_gz(there) if self.store.find_bytes(there) else []
+        noted = {row["finding_id"]: row for row in rows}
+        for finding_id, item in table.get_many(finding_ids).items():
+            finding = Finding.from_json(item["finding"])
+            if how_ended(finding) in {None, "ARCHIVED"}:
+                noted[finding_id] = opened_again(finding, utc_now()).to_json()
+        if noted:
+            self.store.put_ndjson_gz(key, [noted[each] for each in sorted(noted)])
 
     def _archive(self, rule: ArchiveRule) -> int:
         """Archive what there is already that a rule matches, and return how many findings that is.

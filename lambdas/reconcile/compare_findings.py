@@ -67,7 +67,8 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     aws = AccessAnalyzer(client("accessanalyzer", analyzer["region"]))
     run = event["execution"].rpartition(":")[2]
     folder = f"findings/reconcile/{run}/{analyzer['region']}/{analyzer['name']}"
-    comparison = Comparison(known_of(table, analyzer["arn"]), utc_now())
+    known = known_of(table, analyzer["arn"])
+    comparison = Comparison(known, utc_now(), analyzer["created_at"])
     refs: list[ObjectRef] = []
     try:
         for number, part in enumerate(
@@ -92,6 +93,7 @@ def _left_open(counts: dict[str, int]) -> str | None:
     sentences = {
         "unasked": "findings that were not listed could not be asked for in time",
         "of_unknown_type": "findings are of a type that this version does not know",
+        "not_listed_yet": "findings are not listed, and the analyzer is younger than a day",
         "deleted_but_listed": "findings are listed, and an event said that they are deleted",
     }
     found = [f"{counts[name]} {text}" for name, text in sentences.items() if counts.get(name)]
@@ -105,6 +107,7 @@ def known_of(table: FindingsTable, analyzer_arn: str) -> dict[str, Known]:
             status=item["finding"]["status"],
             is_deleted=item["finding"]["is_deleted"],
             updated_at=item["finding"]["updated_at"],
+            created_at=item["finding"]["created_at"],
         )
         for item in table.by_analyzer(analyzer_arn)
     }
@@ -135,8 +138,9 @@ def _differences(
             continue
         item: Any = table.get(finding_id)
         if item is not None:
-            counts["gone"] += 1
-            yield gone(Finding.from_json(item["finding"]), how="DELETED")
+            how = comparison.ended_how(finding_id)
+            counts["gone" if how == "DELETED" else "gone_with_an_earlier_analyzer"] += 1
+            yield gone(Finding.from_json(item["finding"]), how=how)
 
 
 def _as_findings(listed: Listed, analyzer: AnalyzerJson, counts: Counter[str]) -> Iterator[Finding]:

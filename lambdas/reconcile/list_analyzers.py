@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, TypedDict
 
 from lambdas.runtime import client, logger, read_environment
 from pare.aws.access_analyzer import AccessAnalyzer
+from pare.aws.calls import QUICK_CONFIG
 from pare.aws.evidence_store import EvidenceStore
-from pare.errors import AwsServiceError, PareError, ThrottledError
 from pare.findings.compare import access_of
 
 if TYPE_CHECKING:
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
     from pare.findings.terms import FindingTermsJson
     from pare.findings.watch import AnalyzerJson, RegionJson, SeenJson
     from pare.object_ref import ObjectRef
-
-# Of a Region that does not answer, beside the SDK's own retries: a Region unread is a message.
-TRIES = 3
-PAUSE_SECONDS = 5.0
 
 
 class Input(TypedDict):
@@ -56,12 +51,18 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         "regions": regions,
     }
     found = [each for region in regions for each in region["analyzers"]]
-    analyzers = [each for each in found if access_of(each["type"]) and each["status"] != "CREATING"]
+    # AWS does not show the findings of others. Of them nothing is known, so nothing is closed.
+    analyzers = [each for each in found if access_of(each["type"]) and each["status"] == "ACTIVE"]
     unknown = [f"{each['region']}: {each['error']}" for each in regions if each["error"]]
     unknown += [
         f"{each['arn']}: analyzers of type {each['type']} are not known to this version"
         for each in found
         if access_of(each["type"]) is None
+    ]
+    unknown += [
+        f"{each['arn']}: not compared: the analyzer is {each['status']}"
+        for each in found
+        if each["status"] not in {"ACTIVE", "CREATING"}
     ]
     store = EvidenceStore(client("s3"), environment().evidence_bucket_name)
     name = event["execution"].rpartition(":")[2]
@@ -76,17 +77,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
 
 def read_region(name: str) -> RegionJson:
     """Return the analyzers of a Region, or why they could not be listed."""
-    analyzer = AccessAnalyzer(client("accessanalyzer", name))
-    error = ""
-    for number in range(TRIES):
-        if number:
-            time.sleep(PAUSE_SECONDS * number)
-        try:
-            return {"region": name, "error": None, "analyzers": analyzer.list_analyzers()}
-        except (AwsServiceError, ThrottledError) as passing:
-            error = str(passing)
-        except PareError as lasting:
-            error = str(lasting)
-            break
-    logger.warning("Region unread", region=name, error=error)
-    return {"region": name, "error": error[:500], "analyzers": []}
+    region = AccessAnalyzer(client("accessanalyzer", name, QUICK_CONFIG)).read_region()
+    if region["error"] is not None:
+        logger.warning("Region unread", region=name, error=region["error"])
+    return region

@@ -13,7 +13,7 @@ from pare.aws.tables import PERIOD, RunsTable
 from pare.aws.topics import Topics
 from pare.clock import format_time, parse_time
 from pare.errors import PareError
-from pare.runs import failure_message, run_record
+from pare.runs import failure_message, kind_of_failure, run_record
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -76,7 +76,10 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     count("Runs", workflow=workflow, outcome=run["outcome"])
     if run["outcome"] != "succeeded":
         topics = Topics(client("sns"), settings.people_topic_arn, settings.machines_topic_arn)
-        topics.tell_once(failure_message(run), key=f"run#{execution}", runs=runs, now=now)
+        # Machines get each; people one of a kind, or the first of a flood would not be seen either.
+        topics.tell_once(
+            failure_message(run), key=f"runs#{kind_of_failure(run)}", runs=runs, now=now
+        )
     elif workflow == "inventory":
         # Not before people were told: until now a new start goes on where this one was stopped,
         # from now on it does nothing.

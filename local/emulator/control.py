@@ -121,10 +121,13 @@ class ControlPlane:
 
     def _analyzers(self, body: dict[str, Any]) -> dict[str, Any]:
         analyzers = _list(body, "analyzers")
+        findings = self._emulation.access_analyzer.findings
         for entry in analyzers:
-            self._emulation.access_analyzer.findings.set_status(
-                str(entry.get("arn", "")), str(entry.get("status", "")), entry.get("status_reason")
-            )
+            arn = str(entry.get("arn", ""))
+            if "created_at" in entry:
+                findings.set_created_at(arn, str(entry["created_at"]))
+            if "status" in entry or "created_at" not in entry:
+                findings.set_status(arn, str(entry.get("status", "")), entry.get("status_reason"))
         return {"analyzers": len(analyzers)}
 
     def _faults(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +157,9 @@ class ControlPlane:
             "policy_generations": analyzer.policy_generation.summary(),
             "last_accessed_jobs": emulation.last_accessed.summary(),
             "faults": [fault.to_json() for fault in emulation.faults.switched_on()],
+            "faults_met": emulation.faults.met(),
             "events": emulation.service_events.summary(),
+            "executions_running": upstream.running_executions(),
             "settings": emulation.settings.to_json(),
             "usage": emulation.usage.counts(),
         }

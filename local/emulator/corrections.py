@@ -24,6 +24,7 @@ from local.emulator import (
     function_errors,
     key_permissions,
     organization,
+    payload_limits,
     task_calls,
     upstream,
     workflow_roles,
@@ -60,6 +61,7 @@ def apply() -> None:
     function_errors.apply()
     executions.apply()
     child_histories.apply()
+    payload_limits.apply()
     event_buses.apply()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,6 +98,7 @@ class FaultBook:
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self._met: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._random = random.Random(0)
 
@@ -110,6 +112,11 @@ class FaultBook:
         with self._lock:
             self._faults.clear()
             self._random.seed(0)
+
+    def met(self) -> dict[str, int]:
+        """Return how many calls have met a fault, cleared ones too, by ``operation kind``."""
+        with self._lock:
+            return dict(sorted(self._met.items()))
 
     def switched_on(self) -> list[Fault]:
         """Return the faults still switched on."""
@@ -148,6 +155,7 @@ class FaultBook:
 
     def _count_off(self, index: int) -> None:
         fault = self._faults[index]
+        self._met[f"{fault.operation} {fault.kind}"] += 1
         if fault.count is not None and fault.count <= 1:
             del self._faults[index]
         elif fault.count is not None:

@@ -390,6 +390,11 @@ class Findings:
             analyzer = self._planted(analyzer_arn)
             analyzer.status, analyzer.status_reason = status, reason
 
+    def set_created_at(self, analyzer_arn: str, created_at: str) -> None:
+        """Let an analyzer be older than it is; ValueError for no time, or no analyzer."""
+        with self._lock:
+            self._planted(analyzer_arn).created_at = parse_time(created_at)
+
     def overview(self) -> list[dict[str, Any]]:
         """Return every analyzer for the control plane."""
         with self._lock:

@@ -9,9 +9,14 @@ https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.
 from __future__ import annotations
 
 import contextvars
+import hashlib
 import queue
+import tempfile
 import threading
 import time
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ministack.core import lambda_runtime
@@ -115,7 +120,34 @@ def register(emulation: Emulation) -> None:
         script = script.replace(before, after)
     lambda_runtime._PYTHON_WORKER_SCRIPT = _IN_WORKER + script
     lambda_runtime.Worker._drain_stderr_bounded = _log_of_invocation
+    lambda_runtime.zipfile = SimpleNamespace(
+        ZipFile=_SharedCode,
+        BadZipFile=zipfile.BadZipFile,
+        LargeFileError=zipfile.LargeZipFile,
+    )
     _limit_and_kill(emulation)
+
+
+class _SharedCode(zipfile.ZipFile):
+    """A function's code, unpacked once for all its processes, and compiled by the first of them.
+
+    ministack unpacks it for each process anew: thousands of files, which take it longer than all
+    else that it does.
+    """
+
+    _unpacking = threading.Lock()
+
+    def extractall(self, path: Any = None, members: Any = None, pwd: Any = None) -> None:
+        names = "\n".join(f"{each.filename} {each.CRC}" for each in self.infolist())
+        digest = hashlib.sha256(names.encode()).hexdigest()[:16]
+        shared = Path(tempfile.gettempdir()) / f"pare-code-{digest}"
+        with self._unpacking:
+            if not shared.exists():
+                unpacked = Path(tempfile.mkdtemp(prefix="pare-code-"))
+                super().extractall(unpacked)
+                unpacked.rename(shared)
+        for each in shared.iterdir():
+            (Path(path) / each.name).symlink_to(each)
 
 
 def _limit_and_kill(emulation: Emulation) -> None:

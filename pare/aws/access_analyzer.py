@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,8 +11,11 @@ from pare.aws.calls import translated
 from pare.clock import format_time
 from pare.errors import (
     AccessAnalyzerQuotaError,
+    AwsServiceError,
     ConditionFailedError,
+    PareError,
     PolicyGenerationConflictError,
+    ThrottledError,
 )
 from pare.findings.archive_rules import ActualRule
 from pare.findings.compare import Listed
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
     from pare.findings.archive_rules import FilterJson
     from pare.findings.preview import PreviewFindingJson
-    from pare.findings.watch import AnalyzerJson
+    from pare.findings.watch import AnalyzerJson, RegionJson
     from pare.policy.evidence import GeneratedPolicyJson
 
 _REFUSED = {
@@ -32,7 +36,14 @@ _REFUSED = {
     "ConflictException": PolicyGenerationConflictError,
 }
 _GONE = {"ResourceNotFoundException": ConditionFailedError}
-_EXISTS = {"ConflictException": ConditionFailedError}
+# Of a rule more than there may be; the quota can be raised, so only AWS knows it.
+_EXISTS = {
+    "ConflictException": ConditionFailedError,
+    "ServiceQuotaExceededException": AccessAnalyzerQuotaError,
+}
+# Of a Region that does not answer, beside the SDK's own retries: a Region unread is a message.
+TRIES = 3
+PAUSE_SECONDS = 5.0
 # Neither has a documented most; a page of this many findings stays far below 1 MB.
 _PAGE = 100
 _IDS_AT_ONCE = 50
@@ -172,10 +183,26 @@ class AccessAnalyzer:
                         "status": each["status"],
                         "status_reason": each.get("statusReason", {}).get("code"),
                         "created_at": format_time(each["createdAt"]),
+                        "managed_by": each.get("managedBy"),
                     }
                     for each in page["analyzers"]
                 ]
         return sorted(found, key=lambda each: each["arn"])
+
+    def read_region(self) -> RegionJson:
+        """Return the analyzers of the Region, or why they could not be listed."""
+        region, error = self.client.meta.region_name, ""
+        for number in range(TRIES):
+            if number:
+                time.sleep(PAUSE_SECONDS * number)
+            try:
+                return {"region": region, "error": None, "analyzers": self.list_analyzers()}
+            except (AwsServiceError, ThrottledError) as passing:
+                error = str(passing)
+            except PareError as lasting:
+                error = str(lasting)
+                break
+        return {"region": region, "error": error[:500], "analyzers": []}
 
     def list_archive_rules(self, analyzer_name: str) -> list[ActualRule]:
         """Return the archive rules of an analyzer, by name."""
@@ -194,7 +221,8 @@ class AccessAnalyzer:
     ) -> None:
         """Create or change an archive rule; right also where ``exists`` is no longer so.
 
-        It works on findings that come later: see ``apply_archive_rule``.
+        It works on findings that come later: see ``apply_archive_rule``. Raises
+        AccessAnalyzerQuotaError where the analyzer has as many rules as it may have.
         """
         rule: Any = {
             "analyzerName": analyzer_name,

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 CLIENT_CONFIG = Config(
     retries={"mode": "adaptive", "max_attempts": 5}, connect_timeout=5, read_timeout=30
 )
+# Of a call whose answer is not worth a wait, because the caller asks again by itself: a Region that
+# takes a connection and never answers must cost seconds, not minutes.
+QUICK_CONFIG = CLIENT_CONFIG.merge(
+    Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=10)
+)
 
 THROTTLED = frozenset(
     {"Throttled", "Throttling", "ThrottlingException", "ThrottledException", "KMSThrottling",

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from pare.aws.access_analyzer import AccessAnalyzer
 from pare.aws.calls import CLIENT_CONFIG, translated
 from pare.aws.findings_table import CardsTable, FindingsTable
+from pare.aws.organization import Organization
 from pare.aws.tables import from_item, to_item
 from pare.clock import format_time
 from pare.errors import NoInventoryError, PareError
 from pare.findings.model import Finding
+from pare.findings.severity import rank, severity_of
 from pare.findings.state import supersedes
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from pare.aws.deployed_inventory import Deployment
     from pare.findings.agreement import AgreementJson
     from pare.findings.card import ArchivedJson, CardJson, ExemptionJson
-    from pare.findings.model import FindingJson
+    from pare.findings.model import FindingJson, Severity
     from pare.findings.view import FindingItemJson
 
 # Of a finding's item, all but its history, which is the most of it.
@@ -141,6 +143,15 @@ class DeployedFindings:
         found: AgreementJson = json.loads(content)
         return found
 
+    def account_names(self) -> dict[str, str]:
+        """Return the names of all accounts of the organization, by id."""
+        client = self.deployment.session.client("organizations", config=CLIENT_CONFIG)
+        return {
+            each["account_id"]: each["name"]
+            for each in Organization(client).accounts()
+            if each["name"]
+        }
+
     # --- changing ---
 
     @cached_property
@@ -171,6 +182,15 @@ class DeployedFindings:
         """Set an archived finding active again, as ``archive`` archives it."""
         return self._set_status(item, "ACTIVE", now=now)
 
+    def record_again(self, item: FindingItemJson, *, now: datetime) -> Changed:
+        """Let a finding's card follow it: nothing changes at its analyzer, or of the finding."""
+        finding = item["finding"]
+        try:
+            self._start_finding(finding, now=now)
+        except PareError as error:
+            return Changed(finding["finding_id"], finding["region"], "failed", str(error), _AGAIN)
+        return Changed(finding["finding_id"], finding["region"], "done")
+
     def exempt(
         self,
         card_id: str,
@@ -182,12 +202,16 @@ class DeployedFindings:
     ) -> ExemptionChanged:
         """Note on a card that an access is meant: it is quiet up to the day it expires.
 
-        ``items``: the findings of the access, one at least, of one type and principal.
+        ``items``: the findings of the access, one at least (``pare.findings.view.alike``). What is
+        graver than the gravest of them is not meant by it.
         """
         findings = [Finding.from_json(item["finding"]) for item in items]
         exemption: ExemptionJson = {
             "finding_type": findings[0].finding_type,
             "principal": dict(findings[0].principal),
+            "is_public": findings[0].is_public,
+            "condition": dict(findings[0].condition),
+            "severity": _gravest(findings),
             "reason": reason,
             "by": self.caller,
             "at": format_time(now.replace(microsecond=0)),
@@ -204,12 +228,7 @@ class DeployedFindings:
     ) -> ExemptionChanged:
         """Take the exemption of an access off a card; one that is not there has ended already."""
         try:
-            self._cards_table.end_exemption(
-                card_id,
-                finding_type=finding["finding_type"],
-                principal=finding["principal"],
-                now=now,
-            )
+            self._cards_table.end_exemption(card_id, finding, now=now)
         except PareError as error:
             return ExemptionChanged(None, str(error), error.what_to_do)
         return ExemptionChanged(None)
@@ -312,6 +331,16 @@ class DeployedFindings:
     @cached_property
     def _states(self) -> SFNClient:
         return self.deployment.session.client("stepfunctions", config=CLIENT_CONFIG)
+
+
+def _gravest(findings: Sequence[Finding]) -> Severity:
+    """Return the severity of the gravest that is open; where none is, of the gravest archived."""
+    meant = (
+        [each for each in findings if each.is_open]
+        or [each for each in findings if each.status == "ARCHIVED"]
+        or findings
+    )
+    return max((each.severity or severity_of(each)[0] for each in meant), key=rank)
 
 
 def _stamp(now: datetime) -> str:

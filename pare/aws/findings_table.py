@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from pare.aws.calls import error_code, translated
 from pare.aws.tables import Table, from_item, to_item
 from pare.clock import format_time, parse_time
-from pare.errors import CardTooLargeError, ThrottledError
+from pare.errors import ThrottledError
 from pare.findings.card import card_id_of
 from pare.findings.model import Finding
 from pare.findings.severity import severity_of
@@ -29,12 +29,16 @@ from pare.findings.state import (
     applied,
     card_news,
     claimed,
+    counted_as,
     exemption_of,
     how_ended,
+    is_worth_a_card,
     looked_at,
     new_card,
     news,
+    notify_at,
     quieted,
+    refused,
     released,
     round_name,
     settled,
@@ -60,17 +64,21 @@ if TYPE_CHECKING:
         ProposalNoteJson,
         Urgency,
     )
+    from pare.findings.model import FindingJson, Severity
     from pare.findings.state import News
     from pare.findings.terms import FindingTermsJson
 
 BY_ANALYZER: Final = "by_analyzer"
 BY_DUE: Final = "by_due"
+# The partitions of the index: what must not wait, and all else.
+Partition = Literal["now", "later"]
 # An item has at most 400 KB.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
 MAX_HISTORY: Final = 50
-MAX_OPEN: Final = 2_000
 # Cards with more findings than this have their maps packed: 2,000 ids three times would not fit.
 _PACKED_FROM = 400
+_MAPS = ("open", "ended", "archived")
+_HEARD = "heard"  # of ``told``
 
 # Tries to write what others are writing too, and the longest pause between two, in seconds.
 _TRIES = 12
@@ -265,8 +273,9 @@ class FindingsTable(_VersionedTable):
 
         Idempotent: the same execution recording the same finding again gets the same answer, so a
         retried step neither loses nor doubles a message. Nothing is written where nothing changes.
-        Raises ThrottledError where others write the same card all the time, CardTooLargeError where
-        the card has 2,000 open findings already.
+        Raises ThrottledError where others write the same card all the time. A finding for which its
+        card has no room is recorded all the same, and the card counts it: ``counted_as`` of the
+        item says how, and changes in the same transaction as the card's ``more_open``.
         """
         card_id = card_id_of(seen.account_id, seen.resource)
         for _ in _tries(f"card {card_id}", sleep):
@@ -280,9 +289,17 @@ class FindingsTable(_VersionedTable):
             if earlier:
                 return _answer(earlier, card_id, finding, exemption)
             archived = _archiver(item, finding, exemption)
-            after = applied(card, finding, now, terms, archived_by_pare=_is_by_pare(archived))
+            after = applied(
+                card,
+                finding,
+                now,
+                terms,
+                archived_by_pare=_is_by_pare(archived),
+                counted=item.get("counted_as") if item else None,
+            )
             entry = _entry(known, finding, after, execution, now, terms, is_newer=is_newer)
-            values = _values(item, finding, archived, card_id)
+            counted = counted_as(after, finding, now)
+            values = _values(item, finding, archived, card_id, counted)
             if is_newer:
                 values["history"] = [*history, entry][-MAX_HISTORY:]
                 values |= {"recorded_at": entry["recorded_at"], "recorded_by": execution}
@@ -358,7 +375,7 @@ def _entry(
         "is_deleted": finding.is_deleted,
         "card_news": card_news(card, now, terms),
         "urgency": urgency,
-        "notify_at": card["due_at"] if urgency == "now" else "",
+        "notify_at": notify_at(now, terms) if urgency == "now" else "",
     }
 
 
@@ -367,6 +384,7 @@ def _values(
     finding: Finding,
     archived: ArchivedJson | None,
     card_id: str,
+    counted: Severity | None,
 ) -> dict[str, Any]:
     """Return the item of a finding as it should be; whatever else is in it stays."""
     # Of versions before there were cards.
@@ -384,20 +402,22 @@ def _values(
         "resource": finding.resource,
         "updated_at": finding.updated_at,
     }
-    values.pop("archived", None)
+    for name in ("archived", "counted_as"):
+        values.pop(name, None)
+    values |= {"counted_as": counted} if counted else {}
     return values | ({"archived": dict(archived)} if archived else {})
 
 
 def _answer(
     entry: Mapping[str, Any], card_id: str, finding: Finding, exemption: ExemptionJson | None
 ) -> RecordedJson:
-    notify_at = entry.get("notify_at") or ""
+    begin_at = entry.get("notify_at") or ""
     return {
         "news": entry["news"],
         "card_news": entry.get("card_news", "none"),
         "urgency": entry.get("urgency"),
-        "notify_at": notify_at,
-        "notification_name": round_name(notify_at) if notify_at else "",
+        "notify_at": begin_at,
+        "notification_name": round_name(begin_at) if begin_at else "",
         "should_archive": exemption is not None and finding.is_open,
         "exemption": exemption,
         "card_id": card_id,
@@ -439,9 +459,14 @@ def card_of(fields: Mapping[str, Any]) -> CardJson:
     card: dict[str, Any] = {"due": None, "due_at": None, **fields}
     packed = card.pop("packed", None)
     if packed is not None:
-        maps = json.loads(zlib.decompress(packed.value))
-        card |= {"open": maps["open"], "ended": maps["ended"]}
-        card["told"] = card["told"] and {**card["told"], "findings": maps["heard"]}
+        by_id: dict[str, dict[str, Any]] = json.loads(zlib.decompress(packed.value))
+        maps: dict[str, dict[str, Any]] = {
+            name: {key: noted[name] for key, noted in by_id.items() if name in noted}
+            for name in (*_MAPS, _HEARD)
+        }
+        heard = maps.pop(_HEARD)
+        card |= maps
+        card["told"] = card["told"] and {**card["told"], "findings": heard}
     return cast("CardJson", card)
 
 
@@ -452,11 +477,15 @@ def card_to_item(card: CardJson) -> dict[str, Any]:
         # Keys of the index: an item without them is not in it.
         del fields["due"], fields["due_at"]
     told = card["told"]
-    heard = told["findings"] if told else {}
-    if len(card["open"]) + len(card["ended"]) + len(heard) >= _PACKED_FROM:
-        maps = {"open": card["open"], "ended": card["ended"], "heard": heard}
-        text = json.dumps(maps, sort_keys=True, separators=(",", ":"))
-        fields |= {"open": {}, "ended": {}, "packed": zlib.compress(text.encode())}
+    maps = {name: fields[name] for name in _MAPS} | {_HEARD: told["findings"] if told else {}}
+    if sum(map(len, maps.values())) >= _PACKED_FROM:
+        # By finding: what is open says the same as what was heard of it, and packs well beside it.
+        by_id: dict[str, dict[str, Any]] = {}
+        for name, noted in maps.items():
+            for finding_id, each in noted.items():
+                by_id.setdefault(finding_id, {})[name] = each
+        text = json.dumps(by_id, sort_keys=True, separators=(",", ":"))
+        fields |= {name: {} for name in _MAPS} | {"packed": zlib.compress(text.encode())}
         fields["told"] = told and {**told, "findings": {}}
     return to_item(fields)
 
@@ -484,14 +513,18 @@ class CardsTable(_VersionedTable):
         self,
         before: datetime,
         *,
+        partitions: Sequence[Partition],
         now: datetime,
         terms: FindingTermsJson,
         execution: str,
         has_ended: Callable[[str], bool],
         sleep: Callable[[float], None] = time.sleep,
     ) -> Iterator[CardJson]:
-        """Yield the cards that are due by then and have news, as they are now, earliest due first.
+        """Yield the cards that are due by then and have news, as they are now, each once.
 
+        ``partitions``: which of them, in this order: ``now`` is what must not wait, ``later`` all
+        else, with what somebody changed who does not know how urgent it is (LOOK_AGAIN) and is not
+        urgent. In each the earliest due first.
         Of cards that are being told, only those that this round (``execution``, an ARN) claimed
         itself, in a try before this one. The claim of another round that has ended without a word
         (``has_ended``, asked of its ARN) is taken off: ``perhaps_told`` says so then. Cards that
@@ -499,7 +532,7 @@ class CardsTable(_VersionedTable):
         """
         ended: dict[str, bool] = {}
         until = before.replace(microsecond=0)
-        for card_ids in self._due_ids(until):
+        for card_ids in self._due_ids(until, partitions):
             cards = self.get_many(card_ids, sleep=sleep)
             for card_id in card_ids:
                 card = cards.get(card_id)
@@ -516,22 +549,29 @@ class CardsTable(_VersionedTable):
                 if card and card["due_at"] and parse_time(card["due_at"]) <= until:
                     yield card
 
-    def _due_ids(self, until: datetime) -> Iterator[list[str]]:
-        """Yield the ids of due cards, as the index has them, in lists."""
-        ids: list[str] = []
-        for item in self._pages(
-            "query",
-            IndexName=BY_DUE,
-            ProjectionExpression="card_id",
-            KeyConditionExpression="due = :due AND due_at <= :until",
-            ExpressionAttributeValues=to_item({":due": "due", ":until": format_time(until)}),
-        ):
-            ids.append(item["card_id"])
-            if len(ids) == _KEYS_AT_ONCE:
+    def _due_ids(self, until: datetime, partitions: Sequence[Partition]) -> Iterator[list[str]]:
+        """Yield the ids of due cards, as the index has them, in lists; each id once."""
+        seen: set[str] = set()  # one that changes meanwhile may be in the other partition by then
+        for partition in partitions:
+            ids: list[str] = []
+            for item in self._pages(
+                "query",
+                IndexName=BY_DUE,
+                ProjectionExpression="card_id",
+                KeyConditionExpression="due = :due AND due_at <= :until",
+                ExpressionAttributeValues=to_item(
+                    {":due": partition, ":until": format_time(until)}
+                ),
+            ):
+                if item["card_id"] in seen:
+                    continue
+                seen.add(item["card_id"])
+                ids.append(item["card_id"])
+                if len(ids) == _KEYS_AT_ONCE:
+                    yield ids
+                    ids = []
+            if ids:
                 yield ids
-                ids = []
-        if ids:
-            yield ids
 
     def _looked_at(self, card: CardJson, now: datetime, terms: FindingTermsJson) -> CardJson | None:
         """Return a card nobody tells of, due as its news says; None where it has none now."""
@@ -590,8 +630,19 @@ class CardsTable(_VersionedTable):
         now: datetime,
         sleep: Callable[[float], None] = time.sleep,
     ) -> bool:
-        """Give a claim back because SNS refused the message; return whether it was there."""
+        """Give a claim back of which nobody was told; return whether it was there."""
         return self._after_telling(card_id, message_id, released, now, sleep)
+
+    def refuse(
+        self,
+        card_id: str,
+        *,
+        message_id: str,
+        now: datetime,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> bool:
+        """Give a claim back because SNS refused the message; return whether it was there."""
+        return self._after_telling(card_id, message_id, refused, now, sleep)
 
     def unsure(
         self,
@@ -655,20 +706,18 @@ class CardsTable(_VersionedTable):
     def end_exemption(
         self,
         card_id: str,
+        access: ExemptionJson | FindingJson,
         *,
-        finding_type: str,
-        principal: Mapping[str, str],
         now: datetime,
         sleep: Callable[[float], None] = time.sleep,
     ) -> CardJson | None:
         """Take an exemption off a card; return the card, None where there is none.
 
-        Its findings open when they are next recorded: set them active at their analyzers, and
-        those of our own record again.
+        ``access``: the exemption, or a finding of the access that it is about. Its findings open
+        when they are next recorded: set them active at their analyzers, and those of our own record
+        again.
         """
-        return self._change(
-            card_id, lambda card: without_exemption(card, finding_type, principal), now, sleep
-        )
+        return self._change(card_id, lambda card: without_exemption(card, access), now, sleep)
 
     def set_proposal(
         self,
@@ -687,9 +736,9 @@ class CardsTable(_VersionedTable):
     ) -> dict[str, Any] | None:
         """Return the part of a transaction that writes a changed card; None: it has not changed.
 
-        A card that is not there, and of which nothing is open, is not made.
+        A card that is not there, and of which nothing is open or archived, is not made.
         """
-        if after == before or (before is None and not after["open"]):
+        if after == before or (before is None and not is_worth_a_card(after)):
             return None
         written, version = _next(before or after, after, now)
         return self._put_part(card_to_item(written), key="card_id", version=version)
@@ -729,15 +778,7 @@ class CardsTable(_VersionedTable):
 
 
 def _next(before: CardJson, after: CardJson, now: datetime) -> tuple[CardJson, int | None]:
-    """Return a changed card as it is written, and the version it replaces; None: there is none.
-
-    Raises CardTooLargeError where it has more open findings than before, and than there may be.
-    """
-    if len(after["open"]) > max(MAX_OPEN, len(before["open"])):
-        raise CardTooLargeError(
-            f"{after['resource']} in account {after['account_id']} has more than {MAX_OPEN:,} open "
-            "findings"
-        )
+    """Return a changed card as it is written, and the version it replaces; None: there is none."""
     version = before["version"]
     written: CardJson = {**after, "version": version + 1, "updated_at": format_time(now)}
     return written, version or None

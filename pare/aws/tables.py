@@ -267,29 +267,42 @@ class RunsTable(Table):
         """Return how many messages of an hour's budget this execution may send, ``wanted`` at most.
 
         The same execution hears the same again, so a retried step takes nothing twice; one that
-        wants more asks under another name (``ARN#2``). ``hour_key``: ``2026-11-22T09``, in UTC.
+        wants more asks under another name (``ARN#2``). ``hour_key``: ``2026-11-22T09``, in UTC;
+        what has a part of the hour's budget to itself adds its name (``2026-11-22T09 later``).
         """
         key = {"workflow": _BUDGET, "run_id": hour_key}
-        expires_at = int(parse_time(f"{hour_key}:00:00Z").timestamp()) + _BUDGET_KEPT_SECONDS
+        expires_at = int(parse_time(f"{hour_key[:13]}:00:00Z").timestamp()) + _BUDGET_KEPT_SECONDS
         while True:
-            item = self._get(key) or {"used": 0, "taken": {}}
-            if execution in item["taken"]:
-                return int(item["taken"][execution])
-            granted: int = max(0, min(wanted, limit - item["used"]))
+            item = self._get(key) or {}
+            # ``used`` only grows: what was given back stands beside it.
+            used, taken = item.get("used", 0), item.get("taken", {})
+            if execution in taken:
+                return int(taken[execution])
+            left = limit - max(0, used - len(item.get("given_back", ())))
+            granted: int = max(0, min(wanted, left))
             if not granted:
                 return 0
-            taken = {**item["taken"], execution: granted}
             if self._update(
                 key,
                 "SET #used = :used, #taken = :taken, expires_at = :expires_at",
-                condition="attribute_not_exists(run_id) OR #used = :known",
+                condition="attribute_not_exists(#used) OR #used = :known",
                 names={"#used": "used", "#taken": "taken"},
                 values={
-                    ":used": item["used"] + granted,
-                    ":taken": taken,
+                    ":used": used + granted,
+                    ":taken": {**taken, execution: granted},
                     ":expires_at": expires_at,
-                    ":known": item["used"],
+                    ":known": used,
                 },
             ):
                 return granted
             # Another execution took some meanwhile: look again.
+
+    def give_back_budget(self, hour_key: str, message_id: str) -> None:
+        """Give back the place of a message that nobody got; a second time, nothing."""
+        expires_at = int(parse_time(f"{hour_key[:13]}:00:00Z").timestamp()) + _BUDGET_KEPT_SECONDS
+        self._update(
+            {"workflow": _BUDGET, "run_id": hour_key},
+            "SET expires_at = :expires_at ADD given_back :message",
+            condition=None,
+            values={":expires_at": expires_at, ":message": {message_id}},
+        )

@@ -11,12 +11,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from pare.data_tables import read_table
-from pare.findings.unused import judge
+from pare.findings.unused import judge, subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pare.findings.model import Finding
+    from pare.findings.unused import Subject
     from pare.inventory.model import PrincipalRowJson, ReasonJson
 
 # Of disagreements, what the report names; the counts have all of them.
@@ -85,9 +86,7 @@ def compare(
     ``by_kind`` counts the principals (of the snapshot). The rows are looked at only where the
     analyzer is on. Keys are compared by their ids.
     """
-    told: dict[tuple[str, str, str], Finding] = {
-        (each.resource, each.finding_type, each.access_key_id or ""): each for each in of_analyzer
-    }
+    told: dict[Subject, Finding] = {subject_of(each): each for each in of_analyzer}
     counts: Counter[tuple[str, str]] = Counter()
     named: list[DisagreementJson] = []
     left_out = 0
@@ -103,8 +102,7 @@ def compare(
     for row in rows if is_on else ():
         judged = judge(row, as_of=as_of, region=region)
         for finding in judged.found:
-            key = (finding.resource, finding.finding_type, finding.access_key_id or "")
-            if told.pop(key, None) is not None:
+            if told.pop(subject_of(finding), None) is not None:
                 counts[finding.finding_type, "both"] += 1
             else:
                 counts[finding.finding_type, "inventory"] += 1
@@ -138,9 +136,7 @@ def compare(
     }
 
 
-def _keys_of(
-    row: PrincipalRowJson, told: dict[tuple[str, str, str], Finding]
-) -> list[tuple[str, str, str]]:
+def _keys_of(row: PrincipalRowJson, told: dict[Subject, Finding]) -> list[Subject]:
     """Return the keys that findings about the principal may have."""
     arn = row["principal_arn"]
     keys = [(arn, kind, "") for kind in ("UnusedIAMRole", "UnusedIAMUserAccessKey",

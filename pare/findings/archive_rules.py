@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 AnalyzerKind = Literal["external", "unused", "internal"]
 
 PREFIX = "pare-"
-# https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-quotas.html
-MAX_RULES = 100
 # The principal of a public finding, as Access Analyzer writes it.
 _ANYBODY = "*"
 
@@ -121,7 +119,6 @@ class Plan:
     delete: tuple[ActualRule, ...]
     unchanged: tuple[ArchiveRule, ...]
     foreign: tuple[ActualRule, ...]
-    refused: tuple[ArchiveRule, ...]  # there would be more rules than AWS allows
 
     @property
     def ours(self) -> tuple[ArchiveRule, ...]:
@@ -142,17 +139,36 @@ def plan(
     there = {rule.name: rule for rule in actual}
     foreign = tuple(rule for rule in actual if not rule.is_ours)
     delete = tuple(rule for rule in actual if rule.is_ours and rule.name not in wanted)
-    create = [rule for name, rule in sorted(wanted.items()) if name not in there]
-    room = MAX_RULES - len(actual) + len(delete)
     both = [(rule, there[name]) for name, rule in sorted(wanted.items()) if name in there]
     return Plan(
-        create=tuple(create[:room]),
+        create=tuple(rule for name, rule in sorted(wanted.items()) if name not in there),
         update=tuple(pair for pair in both if not is_same(pair[0].filter, pair[1].filter)),
         delete=delete,
         unchanged=tuple(rule for rule, at in both if is_same(rule.filter, at.filter)),
         foreign=foreign,
-        refused=tuple(create[room:]),
     )
+
+
+def forgotten(written: dict[str, FilterJson], todo: Plan) -> list[ActualRule]:
+    """Return what Pare once wrote, nobody has any more, and the file does not say either.
+
+    Such a rule was deleted or changed by somebody else, and taken out of the file: what it had
+    archived by then is archived still. ``written``: filters by name there.
+    """
+    known = [rule.filter for rule in todo.ours]
+    known += [rule.filter for rule in todo.delete]
+    known += [there.filter for _, there in todo.update]
+    return [
+        ActualRule(name, criteria)
+        for name, criteria in sorted(written.items())
+        if not any(is_same(criteria, each) for each in known)
+    ]
+
+
+def reactivated_key(execution: str, region: str, analyzer: str) -> str:
+    """Return where the findings lie that one run of reconcile sets ACTIVE because of rules."""
+    run = execution.rpartition(":")[2]
+    return f"findings/reconcile/{run}/reactivated/{region}/{analyzer}.ndjson.gz"
 
 
 class Drift(TypedDict):

@@ -76,7 +76,8 @@ def tells_of_archiver(call: CallJson, item: Mapping[str, Any]) -> bool:
     It is not where the item knows a reason: that was given through Pare, whose own call this then
     is, or is older. Nor where the item knows a later archiver, or is of another analyzer.
     """
-    if item["analyzer_arn"] != call["analyzer_arn"]:
+    # An item that an earlier version wrote has the analyzer in its finding alone.
+    if item["finding"]["analyzer_arn"] != call["analyzer_arn"]:
         return False
     archived = item.get("archived")
     if not archived:

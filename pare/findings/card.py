@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 if TYPE_CHECKING:
     from pare.findings.model import FindingJson, Severity
 
-# What there is to tell of a card. ``changed``: partly fixed, or a proposal has come.
-# ``unwatched``: its analyzer is gone, so nobody knows whether it is still open.
+# What there is to tell of a card. ``changed``: partly fixed, or other than it was though no graver,
+# or a proposal has come. When nothing is open any more:
+# ``unwatched``: of something its analyzer is gone, so nobody knows whether it is still open.
+# ``archived``: something is archived (just now or long ago, by whomever), so at AWS it is still as
+#   it was, whatever else of the card was resolved. What is archived is in ``CardJson.archived``;
+#   how each of those that ended did, in ``EndedJson.how``.
+# ``closed``: every finding that Pare knows of the card is resolved, or gone at an analyzer that is
+#   alive; nothing is archived. Only then may a message say of the card that nothing is open.
 CardNews = Literal[
     "first_sight", "worsened", "reopened", "still_open", "changed", "closed", "archived",
     "unwatched", "none",
@@ -26,9 +32,11 @@ HowEnded = Literal["RESOLVED", "ARCHIVED", "DELETED", "UNWATCHED"]
 class OpenJson(TypedDict):
     """A finding of a card that is open, or was when people were last told."""
 
-    severity: Severity
+    severity: Severity  # an error on what was judged graver before leaves it as grave
     finding_type: str
     region: str
+    principal: str  # a short text; of unused access and of what nobody watches: empty
+    digest: str  # of principal, condition, actions and error: whether it is still the same access
 
 
 class EndedJson(TypedDict):
@@ -37,6 +45,8 @@ class EndedJson(TypedDict):
     how: HowEnded
     by_pare: bool  # archived by an exemption or an archive rule of ours
     finding_type: str
+    severity: Severity  # as it was told; of what may have been told: as it was recorded last
+    principal: str  # as in OpenJson
     at: str
 
 
@@ -49,7 +59,9 @@ class ToldJson(TypedDict):
     news: CardNews
     severity: Severity | None  # None: that it is closed
     findings: dict[str, OpenJson]
+    more_open: dict[str, int]  # as in CardJson
     reminders: int
+    reminded_from: str  # when a message last named all that is open: reminders count from then
     first_at: str  # when people first heard of it since it was last closed
     proposal_at: str | None
 
@@ -64,10 +76,13 @@ class TellingJson(TypedDict):
 
 
 class ExemptionJson(TypedDict):
-    """An access that is meant: findings of this type and principal on this resource are quiet."""
+    """An access that is meant: findings of it on this resource are quiet, if they are no graver."""
 
     finding_type: str
     principal: dict[str, str]  # as in the finding; of unused access: empty
+    is_public: bool | None  # as in the finding
+    condition: dict[str, str]  # as in the finding
+    severity: Severity  # of the gravest finding that was exempted
     reason: str
     by: str  # the ARN of who archived it
     at: str
@@ -106,11 +121,14 @@ class CardJson(TypedDict):
     resource_type: str
     owner: str | None
     open: dict[str, OpenJson]  # by finding id
+    more_open: dict[str, int]  # open findings for which ``open`` has no room: how many, by severity
     ended: dict[str, EndedJson]  # by finding id, since people were last told
+    archived: dict[str, OpenJson]  # by finding id: archived, by whomever, and not resolved since
     opened_at: str | None  # since when something is open, as Access Analyzer says
     told: ToldJson | None
     telling: TellingJson | None
-    due: Literal["due"] | None  # partition key of the index by_due
+    # Partition key of the index by_due; ``now``: what must not wait, the urgency of that name.
+    due: Literal["now", "later"] | None
     due_at: str | None
     exemptions: list[ExemptionJson]
     proposal: ProposalNoteJson | None

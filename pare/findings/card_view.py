@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pare.findings.model import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from pare.findings.card import CardViewJson
+    from pare.findings.card import CardViewJson, OpenJson
     from pare.findings.model import FindingJson
     from pare.object_ref import ObjectRef
+
+# What is known now of a finding that a message is about. ``unwatched``: nobody knows. ``archived``:
+# it is still so. Only ``closed`` is over. In the order in which people are told.
+Part = Literal["open", "unwatched", "archived", "closed"]
+PARTS: tuple[Part, ...] = ("open", "unwatched", "archived", "closed")
+_PART_OF_END: Mapping[str, Part] = {
+    "RESOLVED": "closed", "DELETED": "closed", "ARCHIVED": "archived", "UNWATCHED": "unwatched",
+}  # fmt: skip
+_PART_OF_NEWS: Mapping[str, Part] = {
+    "closed": "closed", "archived": "archived", "unwatched": "unwatched",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,7 @@ class Group:
     """Findings that say the same of one principal, or of one kind; in each Region one."""
 
     findings: tuple[FindingJson, ...]  # at least one, gravest first
+    part: Part = "open"
 
     @property
     def first(self) -> FindingJson:
@@ -81,21 +93,59 @@ def _unread(view: CardViewJson) -> FindingJson:
     ).to_json()
 
 
+def part_of(view: CardViewJson, finding: FindingJson) -> Part:
+    """Return what is known now of a finding of a card: how it ended, where nothing is open."""
+    if view["news"] not in _PART_OF_NEWS:
+        return "open"
+    ended = view["card"]["ended"].get(finding["finding_id"])
+    return _PART_OF_END[ended["how"]] if ended else _PART_OF_NEWS[view["news"]]
+
+
+def groups_of(view: CardViewJson, findings: Iterable[FindingJson]) -> list[Group]:
+    """Return the findings that say the same together: what may still be so before what is over."""
+    by_part: dict[Part, list[FindingJson]] = {part: [] for part in PARTS}
+    for finding in findings:
+        by_part[part_of(view, finding)].append(finding)
+    return [Group(group.findings, part) for part in PARTS for group in grouped(by_part[part])]
+
+
+def archived_before(view: CardViewJson) -> list[OpenJson]:
+    """Return what of a card is still so and archived, and did not end since people were told."""
+    card = view["card"]
+    kept = card.get("archived") or {}  # not in a message that an earlier version froze
+    return [kept[each] for each in sorted(kept) if each not in card["ended"]]
+
+
+def more_open(view: CardViewJson) -> int:
+    """Return how many findings are open beyond those that the card names."""
+    return sum((view["card"].get("more_open") or {}).values())
+
+
 def grouped(findings: Iterable[FindingJson]) -> list[Group]:
     """Return findings that say the same together, in the order in which each is first met."""
     groups: dict[tuple[object, ...], list[FindingJson]] = {}
     for finding in findings:
-        key = (
-            finding["finding_type"],
-            finding["error"],
-            finding["is_public"],
-            tuple(sorted(finding["principal"].items())),
-            finding["access_key_id"],
-            finding["region"] if finding["access"] == "watch" else None,
-            finding["finding_id"] if finding["access"] == "watch" else None,
-        )
-        groups.setdefault(key, []).append(finding)
+        groups.setdefault(said_by(finding), []).append(finding)
     return [Group(tuple(found)) for found in groups.values()]
+
+
+def said_by(finding: FindingJson) -> tuple[object, ...]:
+    """Return what a finding says: those of which it is equal are told as one."""
+    return (
+        finding["finding_type"],
+        finding["error"],
+        finding["is_public"],
+        tuple(sorted(finding["principal"].items())),
+        finding["access_key_id"],
+        finding["region"] if finding["access"] == "watch" else None,
+        finding["finding_id"] if finding["access"] == "watch" else None,
+    )
+
+
+def archivers_of(view: CardViewJson, groups: Iterable[Group]) -> list[str]:
+    """Return who archived these, each once; without those of whom nobody noted it."""
+    found = (archiver_of(view, each) for group in groups for each in group.findings)
+    return list(dict.fromkeys(each["by"] for each in found if each and each["by"]))
 
 
 def archiver_of(view: CardViewJson, finding: FindingJson) -> ArchiverJson | None:
@@ -109,6 +159,8 @@ def archiver_of(view: CardViewJson, finding: FindingJson) -> ArchiverJson | None
             for each in view["card"]["exemptions"]
             if each["finding_type"] == finding["finding_type"]
             and each["principal"] == finding["principal"]
+            and each.get("is_public") == finding["is_public"]
+            and (each.get("condition") or {}) == finding["condition"]
         ),
         None,
     )

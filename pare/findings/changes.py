@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pare.findings.card_view import ended_of, grouped
+from pare.findings.card_view import Group, archivers_of, ended_of, grouped, said_by
 from pare.findings.model import SEVERITIES
-from pare.findings.phrases import Words, headline_of, kind_of, may, whom
+from pare.findings.phrases import Words, condition, headline_of, kind_of, may, whom
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from pare.findings.card import CardViewJson
+    from pare.findings.card import CardViewJson, HowEnded
     from pare.findings.model import FindingJson, Severity
 
 LISTED_CHANGES = 10
+_HOWS: tuple[HowEnded, ...] = ("UNWATCHED", "ARCHIVED", "RESOLVED", "DELETED")
+_IS_OVER = frozenset({"RESOLVED", "DELETED"})
 _COUNTS = ("unused_service_count", "unused_action_count")
 
 
@@ -29,13 +31,17 @@ def changes(view: CardViewJson, findings: Sequence[FindingJson], say: Words) -> 
         return []
     new = [each for each in findings if each["finding_id"] not in told["findings"]]
     ended = ended_of(view)
-    lines = [*_severity(view, say), *_worse(view, say)]
-    for before, after in _partly_fixed(ended, new):
+    lines = [*_severity(view, say), *_worse(view, say), *_other(view, findings, say)]
+    over = [each for each in ended if _how(view, each) in _IS_OVER]
+    for before, after in _partly_fixed(over, new):
         lines += _counts(before, after, say)
         new = [each for each in new if each["finding_id"] != after["finding_id"]]
         ended = [each for each in ended if each["finding_id"] != before["finding_id"]]
     lines += [_new(group.first, say) for group in grouped(new)]
-    lines += [_ended(group.first, view, say) for group in grouped(ended)]
+    still_said = {said_by(each) for each in findings}
+    for how in _HOWS:
+        alike = grouped(each for each in ended if _how(view, each) == how)
+        lines += [_ended(group, how, still_said, view, say) for group in alike]
     if len(lines) > LISTED_CHANGES:
         more = say("change_more", count=len(lines) - LISTED_CHANGES)
         lines = [*lines[:LISTED_CHANGES], more]
@@ -118,11 +124,50 @@ def _new(finding: FindingJson, say: Words) -> str:
     return say("change_new", what=headline_of(finding, say))
 
 
-def _ended(finding: FindingJson, view: CardViewJson, say: Words) -> str:
+def _how(view: CardViewJson, finding: FindingJson) -> HowEnded:
     noted = view["card"]["ended"].get(finding["finding_id"])
-    how = noted["how"] if noted else "RESOLVED"
-    if how in {"ARCHIVED", "UNWATCHED"}:
-        return say(f"change_{how.lower()}", what=headline_of(finding, say))
+    return noted["how"] if noted else "RESOLVED"
+
+
+def _ended(
+    group: Group, how: HowEnded, still_said: Collection[object], view: CardViewJson, say: Words
+) -> str:
+    """Return what ended: only what is over, in every Region, is called gone."""
+    finding = group.first
+    if how == "ARCHIVED":
+        found = archivers_of(view, [group])
+        who = say.listed(found, 2) if found else say("archiver_unknown")
+        return say("change_archived", what=headline_of(finding, say), who=who)
+    if how == "UNWATCHED":
+        return say("change_unwatched", what=headline_of(finding, say))
+    if said_by(finding) in still_said:
+        regions = say.listed(sorted({each["region"] for each in group.findings}), 4)
+        return say("change_gone_region", regions=regions, what=headline_of(finding, say))
     if kind_of(finding) in {"open", "internal"}:
         return say("change_gone_open", whom=whom(finding, say), may=may(finding, say, 5))
     return say("change_gone", what=headline_of(finding, say, is_over=True))
+
+
+def _other(view: CardViewJson, findings: Sequence[FindingJson], say: Words) -> list[str]:
+    """Return the findings that were told and are another access now, though no graver."""
+    told, is_open = view["card"]["told"], view["card"]["open"]
+    if told is None:
+        return []
+    changed = [
+        each
+        for each in findings
+        if (before := told["findings"].get(each["finding_id"]))
+        and (now := is_open.get(each["finding_id"]))
+        and before.get("digest") != now.get("digest")
+        and _rank(now["severity"]) <= _rank(before["severity"])
+        and kind_of(each) in {"open", "internal"}
+    ]
+    return [
+        say(
+            "change_other",
+            whom=whom(group.first, say),
+            may=may(group.first, say, 5),
+            condition=condition(group.first, say),
+        )
+        for group in grouped(changed)
+    ]

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+# The first scan of a new analyzer may take this long until all is listed: facts say minutes, and a
+# day for what resource control policies change.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-concepts.html
+FIRST_SCAN = timedelta(days=1)
 # EventBridge tries for a day; an event that is older than this will not come any more.
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
 OLD = timedelta(days=7)
@@ -58,6 +62,7 @@ class Known:
     status: str
     is_deleted: bool
     updated_at: str
+    created_at: str
 
     @property
     def is_open(self) -> bool:
@@ -76,6 +81,7 @@ class Comparison:
 
     known: Mapping[str, Known]
     now: datetime
+    analyzer_created_at: str
     counts: Counter[str] = field(default_factory=Counter)
     _seen: set[str] = field(default_factory=set)
 
@@ -119,12 +125,30 @@ class Comparison:
         return replace(listed, updated_at=listed.analyzed_at)
 
     def vanished(self) -> list[str]:
-        """Return the ids that are open in the table and were not listed; ask for each by itself."""
-        return sorted(
+        """Return the ids that are open in the table and were not listed; ask for each by itself.
+
+        Of an analyzer that has not been there for a day they are only counted, and stay as they
+        are: what it does not list may be what it has not scanned.
+        """
+        found = sorted(
             finding_id
             for finding_id, known in self.known.items()
             if known.is_open and finding_id not in self._seen
         )
+        if found and self.now - parse_time(self.analyzer_created_at) < FIRST_SCAN:
+            self.counts["not_listed_yet"] += len(found)
+            return []
+        return found
+
+    def ended_how(self, finding_id: str) -> Literal["DELETED", "UNWATCHED"]:
+        """Return how a finding ended that the analyzer has no more.
+
+        An analyzer that was deleted and made again has the same ARN and new findings. What the
+        earlier one found went with it: nobody knows whether it is still so.
+        """
+        created = parse_time(self.known[finding_id].created_at)
+        is_of_an_earlier = created < parse_time(self.analyzer_created_at)
+        return "UNWATCHED" if is_of_an_earlier else "DELETED"
 
 
 def _age(updated_at: str, status: str) -> tuple[datetime, int]:

@@ -7,7 +7,7 @@ are a list of a union, one entry for access, and for unused permissions one for 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pare.clock import json_times, parse_time
 
@@ -20,6 +20,9 @@ _STATUSES = ("ACTIVE", "ARCHIVED", "RESOLVED")
 # More actions than this in one finding are counted, not named: a state passes 256 KiB at most.
 ACTIONS_LIMIT = 1_000
 _ACCESS = ("externalAccessDetails", "internalAccessDetails")
+# Of access, by their names in the answer: what an answer that has them says in full.
+_SENT = {"actions": "action", "principal": "principal", "condition": "condition"}
+_Age = Literal["newer", "older", "error"]
 _UNUSED = ("unusedIamRoleDetails", "unusedIamUserAccessKeyDetails", "unusedIamUserPasswordDetails")
 
 
@@ -28,6 +31,8 @@ def with_details(finding: Finding, answer: Mapping[str, Any]) -> Finding:
 
     The answer is newer than the event where its ``updatedAt`` is later: then its status, times and
     error count. Where it is earlier (a read may lag behind), it only adds what the event lacks.
+    Otherwise the access is as the answer has it, also where it has no condition any more; but an
+    answer of what could not be analyzed says nothing by what it leaves out.
     """
     said: dict[str, Any] = json_times(dict(answer))
     unknown = list(finding.unknown)
@@ -48,7 +53,9 @@ def with_details(finding: Finding, answer: Mapping[str, Any]) -> Finding:
     details = said["findingDetails"]
     access = [entry[name] for entry in details for name in _ACCESS if name in entry]
     if access:
-        changes |= _access(finding, access, is_newer=order >= 0, unknown=unknown)
+        is_error = changes.get("error", finding.error) is not None
+        age: _Age = "older" if order < 0 else "error" if is_error else "newer"
+        changes |= _access(finding, access, age=age, unknown=unknown)
     permissions = [
         entry["unusedPermissionDetails"] for entry in details if "unusedPermissionDetails" in entry
     ]
@@ -76,9 +83,12 @@ def _order(said: str, known: str) -> int:
 
 
 def _access(
-    finding: Finding, entries: list[dict[str, Any]], *, is_newer: bool, unknown: list[str]
+    finding: Finding, entries: list[dict[str, Any]], *, age: _Age, unknown: list[str]
 ) -> dict[str, Any]:
-    """Return the fields of external or internal access; of the first principal, if several."""
+    """Return the fields of external or internal access; of the first principal, if several.
+
+    ``age`` is the answer's against the event's, or that it is the answer of an error finding.
+    """
     first = entries[0]
     if any(entry.get("principal") != first.get("principal") for entry in entries):
         unknown.append("principal: Access Analyzer names several, this is the first")
@@ -89,7 +99,7 @@ def _access(
     told: dict[str, Any] = {
         "actions": tuple(actions[:ACTIONS_LIMIT]),
         "principal": tuple(sorted(first.get("principal", {}).items())),
-        "condition": tuple(sorted(first.get("condition", {}).items())),
+        "condition": _shared_conditions(entries, unknown),
         "is_public": first.get("isPublic"),
         "principal_account_id": first.get("principalOwnerAccount"),
         "access_type": first.get("accessType"),
@@ -99,12 +109,33 @@ def _access(
             sorted({source["type"] for entry in entries for source in entry.get("sources", ())})
         ),
     }
-    # What the answer leaves out, it does not deny.
-    return {
+    # What the answer leaves out, it does not deny. A condition it always has: {} means that there
+    # is none (any more).
+    found = {
         name: value
         for name, value in told.items()
-        if value not in (None, ()) and (is_newer or getattr(finding, name) in (None, ()))
+        if value not in (None, ()) and (age != "older" or getattr(finding, name) in (None, ()))
     }
+    if age == "newer":
+        return found | {
+            name: told[name]
+            for name, sent in _SENT.items()
+            if all(sent in each for each in entries)
+        }
+    if age == "older" and finding.principal:
+        found.pop("condition", None)  # the event, which is newer, brought none
+    return found
+
+
+def _shared_conditions(
+    entries: list[dict[str, Any]], unknown: list[str]
+) -> tuple[tuple[str, str], ...]:
+    """Return the conditions that narrow every way to the access; one way without is wide open."""
+    each_has = [set(entry.get("condition", {}).items()) for entry in entries]
+    shared = set.intersection(*each_has)
+    if any(has != shared for has in each_has):
+        unknown.append("condition: it differs between the ways of access, this is what all share")
+    return tuple(sorted(shared))
 
 
 def _permissions(finding: Finding, entries: list[dict[str, Any]]) -> dict[str, Any]:

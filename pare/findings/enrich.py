@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# Worth another try: the state machine repeats the step.
+# Worth another try: the state machine repeats the step. For what is beside the finding itself only
+# where AWS has too much to do: a service that is down, or that the partition does not have (Account
+# Management in GovCloud), must not keep a finding from being told.
 _PASSING = (ThrottledError, AwsServiceError)
+_PASSING_BESIDE = (ThrottledError,)
 # AWS allows 50 tags, of 128 and 256 characters; what a resource brings must not outgrow a state.
 # https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html
 _TAGS_LIMIT, _KEY_LIMIT, _VALUE_LIMIT = 50, 128, 256
@@ -50,11 +53,14 @@ def enrich(
 ) -> Finding:
     """Return the finding with what the readers tell; what they cannot tell is named in ``unknown``.
 
-    Raises what the readers raise where it is worth another try: ThrottledError, AwsServiceError.
+    Raises what the readers raise where it is worth another try: ThrottledError, and of the details
+    AwsServiceError.
     """
     unknown = list(finding.unknown)
     if finding.source == "access-analyzer" and not finding.is_deleted:
-        answer = _told(unknown, "finding details", lambda: readers.details(finding))
+        answer = _told(
+            unknown, "finding details", lambda: readers.details(finding), passing=_PASSING
+        )
         if answer is not None:
             finding = with_details(replace(finding, unknown=tuple(unknown)), answer)
             unknown = list(finding.unknown)
@@ -74,12 +80,16 @@ def enrich(
             members[account_id] = told[0]
         return None if told is None else told[0] is not None
 
+    finding = replace(finding, access_levels=access_levels(finding, catalogue))
     opened = open_to(
         finding,
         is_member=is_member,
         partner_accounts=terms["partner_accounts"],
         organization_id=terms["organization_id"],
+        hub_account_id=terms["hub_account_id"],
     )
+    if opened.doubt and opened.doubt not in unknown:
+        unknown.append(opened.doubt)
     account_id = opened.account_id or finding.principal_account_id
     finding = replace(
         finding,
@@ -91,7 +101,6 @@ def enrich(
         principal_account_id=account_id,
         principal_account_name=members.get(account_id or ""),
         partner=opened.partner,
-        access_levels=access_levels(finding, catalogue),
         unknown=tuple(unknown),
     )
     severity, rule = severity_of(finding)
@@ -118,11 +127,17 @@ def access_levels(finding: Finding, catalogue: Catalogue) -> tuple[str, ...]:
     return tuple(sorted(levels))
 
 
-def _told(unknown: list[str], what: str, read: Callable[[], T]) -> T | None:
+def _told(
+    unknown: list[str],
+    what: str,
+    read: Callable[[], T],
+    *,
+    passing: tuple[type[PareError], ...] = _PASSING_BESIDE,
+) -> T | None:
     """Return what a reader tells; where it cannot, and will not later, note that."""
     try:
         return read()
-    except _PASSING:
+    except passing:
         raise
     except PareError as error:
         note = f"{what}: {error}"[:_REASON_LIMIT]

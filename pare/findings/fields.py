@@ -73,6 +73,18 @@ def identifier(fields: Mapping[str, Any], key: str) -> str:
     return value
 
 
+def alternatives(value: str) -> tuple[str, ...]:
+    """Return the alternatives in a value of a policy: mostly one, sometimes a list as JSON."""
+    if value.startswith("["):
+        try:
+            listed = json.loads(value)
+        except (ValueError, RecursionError):
+            return (value,)
+        if isinstance(listed, list) and listed:
+            return tuple(each if isinstance(each, str) else json.dumps(each) for each in listed)
+    return (value,)
+
+
 def is_account_id(value: object) -> bool:
     """Return whether a value is twelve digits."""
     return isinstance(value, str) and _ACCOUNT_ID.fullmatch(value) is not None

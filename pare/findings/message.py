@@ -8,11 +8,22 @@ through ``say.safe``.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pare.chat_card import card as chat_card
-from pare.findings.card_view import Group, Place, archiver_of, findings_of, grouped
+from pare.findings.card_view import (
+    PARTS,
+    Group,
+    Place,
+    archived_before,
+    archiver_of,
+    archivers_of,
+    findings_of,
+    groups_of,
+    more_open,
+)
 from pare.findings.changes import changes
 from pare.findings.links import finding_link, resource_link
 from pare.findings.overview import digest_message, summary_message
@@ -39,6 +50,7 @@ from pare.findings.phrases import (
     unused,
     watched,
     whom,
+    with_others,
 )
 from pare.findings.preview_message import preview_message
 from pare.findings.steps import numbered, show_command, steps_of
@@ -57,9 +69,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pare.findings.card import CardViewJson
+    from pare.findings.card_view import Part
     from pare.findings.model import FindingJson
 
-__all__ = ["Place", "card_message", "digest_message", "preview_message", "summary_message"]
+__all__ = [
+    "Place", "card_message", "cut", "digest_message", "preview_message", "summary_message",
+]  # fmt: skip
 
 LISTED_GROUPS = 10
 LISTED_REGIONS = 10
@@ -73,14 +88,22 @@ class _Told:
 
     view: CardViewJson
     findings: list[FindingJson]  # at least one, gravest first
-    groups: list[Group]
+    groups: list[Group]  # of all of them, what may still be so before what is over
     say: Words
     place: Place
     now: datetime
 
     @property
     def gravest(self) -> FindingJson:
-        return self.findings[0]
+        return self.groups[0].first
+
+    @property
+    def part(self) -> Part:
+        """Return what is known now of the gravest finding."""
+        return self.groups[0].part
+
+    def of(self, part: Part) -> list[Group]:
+        return [group for group in self.groups if group.part == part]
 
     @property
     def is_over(self) -> bool:
@@ -99,10 +122,11 @@ class _Told:
             return say(
                 "title_proposal", what=what, proposal=proposal_in_words(card["proposal"], say)
             )
-        said = headline_of(self.gravest, say, is_over=news == "closed")
-        more = len(self.groups) - 1
+        said = headline_of(self.gravest, say, is_over=self.part == "closed")
+        more = len(self.of(self.part)) - 1
         said = say("title_more", title=said, count=more) if more else said
-        return say(f"title_{news}", headline=said)
+        said = say(f"title_{news if self.part == 'open' else self.part}", headline=said)
+        return with_others(said, self.groups, self.view, say)
 
 
 def card_message(
@@ -113,7 +137,8 @@ def card_message(
     ``perhaps_told``: a message about it may have gone out before, of which AWS's answer was lost.
     """
     findings = findings_of(view)
-    groups = grouped(findings)
+    groups = groups_of(view, findings)
+    gravest = groups[0].first
     mail = _Told(view, findings, groups, in_mail(language), place, now)
     say = mail.say
     title = mail.headline()
@@ -127,13 +152,13 @@ def card_message(
         _group_list(mail),
         _changes(mail),
         numbered(steps, say),
-        f"{paragraph(say('show'))}\n  {show_command(findings[0])}",
+        f"{paragraph(say('show'))}\n  {show_command(gravest)}",
         paragraph(_afterwards(mail)),
     ]
     return Message(
         subject=_subject(mail, title),
         text="\n\n".join(part for part in parts if part) + "\n",
-        attributes=_attributes(view, findings[0]),
+        attributes=_attributes(view, gravest),
         facts={
             "kind": "finding",
             "news": view["news"],
@@ -145,6 +170,22 @@ def card_message(
         },
         card=_chat(_Told(view, findings, groups, in_chat(language), place, now), perhaps_told),
     )
+
+
+def cut(text: str, most_bytes: int, *, uri: str, language: str) -> str:
+    """Return the first whole lines of a message's text, and where all that it was made from lies.
+
+    ``most_bytes``: of the lines as JSON in ASCII, in which a letter of Japanese has six.
+    """
+    kept: list[str] = []
+    left = most_bytes
+    for line in text.splitlines():
+        left -= len(json.dumps(line))
+        if left < 0:
+            rest = paragraph(in_mail(language)("text_cut", uri=uri))
+            return "\n".join([*kept, "", rest]) + "\n"
+        kept.append(line)
+    return text
 
 
 def _subject(told: _Told, title: str) -> str:
@@ -196,14 +237,11 @@ def _leads(told: _Told) -> list[str]:
         first = day(card_told["first_at"], say) if card_told else say("unknown_time")
         count = card_told["reminders"] + 1 if card_told else 1
         leads.append(say("lead_still_open", first=first, count=count))
-    elif news == "closed":
-        leads.append(say(_closed_key(view, finding)))
-        archived = sum(each["how"] == "ARCHIVED" for each in view["card"]["ended"].values())
-        if archived:
-            leads.append(say("lead_closed_archived", count=archived))
-    elif news in {"archived", "unwatched"}:
-        leads.append(say(f"lead_{news}"))
+    elif told.is_over:
+        leads += _over_leads(told)
     if not told.is_over:
+        if more_open(view):
+            leads.append(say("lead_more_open", count=more_open(view)))
         if finding["error"]:
             key = "lead_error_unused" if finding["access"] == "unused" else "lead_error"
             leads.append(say(key, error=error_code(finding, say)))
@@ -215,6 +253,35 @@ def _leads(told: _Told) -> list[str]:
             elif finding["finding_type"] == "ExemptionExpiring":
                 leads.append(say("exemption_after"))
     return leads
+
+
+def _over_leads(told: _Told) -> list[str]:
+    """Return a sentence for each way in which the findings ended: only what is over is closed."""
+    view, say = told.view, told.say
+    leads = []
+    if told.of("unwatched"):
+        leads.append(say("lead_unwatched"))
+    archived, closed = told.of("archived"), told.of("closed")
+    if archived:
+        who = _archivers(told)
+        if len(archived) == len(told.groups):
+            leads.append(say("lead_archived", who=who))
+        else:
+            leads.append(say("lead_archived_some", who=who, count=len(archived)))
+    if closed and len(closed) == len(told.groups):
+        leads.append(say(_closed_key(view, told.gravest)))
+    elif closed:
+        leads.append(say("lead_rest_closed", count=len(closed)))
+    before = archived_before(view) if view["news"] == "archived" else []
+    if before:
+        whose = say.listed(list(dict.fromkeys(filter(None, (e["principal"] for e in before)))), 3)
+        leads.append(say("lead_archived_before", count=len(before), whom=whose))
+    return leads
+
+
+def _archivers(told: _Told) -> str:
+    found = archivers_of(told.view, told.of("archived"))
+    return told.say.listed(found, 2) if found else told.say("archiver_unknown")
 
 
 def _closed_key(view: CardViewJson, finding: FindingJson) -> str:
@@ -237,7 +304,7 @@ def _rows(told: _Told) -> list[tuple[str, str]]:
     is_one = len(told.groups) == 1
     found = [
         *_what(told),
-        *(_about(told, finding) if is_one else []),
+        *(_about(told, told.groups[0]) if is_one else []),
         ("error", say.safe(finding["error"], 200) if finding["error"] else ""),
         ("since", "" if told.is_over else _since(told)),
         *_ended(told),
@@ -245,8 +312,8 @@ def _rows(told: _Told) -> list[tuple[str, str]]:
         ("region", say.listed(_regions(told.findings), LISTED_REGIONS)),
         ("owner", owner_in_words(finding, card["owner"], say)),
         (
-            "was_severity" if told.is_over else "severity",
-            severity_in_words(told.view["severity"], finding, say),
+            "was_severity" if told.part in {"closed", "unwatched"} else "severity",
+            severity_in_words(_severity(told), finding, say),
         ),
         *_archived(told),
         *_proposal(told),
@@ -257,6 +324,13 @@ def _rows(told: _Told) -> list[tuple[str, str]]:
     return [(say(f"label_{label}"), value) for label, value in found]
 
 
+def _severity(told: _Told) -> str:
+    """Return how grave the card is; of what nobody watches or is archived, how grave that is."""
+    of_view = told.view["severity"]
+    is_part = told.part in {"archived", "unwatched"}
+    return told.gravest["severity"] or of_view if is_part else of_view
+
+
 def _what(told: _Told) -> list[tuple[str, str]]:
     card, say, finding = told.view["card"], told.say, told.gravest
     if finding["finding_type"] in _WITHOUT_ANALYZER:  # the ARN is only a stand-in
@@ -264,15 +338,15 @@ def _what(told: _Told) -> list[tuple[str, str]]:
         return [("what", say("analyzer_of", kind=known["kind"], region=known["region"]))]
     return [
         ("what", resource_in_words(card["resource_type"], card["resource"], say)),
-        ("arn", say.safe(card["resource"], 1_000)),
+        ("arn", say.named(card["resource"], 1_000)),
     ]
 
 
-def _about(told: _Told, finding: FindingJson) -> list[tuple[str, str]]:
+def _about(told: _Told, group: Group) -> list[tuple[str, str]]:
     """Return the rows of a card whose findings all say the same."""
+    finding, is_over = group.first, group.part == "closed"
     say, kind = told.say, kind_of(finding)
     if kind in {"open", "internal"}:
-        is_over = told.view["news"] == "closed"
         return [
             ("was_open_to" if is_over else "open_to", whom(finding, say)),
             ("principal", principal_row(finding, say)),
@@ -282,7 +356,7 @@ def _about(told: _Told, finding: FindingJson) -> list[tuple[str, str]]:
             ("limits", restrictions(finding, say)),
         ]
     if kind == "unusedpermission":
-        label = "was_unused" if told.view["news"] == "closed" else "unused"
+        label = "was_unused" if is_over else "unused"
         return [
             (label, unused(finding, say)),
             ("services", say.listed(finding["unused_services"], 10)),
@@ -324,19 +398,24 @@ def _since(told: _Told) -> str:
 
 
 def _ended(told: _Told) -> list[tuple[str, str]]:
-    ended, news = told.view["card"]["ended"], told.view["news"]
-    if not told.is_over or not ended:
-        return []
-    label = "ended" if news == "closed" else f"ended_{news}"
-    return [(label, moment(max(each["at"] for each in ended.values()), told.say))]
+    ended = told.view["card"]["ended"]
+    found = []
+    for part in PARTS[1:]:
+        ids = [each["finding_id"] for group in told.of(part) for each in group.findings]
+        moments = [ended[each]["at"] for each in ids if each in ended]
+        if moments:
+            label = "ended" if part == "closed" else f"ended_{part}"
+            found.append((label, moment(max(moments), told.say)))
+    return found
 
 
 def _archived(told: _Told) -> list[tuple[str, str]]:
     """Return who archived it and why, as far as anybody noted it."""
-    if told.view["news"] != "archived":
+    archived = told.of("archived")
+    if not archived:
         return []
     say = told.say
-    found = archiver_of(told.view, told.gravest)
+    found = archiver_of(told.view, archived[0].first)
     if found is None:
         return [("archived_by", say("archived_unknown"))]
     return [
@@ -360,7 +439,7 @@ def _unknown(told: _Told) -> str:
 
 def _ids(told: _Told) -> list[tuple[str, str]]:
     finding, say = told.gravest, told.say
-    count = len(told.findings)
+    count = len(told.findings) + more_open(told.view)
     shown = say.safe(finding["finding_id"], 100)
     if count > 1:
         shown = say("group_findings", count=count, id=shown)
@@ -387,23 +466,26 @@ def _group_list(told: _Told) -> str:
     """Return a line for each principal or type, where there is more than one."""
     if len(told.groups) < 2:
         return ""
-    say = told.say
-    is_open = all(kind_of(group.first) in {"open", "internal"} for group in told.groups)
-    is_closed = told.view["news"] == "closed"
-    key = ("groups_was_open" if is_closed else "groups_open") if is_open else "groups_other"
-    heading = say(key, count=len(told.groups))
-    lines = [paragraph(heading)]
-    lines += [
-        bullet(group_line(group, say, is_over=is_closed)) for group in told.groups[:LISTED_GROUPS]
-    ]
-    more = len(told.groups) - LISTED_GROUPS
-    if more > 0:
+    return "\n\n".join(_list_of(told, part) for part in PARTS if told.of(part))
+
+
+def _list_of(told: _Told, part: Part) -> str:
+    say, groups = told.say, told.of(part)
+    is_open = all(kind_of(group.first) in {"open", "internal"} for group in groups)
+    key = {"unwatched": "groups_unwatched", "archived": "groups_archived"}.get(part)
+    if key is None:
+        key = "groups_other" if part == "open" else "groups_closed"
+        key = {"open": "groups_open", "closed": "groups_was_open"}[part] if is_open else key
+    lines = [paragraph(say(key, count=len(groups)))]
+    lines += [bullet(group_line(group, say)) for group in groups[:LISTED_GROUPS]]
+    if len(groups) > LISTED_GROUPS:
         command = show_command(told.gravest)
-        lines.append(bullet(say("group_more", count=more, command=command)))
+        more = say("group_more", count=len(groups) - LISTED_GROUPS, command=command)
+        lines.append(bullet(more))
     return "\n".join(lines)
 
 
-def group_line(group: Group, say: Words, *, is_over: bool) -> str:
+def group_line(group: Group, say: Words) -> str:
     """Return one line about findings that say the same: to whom, what, since when, where."""
     finding = group.first
     details = [
@@ -412,6 +494,7 @@ def group_line(group: Group, say: Words, *, is_over: bool) -> str:
         say("group_finding", id=say.safe(finding["finding_id"], 60)),
     ]
     if kind_of(finding) not in {"open", "internal"}:
+        is_over = group.part == "closed"
         return say("group_other", headline=headline_of(finding, say, is_over=is_over),
                    details=say("between").join(details))  # fmt: skip
     if finding["condition"]:
@@ -435,7 +518,7 @@ def _changes(told: _Told) -> str:
 
 
 def _change_lines(told: _Told) -> list[str]:
-    if told.view["news"] not in {"worsened", "changed"}:
+    if told.view["news"] not in {"worsened", "changed", "still_open"}:
         return []
     lines = changes(told.view, told.findings, told.say)
     note = told.view["card"]["proposal"]
@@ -470,7 +553,6 @@ def _chat(told: _Told, perhaps_told: bool) -> dict[str, Any]:
     """Return the card; text from outside only as code spans, links only those of the console."""
     say = told.say
     severity = say.word("severity", told.view["severity"])
-    is_closed = told.view["news"] == "closed"
     title = told.headline()
     title = title if told.is_over else f"{severity[:1].upper()}{severity[1:]}: {title}"
     left_out = {say(f"label_{label}") for label in ("what", "finding", "findings", "stored")}
@@ -478,7 +560,7 @@ def _chat(told: _Told, perhaps_told: bool) -> dict[str, Any]:
         *([_perhaps_told(told.view, say)] if perhaps_told else []),
         *_leads(told),
         *(f"• {label}: {value}" for label, value in _rows(told) if value and label not in left_out),
-        *(f"• {group_line(group, say, is_over=is_closed)}" for group in told.groups[:LISTED_GROUPS]
+        *(f"• {_chat_line(told, group)}" for group in told.groups[:LISTED_GROUPS]
           if len(told.groups) > 1),
         *(f"• {line}" for line in _change_lines(told)),
     ]  # fmt: skip
@@ -499,3 +581,11 @@ def _chat(told: _Told, perhaps_told: bool) -> dict[str, Any]:
         keywords=["Pare", told.view["severity"], told.view["news"]],
         thread_id=told.view["card"]["card_id"],
     )
+
+
+def _chat_line(told: _Told, group: Group) -> str:
+    """Return the line of a group, which says what is known of it where that differs."""
+    line = group_line(group, told.say)
+    if len(told.of(group.part)) == len(told.groups):
+        return line
+    return told.say("item_news", news=told.say.word("news", group.part), headline=line)

@@ -48,8 +48,8 @@ OWN: dict[Source, tuple[str, Access, tuple[str, ...]]] = {
     "pare-watch": (
         "pare:watch",
         "watch",
-        ("AnalyzerMissing", "AnalyzerNotActive", "AnalyzerDeleted", "RegionUnread",
-         "ArchiveRuleHidesPublic", "ArchiveRuleDrift", "ExemptionExpiring"),
+        ("AnalyzerMissing", "AnalyzerNotActive", "AnalyzerDeleted", "AnalyzerUnread",
+         "RegionUnread", "ArchiveRuleHidesPublic", "ArchiveRuleDrift", "ExemptionExpiring"),
     ),
 }  # fmt: skip
 _TYPES: dict[str, tuple[str, ...]] = {access: types for access, _, types in FAMILIES.values()}

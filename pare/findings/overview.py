@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pare.chat_card import card as chat_card
-from pare.findings.card_view import Place, findings_of, grouped
+from pare.findings.card_view import Place, archivers_of, findings_of, groups_of, more_open
 from pare.findings.model import SEVERITIES
 from pare.findings.phrases import (
     Words,
@@ -23,6 +23,7 @@ from pare.findings.phrases import (
     lasting,
     levels,
     proposal_in_words,
+    with_others,
 )
 from pare.findings.steps import Step, archive_command, numbered, show_command
 from pare.message import Message, bullet, fill, headline, paragraph, plain, subject
@@ -32,15 +33,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from pare.findings.card import CardViewJson
-    from pare.findings.model import FindingJson
+    from pare.findings.card_view import Group
     from pare.object_ref import ObjectRef
 
 LISTED_CARDS = 100
 LISTED_CHAT = 15
 LISTED_COUNTS = 20
-_OVER = "over"
-# Not ``unwatched``: nobody knows whether that is over.
-_IS_OVER = frozenset({"closed", "archived"})
+# After what is open, the gravest first: what is archived is still so, only what is closed is over.
+# What nobody watches any more is among what is open: nobody knows.
+_QUIET = ("archived", "closed")
 
 
 def summary_message(
@@ -134,17 +135,18 @@ def _fact(view: CardViewJson) -> dict[str, Any]:
 
 def _order(view: CardViewJson) -> tuple[int, str, str, str]:
     card = view["card"]
-    is_over = view["news"] in _IS_OVER
-    grave = len(SEVERITIES) if is_over else -SEVERITIES.index(view["severity"])
+    section = _section_of(view)
+    grave = 1 + _QUIET.index(section) if section in _QUIET else -SEVERITIES.index(view["severity"])
     return grave, card["account_name"] or "", card["account_id"], card["resource"]
 
 
 def _section_of(view: CardViewJson) -> str:
-    return _OVER if view["news"] in _IS_OVER else view["severity"]
+    part = _groups(view)[0].part
+    return part if part in _QUIET else view["severity"]
 
 
 def _gravest(views: Sequence[CardViewJson]) -> str | None:
-    of_open = [view["severity"] for view in views if _section_of(view) != _OVER]
+    of_open = [view["severity"] for view in views if _section_of(view) not in _QUIET]
     of_all = of_open or [view["severity"] for view in views]
     return max(of_all, key=SEVERITIES.index, default=None)
 
@@ -159,8 +161,10 @@ def _title(kind: str, views: Sequence[CardViewJson], owner: str | None, say: Wor
         for each in reversed(SEVERITIES)
         if counts[each]
     ]
-    if counts[_OVER]:
-        pieces.append(say("over_count", count=counts[_OVER]))
+    if counts["archived"]:
+        pieces.append(say("archived_count", count=counts["archived"]))
+    if counts["closed"]:
+        pieces.append(say("closed_count", count=counts["closed"]))
     severities = say("between").join(pieces)
     if owner is not None:
         shown = say.safe(owner, 40)
@@ -180,12 +184,12 @@ def _sections(
     views: Sequence[CardViewJson], say: Words, now: datetime, perhaps_told: Collection[str]
 ) -> Iterator[str]:
     """Yield a section for each severity, in it the accounts, in each its cards."""
-    for section in (*reversed(SEVERITIES), _OVER):
+    for section in (*reversed(SEVERITIES), *_QUIET):
         inside = [view for view in views if _section_of(view) == section]
         if not inside:
             continue
-        if section == _OVER:
-            heading = say("section_over", count=len(inside))
+        if section in _QUIET:
+            heading = say(f"section_{section}", count=len(inside))
         else:
             word = say.word("severity", section)
             heading = say("section", severity=word[:1].upper() + word[1:], count=len(inside))
@@ -200,7 +204,7 @@ def _sections(
             said, details = _item(view, say, now, perhaps_told)
             lines.append(bullet(said, indent="  "))
             lines.append(fill(details, first="    ", after="    "))
-            lines.append(f"    {show_command(findings_of(view)[0])}")
+            lines.append(f"    {show_command(_groups(view)[0].first)}")
         yield "\n".join(lines)
 
 
@@ -208,29 +212,42 @@ def _item(
     view: CardViewJson, say: Words, now: datetime, perhaps_told: Collection[str]
 ) -> tuple[str, str]:
     """Return the two lines of a card: what it is, and since when and whose."""
-    findings = findings_of(view)
-    finding, card = findings[0], view["card"]
-    said = headline_of(finding, say, is_over=view["news"] == "closed")
+    groups, card = _groups(view), view["card"]
+    finding, part = groups[0].first, groups[0].part
+    said = headline_of(finding, say, is_over=part == "closed")
     if kind_of(finding) in {"open", "internal"} and levels(finding, say):
         said = say("item_levels", headline=said, levels=levels(finding, say))
-    if card["proposal"] and view["news"] not in _IS_OVER:
+    if card["proposal"] and part not in _QUIET:
         proposal = proposal_in_words(card["proposal"], say, group="short_verdict")
         said = say("between").join([said, proposal])
-    more = len(grouped(findings)) - 1
+    more = sum(group.part == part for group in groups) - 1 + more_open(view)
     if more:
         said = say("item_more", headline=said, count=more)
-    if view["news"] != "first_sight":
-        said = say("item_news", news=say.word("news", view["news"]), headline=said)
+    news = view["news"] if part == "open" else part
+    if news != "first_sight":
+        said = say("item_news", news=say.word("news", news), headline=said)
+    said = with_others(said, groups, view, say)
     if card["card_id"] in perhaps_told:
         said = say("item_perhaps", said=said)
-    details = [*_since(view, finding, say, now), *_owner(view, say)]
+    details = [*_since(view, groups, say, now), *_owner(view, say)]
     return said, say("condition_between").join(details)
 
 
-def _since(view: CardViewJson, finding: FindingJson, say: Words, now: datetime) -> list[str]:
-    if view["news"] in _IS_OVER:
+def _groups(view: CardViewJson) -> list[Group]:
+    return groups_of(view, findings_of(view))
+
+
+def _since(view: CardViewJson, groups: list[Group], say: Words, now: datetime) -> list[str]:
+    part = groups[0].part
+    if part == "archived":
+        found = archivers_of(view, [each for each in groups if each.part == part])
+        who = say.listed(found, 2) if found else say("archiver_unknown")
+        return [say("item_archived", who=who)]
+    if part == "unwatched":
+        return [say("item_unwatched")]
+    if part == "closed":
         return []
-    opened = view["card"]["opened_at"] or finding["created_at"]
+    opened = view["card"]["opened_at"] or groups[0].first["created_at"]
     how_long = lasting(opened, now, say)
     return [say("item_since", day=day(opened, say), lasting=how_long)] if how_long else []
 
@@ -311,9 +328,9 @@ def _chat(
         card = view["card"]
         said, details = _item(view, say, now, perhaps_told)
         section = _section_of(view)
-        word = f"{say.word('severity', section)}: " if section != _OVER else ""
+        word = f"{say.word('severity', section)}: " if section not in _QUIET else ""
         account = say.account(card["account_id"], card["account_name"])
-        show = show_command(findings_of(view)[0])
+        show = show_command(_groups(view)[0].first)
         lines.append(f"• {word}{said} · {account} · {details} · `{show}`")
     if len(views) > LISTED_CHAT:
         lines.append(say("left_out_more", count=len(views) - LISTED_CHAT))

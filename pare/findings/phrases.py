@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pare.chat_card import quoted
 from pare.clock import parse_time
+from pare.findings.card_view import archived_before
 from pare.findings.links import name_of
-from pare.message import plain, unlinked
+from pare.message import plain, unlinked, without_domains
 from pare.texts import Texts, word_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from pare.findings.card import ProposalNoteJson
+    from pare.findings.card import CardViewJson, ProposalNoteJson
+    from pare.findings.card_view import Group
     from pare.findings.model import FindingJson
 
 TEXTS: Final = Texts("finding_texts.json")
@@ -35,20 +37,29 @@ _PLAIN_ACCOUNT = 12
 
 def mail_safe(value: object, limit: int = 200) -> str:
     """Return outside text for a mail: one line, no control characters, no links, bounded."""
+    return without_domains(unlinked(plain(value, limit)))
+
+
+def mail_name(value: object, limit: int = 200) -> str:
+    """Return a resource's own name for a mail, to be copied: a dot in it stays as it is."""
     return unlinked(plain(value, limit))
 
 
 def chat_safe(value: object, limit: int = 100) -> str:
-    """Return outside text for a chat card: a code span."""
+    """Return outside text for a chat card: a code span, of which no client makes a link."""
     return quoted(unlinked(str(value)), min(limit, 100))
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The texts of a language, and how text from outside is put into them."""
+    """The texts of a language, and how text from outside is put into them.
+
+    ``name``: how the name of a resource is, where that differs.
+    """
 
     language: str
     safe: Callable[..., str]
+    name: Callable[..., str] | None = None
 
     def __call__(self, key: str, /, **values: str | int) -> str:
         return TEXTS.text(key, self.language, **values)
@@ -57,6 +68,10 @@ class Words:
         """Return the word of ours for a value; the value, made harmless, where there is none."""
         key = word_key(group, value)
         return self(key) if TEXTS.has(key) else self.safe(value)
+
+    def named(self, value: object, limit: int = 200) -> str:
+        """Return the name of a resource, made harmless and yet to be copied."""
+        return (self.name or self.safe)(value, limit)
 
     def listed(self, names: Sequence[str], limit: int) -> str:
         """Return ``a, b and 3 more``; the names are escaped here."""
@@ -75,7 +90,7 @@ class Words:
 
 def in_mail(language: str) -> Words:
     """Return the words of a language for a mail."""
-    return Words(language, mail_safe)
+    return Words(language, mail_safe, mail_name)
 
 
 def in_chat(language: str) -> Words:
@@ -88,7 +103,7 @@ def in_chat(language: str) -> Words:
 
 def resource_in_words(resource_type: str, resource: str, say: Words, limit: int = 100) -> str:
     """Return ``S3 bucket amzn-s3-demo-bucket``."""
-    name = say.safe(name_of(resource) or resource or "?", limit)
+    name = say.named(name_of(resource) or resource or "?", limit)
     key = type_key("type", resource_type)
     if not TEXTS.has(key):
         return say("resource_other", type=say.safe(resource_type, 60), name=name)
@@ -125,6 +140,17 @@ def headline_of(finding: FindingJson, say: Words, *, is_over: bool = False) -> s
         "type": say.safe(finding["finding_type"], 60),
     }
     return say(_headline_key(finding, "over" if is_over else "headline"), **values)
+
+
+def with_others(said: str, groups: Sequence[Group], view: CardViewJson, say: Words) -> str:
+    """Return what is said of a card's first finding with how many others ended in another way."""
+    closed = sum(group.part == "closed" for group in groups[1:] if group.part != groups[0].part)
+    archived = sum(group.part == "archived" for group in groups if group.part != groups[0].part)
+    if view["news"] == "archived":
+        archived += len(archived_before(view))
+    if archived:
+        said = say("archived_too", said=said, count=archived)
+    return say("closed_too", said=said, count=closed) if closed else said
 
 
 def error_code(finding: FindingJson, say: Words) -> str:

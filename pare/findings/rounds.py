@@ -4,20 +4,26 @@ Two kinds. ``news``: what must not wait, each card in a message of its own, as f
 budget goes; all else stays due. ``hourly``: all that is due: cards by themselves as far as the
 budget goes, the rest of those in one summary, what can wait in one digest; and to each owner with a
 route of their own, what they own of those two.
+
+What opens or grows worse and is critical waits for no budget. What ends, and reminders, have at
+most half of it. Cards whose messages come to nothing again and again are told last, in a summary of
+their own: whatever is wrong with one of them takes nothing from the others.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
 
 from pare.findings.severity import rank
 from pare.findings.state import card_news, card_severity, perhaps_told, urgency_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from pare.findings.card import ArchivedJson, CardJson, CardViewJson, Urgency
@@ -31,6 +37,13 @@ MessageKind = Literal["single", "summary", "digest"]
 # cards could not be told.
 Outcome = Literal["told", "refused", "unknown", "unsettled"]
 
+# Which places of the hour's budget a message about a single card may take: of what is critical and
+# begins any; of what else cannot wait those that are left; of what ends, and reminders, half.
+Place = Literal["always", "news", "later"]
+
+# A card is troubled whose message was refused, or whose round died over it, so often running.
+_MOST_REFUSALS = 3
+_MOST_DEATHS = 2
 # A message shows no more cards line by line; what has more comes with a list of all of them.
 SHOWN_CARDS: Final = 100
 
@@ -55,6 +68,7 @@ class MessageJson(TypedDict):
     as_of: str
     list: ObjectRef | None  # all its cards, one a line, where it has too many to show
     settle: bool  # whether its cards count as told by it
+    budgets: list[str]  # in which it has a place; where nobody gets it, it gives them back
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +77,22 @@ class PlannedMessage:
 
     ``owner``: whose digest it is; None: it goes to the security team, and a single card to its
     owner too. ``settle``: whether its cards count as told by it. An owner's digest repeats what the
-    summary and the digest before it say.
+    summary and the digest before it say. ``place``: of a single one.
     """
 
     kind: MessageKind
     views: tuple[CardViewJson, ...]
     owner: str | None = None
     settle: bool = True
+    place: Place | None = None
+
+
+class Singles(NamedTuple):
+    """Numbers of messages about a single card."""
+
+    always: int = 0
+    news: int = 0
+    later: int = 0
 
 
 # --- Cards ----------------------------------------------------------------------------------------
@@ -119,49 +142,77 @@ def _gravest_first(findings: Iterable[FindingJson]) -> list[FindingJson]:
 # --- Messages -------------------------------------------------------------------------------------
 
 
-def wants_single(view: CardViewJson, *, kind: RoundKind, urgency: Urgency | None) -> bool:
-    """Return whether a card is to have a message of its own, if there is one left for it."""
-    return view["news"] != "none" and (
-        urgency == "now" or (kind == "hourly" and urgency == "hourly")
+def place_of(view: CardViewJson, *, kind: RoundKind, urgency: Urgency | None) -> Place | None:
+    """Return which place a card is to have as a message of its own; None: it is not to have one."""
+    if view["news"] == "none" or trouble_of(view["card"]):
+        return None
+    if urgency == "now":
+        return "always" if view["severity"] == "critical" else "news"
+    return "later" if kind == "hourly" and urgency == "hourly" else None
+
+
+def trouble_of(card: CardJson) -> int:
+    """Return whether a card's messages came to nothing: 0 no, 1 again and again, 2 twice as often.
+
+    Counted is what happened running: SNS, or the step that composes, refused a message about it; or
+    the round ended without a word, perhaps because of it, perhaps only before its turn came.
+    """
+    messages = card["messages"]
+    refusals: int = messages[-1]["times"] if messages and messages[-1]["how"] == "refused" else 0
+    unknown = takewhile(
+        lambda each: each["how"] == "unknown",
+        (each for each in reversed(messages) if each["how"] != "refused"),
     )
+    # Of a lost answer it is known what the message was to say.
+    deaths: int = sum(each["news"] == "none" for each in unknown)
+    return min(2, max(refusals // _MOST_REFUSALS, deaths // _MOST_DEATHS))
 
 
 def count_singles(
     views: Iterable[CardViewJson], *, kind: RoundKind, terms: FindingTermsJson, now: datetime
-) -> int:
+) -> Singles:
     """Return how many messages about a single card these cards ask for."""
-    return sum(
-        wants_single(view, kind=kind, urgency=urgency_of(view["card"], now, terms))
-        for view in views
-    )
+    places = [
+        place_of(view, kind=kind, urgency=urgency_of(view["card"], now, terms)) for view in views
+    ]
+    return Singles(places.count("always"), places.count("news"), places.count("later"))
 
 
 def plan(
     views: Iterable[CardViewJson],
     *,
     kind: RoundKind,
-    budget: int,
+    budget: Singles,
     terms: FindingTermsJson,
     now: datetime,
+    execution: str = "",
 ) -> list[PlannedMessage]:
     """Return the messages of a round in the order in which they are told.
 
     ``views``: of cards that are due; those without news are in no message. ``budget``: how many
     messages about a single card may still go out. In a round of ``news``, cards in no message stay
-    due. The same cards give the same plan, in whatever order they come.
+    due. The same cards give the same plan to the same execution, in whatever order they come.
     """
     ordered = sorted(
         ((view, urgency_of(view["card"], now, terms)) for view in views if view["news"] != "none"),
         key=lambda each: _order(*each),
     )
-    grave = [view for view, urgency in ordered if wants_single(view, kind=kind, urgency=urgency)]
-    singles, over = grave[: max(0, budget)], grave[max(0, budget) :]
-    messages = [PlannedMessage("single", (view,)) for view in singles]
+    left = {place: max(0, number) for place, number in budget._asdict().items()}
+    messages: list[PlannedMessage] = []
+    over: list[CardViewJson] = []
+    waiting: list[CardViewJson] = []
+    troubled: list[CardViewJson] = []
+    for view, urgency in ordered:
+        place = place_of(view, kind=kind, urgency=urgency)
+        if place and left[place]:
+            left[place] -= 1
+            messages.append(PlannedMessage("single", (view,), place=place))
+        elif place:
+            over.append(view)
+        else:
+            (troubled if trouble_of(view["card"]) else waiting).append(view)
     if kind == "news":
         return messages
-    waiting = [
-        view for view, urgency in ordered if not wants_single(view, kind=kind, urgency=urgency)
-    ]
     if over:
         messages.append(PlannedMessage("summary", tuple(over)))
     if waiting:
@@ -170,7 +221,25 @@ def plan(
         owned = tuple(view for view in (*over, *waiting) if view["card"]["owner"] == owner)
         if owned:
             messages.append(PlannedMessage("digest", owned, owner=owner, settle=False))
-    return messages
+    return [*messages, *_last(troubled, execution)]
+
+
+def _last(troubled: Sequence[CardViewJson], execution: str) -> list[PlannedMessage]:
+    """Return the summary of the troubled cards, of which one or more spoil any message.
+
+    Where it has come to nothing itself, there are two, divided by chance in each round anew, so
+    that cards that only stand beside a bad one get away from it.
+    """
+
+    def half_of(view: CardViewJson) -> int:
+        text = f"{execution} {view['card']['card_id']}"
+        return hashlib.sha256(text.encode()).digest()[0] % 2
+
+    if not any(trouble_of(view["card"]) == 2 for view in troubled):
+        halves = [tuple(troubled)]
+    else:
+        halves = [tuple(view for view in troubled if half_of(view) == half) for half in (0, 1)]
+    return [PlannedMessage("summary", half) for half in halves if half]
 
 
 def _order(view: CardViewJson, urgency: Urgency | None) -> tuple[int, int, str, str, str]:
@@ -192,7 +261,12 @@ def message_id_of(message: PlannedMessage, *, execution: str, step: int, positio
 
 
 def message_json(
-    message: PlannedMessage, *, message_id: str, as_of: str, list_ref: ObjectRef | None
+    message: PlannedMessage,
+    *,
+    message_id: str,
+    as_of: str,
+    list_ref: ObjectRef | None,
+    budgets: Sequence[str] = (),
 ) -> MessageJson:
     """Return the message as it is kept until it has words."""
     return {
@@ -206,6 +280,7 @@ def message_json(
         "as_of": as_of,
         "list": list_ref,
         "settle": message.settle,
+        "budgets": list(budgets),
     }
 
 

@@ -10,8 +10,10 @@ card and the news end the same. All functions are pure; they return a new card.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from zoneinfo import ZoneInfo
 
 from pare.clock import format_time, parse_time
@@ -19,7 +21,7 @@ from pare.findings.card import card_id_of
 from pare.findings.severity import gravest, rank, severity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pare.findings.card import (
         CardJson,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
         ToldJson,
         Urgency,
     )
-    from pare.findings.model import Finding, Severity
+    from pare.findings.model import Finding, FindingJson, Severity
     from pare.findings.terms import FindingTermsJson
 
 # What became of one finding.
@@ -48,10 +50,17 @@ CLOSED_SETTLES: Final = timedelta(minutes=30)
 # person archived): the next round asks first whether and when somebody should hear of it.
 LOOK_AGAIN: Final = "1970-01-01T00:00:00Z"
 MAX_MESSAGES: Final = 20
+# An item has at most 400 KB. A card names so many open findings, and counts those beyond.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
+MAX_OPEN: Final = 2_000
+MAX_ARCHIVED: Final = 1_000
 # Reminders come after n, 2n, 4n… days; 2 to the power of this is the most.
 _MOST_DOUBLINGS = 10
 _OPENING: frozenset[CardNews] = frozenset({"first_sight", "worsened", "reopened"})
 _CLOSING: frozenset[CardNews] = frozenset({"closed", "archived", "unwatched"})
+# They say nothing of the access itself, so what is archived beside them does not matter.
+_NOTICES = frozenset({"ExemptionExpiring", "ArchiveRuleDrift"})
+_LONGEST_PRINCIPAL = 60
 
 
 # --- One finding ----------------------------------------------------------------------------------
@@ -120,18 +129,27 @@ def is_expired(exemption: ExemptionJson, now: datetime) -> bool:
     return expires is not None and now.astimezone(UTC).date().isoformat() > expires
 
 
-def exemption_of(card: CardJson | None, finding: Finding, now: datetime) -> ExemptionJson | None:
-    """Return the exemption of a card that says that this access is meant, or None.
+def covers(exemption: ExemptionJson, finding: Finding) -> bool:
+    """Return whether an exemption of the finding's card is about it, expired or not.
 
-    Findings of unused access have no principal, and neither has their exemption.
+    It is about one access: this type, principal and condition, public or not, and no graver than
+    what was exempted. Findings of unused access have no principal, and neither has their exemption.
     """
-    principal = dict(finding.principal)
+    return _is_same_access(exemption, finding.to_json()) and rank(_severity(finding)) <= rank(
+        exemption["severity"]
+    )
+
+
+def _is_same_access(one: ExemptionJson | FindingJson, other: ExemptionJson | FindingJson) -> bool:
+    return (one["finding_type"], one["principal"], one["is_public"], one["condition"]) == (
+        other["finding_type"], other["principal"], other["is_public"], other["condition"],
+    )  # fmt: skip
+
+
+def exemption_of(card: CardJson | None, finding: Finding, now: datetime) -> ExemptionJson | None:
+    """Return the exemption of a card that says that this access is meant, or None."""
     for each in card["exemptions"] if card else []:
-        if (
-            each["finding_type"] == finding.finding_type
-            and each["principal"] == principal
-            and not is_expired(each, now)
-        ):
+        if covers(each, finding) and not is_expired(each, now):
             return each
     return None
 
@@ -146,33 +164,35 @@ def applied(
     terms: FindingTermsJson,
     *,
     archived_by_pare: bool = False,
+    counted: Severity | None = None,
 ) -> CardJson:
     """Return the card with the present state of one of its findings; a new card where it has none.
 
     The same state again gives an equal card (``version`` and ``updated_at`` are the table's to
     set). An exempt finding counts as archived by us. ``archived_by_pare``: an archive rule of ours,
-    or a person through Pare, archived it.
+    or a person through Pare, archived it. ``counted``: how the card has counted this finding in
+    ``more_open``, if it has (``counted_as``).
     """
     before = card or new_card(finding)
     after = _without(before, finding.finding_id)
+    if counted:
+        after["more_open"] = _counted(after["more_open"], counted, -1)
     how = how_ended(finding)
     is_exempt = exemption_of(before, finding, now) is not None
     if how is None and not is_exempt:
-        after["open"][finding.finding_id] = {
-            "severity": finding.severity or severity_of(finding)[0],
-            "finding_type": finding.finding_type,
-            "region": finding.region,
-        }
+        noted = _open(before, finding)
+        if _has_room(before, after, finding.finding_id, noted["severity"]):
+            after["open"][finding.finding_id] = noted
+        else:
+            after["more_open"] = _counted(after["more_open"], noted["severity"], 1)
     elif _was_heard_of(before, finding.finding_id):
-        after["ended"][finding.finding_id] = {
-            "how": how or "ARCHIVED",
-            "by_pare": how in {None, "ARCHIVED"} and (is_exempt or archived_by_pare),
-            "finding_type": finding.finding_type,
-            "at": finding.updated_at,
-        }
-    if after["open"]:
-        since = [before["opened_at"]] if before["open"] else []
-        if finding.finding_id in after["open"]:
+        by_pare = how in {None, "ARCHIVED"} and (is_exempt or archived_by_pare)
+        after["ended"][finding.finding_id] = _end(before, finding, how, by_pare=by_pare)
+    if how == "ARCHIVED" or (how is None and is_exempt):
+        after["archived"] = _with_archived(after, finding)
+    if _is_open(after):
+        since = [before["opened_at"]] if _is_open(before) else []
+        if how is None and not is_exempt:
             since.append(finding.created_at)
         after["opened_at"] = min((each for each in since if each), key=parse_time)
     else:
@@ -180,6 +200,117 @@ def applied(
     after["account_name"] = finding.account_name or before["account_name"]
     after["owner"] = finding.owner or before["owner"]
     return _due_again(before, after, now, terms)
+
+
+def _severity(finding: Finding) -> Severity:
+    return finding.severity or severity_of(finding)[0]
+
+
+def _open(before: CardJson, finding: Finding) -> OpenJson:
+    """Return what a card notes of an open finding.
+
+    Where Access Analyzer could not look (``error``), nobody knows that it got better.
+    """
+    severity = _severity(finding)
+    was = before["open"].get(finding.finding_id) or _heard(before).get(finding.finding_id)
+    if finding.error and was and rank(was["severity"]) > rank(severity):
+        severity = was["severity"]
+    return {
+        "severity": severity,
+        "finding_type": finding.finding_type,
+        "region": finding.region,
+        "principal": principal_text(finding),
+        "digest": _digest(finding),
+    }
+
+
+def _end(before: CardJson, finding: Finding, how: HowEnded | None, *, by_pare: bool) -> EndedJson:
+    was = _heard(before).get(finding.finding_id)
+    return {
+        "how": how or "ARCHIVED",
+        "by_pare": by_pare,
+        "finding_type": finding.finding_type,
+        "severity": was["severity"] if was else _severity(finding),
+        "principal": principal_text(finding),
+        "at": finding.updated_at,
+    }
+
+
+def _with_archived(card: CardJson, finding: Finding) -> dict[str, OpenJson]:
+    """Return what is archived of a card, with a finding; of too many, the gravest are kept."""
+    archived = {**card["archived"], finding.finding_id: _open(card, finding)}
+    if len(archived) > MAX_ARCHIVED:
+        kept = sorted(archived, key=lambda each: (-rank(archived[each]["severity"]), each))
+        archived = {key: archived[key] for key in kept[:MAX_ARCHIVED]}
+    return archived
+
+
+def principal_text(finding: Finding) -> str:
+    """Return a finding's principal as a short text: another principal, another text."""
+    text = ", ".join(f"{kind} {name}" for kind, name in sorted(finding.principal))
+    if len(text) <= _LONGEST_PRINCIPAL:
+        return text
+    return f"{text[:_LONGEST_PRINCIPAL]}… {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _digest(finding: Finding) -> str:
+    """Return a digest of what a finding allows to whom, in whatever order it is listed."""
+    facts = [
+        sorted(finding.principal),
+        sorted(finding.condition),
+        sorted(finding.actions),
+        finding.error,
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+# --- More open findings than a card names ---------------------------------------------------------
+
+
+def _has_room(before: CardJson, after: CardJson, finding_id: str, severity: Severity) -> bool:
+    """Return whether a card names an open finding, or only counts it.
+
+    Whatever is graver than all it names is named, so nothing grave is hidden behind a number.
+    """
+    named = after["open"]
+    return (
+        finding_id in before["open"]
+        or len(named) < MAX_OPEN
+        or all(rank(severity) > rank(each["severity"]) for each in named.values())
+    )
+
+
+def counted_as(card: CardJson, finding: Finding, now: datetime) -> Severity | None:
+    """Return how a card that a finding was just applied to counts it in ``more_open``, or None.
+
+    The table keeps this beside the finding, in one transaction with the card, so the numbers are
+    exact under retries and races. A finding that is counted gets a name on the card when it is next
+    recorded while there is room.
+    """
+    is_open = how_ended(finding) is None and exemption_of(card, finding, now) is None
+    return _severity(finding) if is_open and finding.finding_id not in card["open"] else None
+
+
+def _counted(counts: Mapping[str, int], severity: Severity, by: int) -> dict[str, int]:
+    after = {**counts, severity: counts.get(severity, 0) + by}
+    return {key: count for key, count in sorted(after.items()) if count > 0}
+
+
+def open_count(card: CardJson) -> int:
+    """Return how many findings of a card are open, those included that it does not name."""
+    return len(card["open"]) + sum(card["more_open"].values())
+
+
+def _is_open(card: CardJson) -> bool:
+    return bool(card["open"] or card["more_open"])
+
+
+def _gravest_open(card: CardJson) -> Severity | None:
+    counted = cast("Iterable[Severity]", card["more_open"])
+    return gravest([*(each["severity"] for each in card["open"].values()), *counted])
+
+
+# --- A card ---------------------------------------------------------------------------------------
 
 
 def new_card(finding: Finding) -> CardJson:
@@ -192,7 +323,9 @@ def new_card(finding: Finding) -> CardJson:
         "resource_type": finding.resource_type,
         "owner": finding.owner,
         "open": {},
+        "more_open": {},
         "ended": {},
+        "archived": {},
         "opened_at": None,
         "told": None,
         "telling": None,
@@ -206,11 +339,22 @@ def new_card(finding: Finding) -> CardJson:
     }
 
 
+def is_worth_a_card(card: CardJson) -> bool:
+    """Return whether there is anything that a card that is not in the table yet has to keep."""
+    return _is_open(card) or bool(card["archived"])
+
+
 def _without(card: CardJson, finding_id: str) -> CardJson:
     """Return a copy of the card that does not know the finding; its maps can be changed."""
-    copy: CardJson = {**card, "open": dict(card["open"]), "ended": dict(card["ended"])}
+    copy: CardJson = {
+        **card,
+        "open": dict(card["open"]),
+        "ended": dict(card["ended"]),
+        "archived": dict(card["archived"]),
+    }
     copy["open"].pop(finding_id, None)
     copy["ended"].pop(finding_id, None)
+    copy["archived"].pop(finding_id, None)
     return copy
 
 
@@ -236,7 +380,8 @@ def card_news(card: CardJson, now: datetime, terms: FindingTermsJson) -> CardNew
     ``terms`` say when a reminder is due; all else is on the card.
     """
     news = _difference(card)
-    if news == "none":
+    if news in {"none", "changed"}:
+        # A reminder names all that is open, and what changed with it.
         remind_at = _remind_at(card, terms)
         if remind_at and now >= remind_at:
             return "still_open"
@@ -246,27 +391,39 @@ def card_news(card: CardJson, now: datetime, terms: FindingTermsJson) -> CardNew
 def _difference(card: CardJson) -> CardNews:
     told = card["told"]
     loud = [each for each in card["ended"].values() if not _is_quiet(each)]
-    if not card["open"]:
+    if not _is_open(card):
         if card["ended"] and not loud:
             return "none"
         if not card["ended"] and (told is None or told["severity"] is None):
             return "none"  # nobody heard of it, or it was told as closed
-        if any(each["how"] == "UNWATCHED" for each in loud):
-            return "unwatched"
-        if loud and all(each["how"] == "ARCHIVED" for each in loud):
-            return "archived"
-        return "closed"
+        return _how_closed(card, loud)
     if told is None:
         return "first_sight"
     if told["severity"] is None:
         return "reopened"
     if _has_worsened(card, told):
         return "worsened"
-    is_new = card["open"].keys() - told["findings"].keys()
+    heard = told["findings"]
+    is_other = any(
+        finding_id not in heard or now_open["digest"] != heard[finding_id]["digest"]
+        for finding_id, now_open in card["open"].items()
+    )
+    is_more = sum(card["more_open"].values()) > sum(told["more_open"].values())
     proposal = card["proposal"]
     is_proposed = proposal and _is_newer(proposal["created_at"], told["proposal_at"])
     # People may have heard of something else than this, such as that it is closed.
-    return "changed" if loud or is_new or is_proposed or perhaps_told(card) else "none"
+    is_changed = loud or is_other or is_more or is_proposed or perhaps_told(card)
+    return "changed" if is_changed else "none"
+
+
+def _how_closed(card: CardJson, loud: Sequence[EndedJson]) -> CardNews:
+    """Return what to say of a card of which nothing is open; ``loud``: what ended and is told."""
+    if any(each["how"] == "UNWATCHED" for each in loud):
+        return "unwatched"
+    if any(each["how"] == "ARCHIVED" for each in loud):
+        return "archived"
+    is_of_notices = bool(loud) and all(each["finding_type"] in _NOTICES for each in loud)
+    return "archived" if card["archived"] and not is_of_notices else "closed"
 
 
 def _is_quiet(ended: EndedJson) -> bool:
@@ -277,24 +434,36 @@ def _is_quiet(ended: EndedJson) -> bool:
 def _has_worsened(card: CardJson, told: ToldJson) -> bool:
     """Return whether the card, or a finding of it, is graver, or one is new.
 
-    After a partial fix a new finding of the same type comes for one that ended (facts §1): that is
-    no worsening if it is no graver.
+    After a partial fix a new finding comes for one that ended (facts §1). It is no worsening if it
+    is of the same type and for the same principal, and no graver: one new for one that ended. What
+    was archived by us ended quietly, and nothing comes for it.
     """
-    severity = gravest(each["severity"] for each in card["open"].values())
+    severity = _gravest_open(card)
     if severity and told["severity"] and rank(severity) > rank(told["severity"]):
         return True
-    ended_ranks: dict[str, int] = {}
-    for finding_id, ended in card["ended"].items():
-        was = told["findings"].get(finding_id)
-        if was:
-            kind = ended["finding_type"]
-            ended_ranks[kind] = max(ended_ranks.get(kind, 0), rank(was["severity"]))
+    new: dict[tuple[str, str], list[int]] = {}
     for finding_id, now_open in card["open"].items():
         was = told["findings"].get(finding_id)
-        bar = rank(was["severity"]) if was else ended_ranks.get(now_open["finding_type"], -1)
-        if rank(now_open["severity"]) > bar:
+        if was is None:
+            new.setdefault(_kind(now_open), []).append(rank(now_open["severity"]))
+        elif rank(now_open["severity"]) > rank(was["severity"]):
+            return True
+    gone: dict[tuple[str, str], list[int]] = {}
+    for finding_id, ended in card["ended"].items():
+        if finding_id in told["findings"] and not _is_quiet(ended):
+            gone.setdefault(_kind(ended), []).append(rank(ended["severity"]))
+    for kind, ranks in new.items():
+        # The gravest new for the gravest that ended, and so on.
+        bars = sorted(gone.get(kind, ()), reverse=True)
+        if len(bars) < len(ranks) or any(
+            now > bar for now, bar in zip(sorted(ranks, reverse=True), bars, strict=False)
+        ):
             return True
     return False
+
+
+def _kind(noted: OpenJson | EndedJson) -> tuple[str, str]:
+    return noted["finding_type"], noted["principal"]
 
 
 def _is_newer(one: str, other: str | None) -> bool:
@@ -304,7 +473,7 @@ def _is_newer(one: str, other: str | None) -> bool:
 def card_severity(card: CardJson) -> Severity:
     """Return how grave a card is: what is open; when closed, what was told."""
     told = card["told"]
-    severity = gravest(each["severity"] for each in card["open"].values())
+    severity = _gravest_open(card)
     # A lost answer may have told people of something that closed since: how grave is not kept.
     return severity or (told["severity"] if told else None) or "medium"
 
@@ -312,9 +481,10 @@ def card_severity(card: CardJson) -> Severity:
 def perhaps_told(card: CardJson) -> bool:
     """Return whether nobody knows if the last message about a card reached people.
 
-    The next one says so: "perhaps told before".
+    The next one says so: "perhaps told before". Of what SNS refused it is known: nobody was told.
     """
-    return bool(card["messages"]) and card["messages"][-1]["how"] == "unknown"
+    sent = [each for each in card["messages"] if each["how"] != "refused"]
+    return bool(sent) and sent[-1]["how"] == "unknown"
 
 
 # --- When somebody should hear of it --------------------------------------------------------------
@@ -331,15 +501,29 @@ def due_of(
     news = _difference(card)
     urgency = _urgency(card, news)
     if urgency == "now":
-        return format_time(_next_minute(now + timedelta(seconds=terms["settle_seconds"]))), "now"
+        return notify_at(now, terms), "now"
     if urgency == "hourly":
         return format_time(_next_minute(now + CLOSED_SETTLES)), "hourly"
+    soonest: list[tuple[datetime, Urgency]] = []
     if urgency == "digest":
-        return format_time(digest_time(now, terms)), "digest"
+        soonest.append((digest_time(now, terms), "digest"))
     remind_at = _remind_at(card, terms)
-    if remind_at:
-        return format_time(digest_time(remind_at, terms)), "digest"
-    return None, None
+    if remind_at and _reminds_singly(card):
+        soonest.append((_next_minute(remind_at), "hourly"))
+    elif remind_at:
+        soonest.append((digest_time(remind_at, terms), "digest"))
+    if not soonest:
+        return None, None
+    moment, urgency = min(soonest)
+    return format_time(moment), urgency
+
+
+def notify_at(now: datetime, terms: FindingTermsJson) -> str:
+    """Return when the round should begin that tells of what is urgent and came now.
+
+    Also where the card has been due for longer: the round that its time asked for may be over.
+    """
+    return format_time(_next_minute(now + timedelta(seconds=terms["settle_seconds"])))
 
 
 def _urgency(card: CardJson, news: CardNews) -> Urgency | None:
@@ -358,7 +542,14 @@ def _urgency(card: CardJson, news: CardNews) -> Urgency | None:
 def urgency_of(card: CardJson, now: datetime, terms: FindingTermsJson) -> Urgency | None:
     """Return how soon there is something to tell of a card; None: nothing yet."""
     news = card_news(card, now, terms)
-    return "digest" if news == "still_open" else _urgency(card, news) if news != "none" else None
+    if news == "still_open":
+        return "hourly" if _reminds_singly(card) else "digest"
+    return _urgency(card, news) if news != "none" else None
+
+
+def _reminds_singly(card: CardJson) -> bool:
+    """Return whether a reminder is a message of its own, at its own time; else the digest's."""
+    return rank(card_severity(card)) >= rank("high")
 
 
 def _due_again(
@@ -368,7 +559,8 @@ def _due_again(
 
     What has become more or less urgent gets a new time.
     """
-    due_at, urgency = due_of(after, now, terms)
+    due_at, _ = due_of(after, now, terms)
+    urgency = _urgency(after, _difference(after))
     old = before["due_at"] if before["due_at"] != LOOK_AGAIN else None
     telling = before["telling"]
     if telling and old:
@@ -378,31 +570,33 @@ def _due_again(
         is_news = _difference(after) != "none" and _says(before) != _says(after)
         if is_renewed or not is_news:
             due_at = old
-    elif old and due_at and urgency == due_of(before, now, terms)[1]:
+    elif old and due_at and urgency and urgency == _urgency(before, _difference(before)):
         due_at = min(old, due_at, key=parse_time)
     return _due_at(after, due_at)
 
 
 def _says(card: CardJson) -> object:
-    return card["open"], card["ended"]
+    return card["open"], card["more_open"], card["ended"]
 
 
 def _due_at(card: CardJson, due_at: str | None) -> CardJson:
-    return {**card, "due": "due" if due_at else None, "due_at": due_at}
+    is_urgent = _urgency(card, _difference(card)) == "now"
+    partition: Literal["now", "later"] = "now" if is_urgent else "later"
+    return {**card, "due": partition if due_at else None, "due_at": due_at}
 
 
 def _remind_at(card: CardJson, terms: FindingTermsJson) -> datetime | None:
     """Return when people are to be reminded of what they were told and is still open.
 
-    After n days, by severity, then each time twice as long after they were last told.
+    After n days, by severity, then each time twice as long after a message last named all of it.
     """
     told = card["told"]
-    if not card["open"] or told is None:
+    if not _is_open(card) or told is None:
         return None
     days = terms["remind_after_days"].get(card_severity(card))
     if days is None:
         return None
-    return parse_time(told["at"]) + timedelta(
+    return parse_time(told["reminded_from"]) + timedelta(
         days=days * 2 ** min(told["reminders"], _MOST_DOUBLINGS)
     )
 
@@ -459,7 +653,7 @@ def abandoned(card: CardJson) -> CardJson:
     if telling is None:
         return card
     messages = _noted(card["messages"], telling["message_id"], telling["at"], "none", "unknown")
-    return {**card, "telling": None, "messages": messages}
+    return _due_at({**card, "telling": None, "messages": messages}, card["due_at"])
 
 
 def settled(
@@ -476,7 +670,7 @@ def settled(
     """
     shown, news, at = view["card"], view["news"], format_time(now)
     before = card["told"]
-    is_open = bool(shown["open"])
+    is_open = _is_open(shown)
     is_begun = before is None or before["severity"] is None or news in _OPENING
     proposal_at = before["proposal_at"] if before else None
     if shown["proposal"] and is_open:
@@ -486,10 +680,13 @@ def settled(
         "message_id": message_id,
         "how": how,
         "news": news,
-        "severity": gravest(each["severity"] for each in shown["open"].values()),
+        "severity": _gravest_open(shown),
         "findings": shown["open"],
+        "more_open": shown["more_open"],
         "reminders": 0 if is_begun or before is None else before["reminders"]
         + (news == "still_open"),
+        "reminded_from": at if is_begun or before is None or news == "still_open"
+        else before["reminded_from"],
         "first_at": at if before is None or before["severity"] is None else before["first_at"],
         "proposal_at": proposal_at,
     }  # fmt: skip
@@ -513,16 +710,37 @@ def settled(
 
 def _lost(was: OpenJson, at: str) -> EndedJson:
     """Return the end of a finding of which nobody noted how it ended: it is not known to be."""
-    return {"how": "UNWATCHED", "by_pare": False, "finding_type": was["finding_type"], "at": at}
+    return {
+        "how": "UNWATCHED",
+        "by_pare": False,
+        "finding_type": was["finding_type"],
+        "severity": was["severity"],
+        "principal": was["principal"],
+        "at": at,
+    }
 
 
 def released(card: CardJson) -> CardJson:
-    """Return the card after SNS refused the message: nobody was told, the next round tells."""
+    """Return the card without its claim: nobody was told, the next round tells."""
     after: CardJson = {**card, "telling": None}
     if not perhaps_told(card):
         heard = _heard(card)
         after["ended"] = {key: each for key, each in card["ended"].items() if key in heard}
-    return after
+    return _due_at(after, card["due_at"])
+
+
+def refused(card: CardJson) -> CardJson:
+    """Return the card after SNS refused the message: released, with a note.
+
+    One entry says how often running that happened: so no other is pushed out by it.
+    """
+    telling, messages, times = card["telling"], card["messages"], 1
+    if telling is None:
+        return card
+    if messages and messages[-1]["how"] == "refused":
+        messages, times = messages[:-1], messages[-1]["times"] + 1
+    noted = _noted(messages, telling["message_id"], telling["at"], "none", "refused")
+    return {**released(card), "messages": [*noted[:-1], {**noted[-1], "times": times}]}
 
 
 def unsure(card: CardJson, view: CardViewJson, message_id: str, now: datetime) -> CardJson:
@@ -548,10 +766,11 @@ def quieted(card: CardJson, now: datetime, terms: FindingTermsJson) -> CardJson:
         after["ended"] = {key: each for key, each in card["ended"].items() if key not in quiet}
         if told:
             findings = {key: each for key, each in told["findings"].items() if key not in quiet}
+            counted = cast("Iterable[Severity]", told["more_open"])
             after["told"] = {
                 **told,
                 "findings": findings,
-                "severity": gravest(each["severity"] for each in findings.values()),
+                "severity": gravest([*(each["severity"] for each in findings.values()), *counted]),
             }
     return _due_at(after, due_of(after, now, terms)[0])
 
@@ -568,8 +787,8 @@ def looked_at(card: CardJson, now: datetime, terms: FindingTermsJson) -> CardJso
 
     What is urgent stays due now: it has waited for the look.
     """
-    due_at, urgency = due_of(card, now, terms)
-    return card if urgency in {"now", "hourly"} else _due_at(card, due_at)
+    is_soon = urgency_of(card, now, terms) in {"now", "hourly"}
+    return card if is_soon else _due_at(card, due_of(card, now, terms)[0])
 
 
 # --- Others who change a card, without the terms --------------------------------------------------
@@ -590,35 +809,26 @@ def with_exemption(
 
     It replaces one about the same access.
     """
-    after = _without_exemption(card, exemption["finding_type"], exemption["principal"])
+    after = without_exemption(card, exemption)
     after["exemptions"] = [*after["exemptions"], exemption]
     for finding in findings:
         if finding.finding_id in card["open"] and exemption_of(after, finding, now):
             was_heard_of = _was_heard_of(after, finding.finding_id)
-            after = _without(after, finding.finding_id)
+            before, after = after, _without(after, finding.finding_id)
             if was_heard_of:
-                after["ended"][finding.finding_id] = {
-                    "how": "ARCHIVED",
-                    "by_pare": True,
-                    "finding_type": finding.finding_type,
-                    "at": finding.updated_at,
-                }
-    if not after["open"]:
+                after["ended"][finding.finding_id] = _end(before, finding, None, by_pare=True)
+            after["archived"] = _with_archived(after, finding)
+    if not _is_open(after):
         after["opened_at"] = None
     return _looked_at_again(card, after)
 
 
-def without_exemption(card: CardJson, finding_type: str, principal: Mapping[str, str]) -> CardJson:
-    """Return the card without the exemption of an access; its findings open when recorded again."""
-    return _without_exemption(card, finding_type, principal)
+def without_exemption(card: CardJson, access: ExemptionJson | FindingJson) -> CardJson:
+    """Return the card without the exemptions of an access; its findings open when recorded again.
 
-
-def _without_exemption(card: CardJson, finding_type: str, principal: Mapping[str, str]) -> CardJson:
-    kept = [
-        each
-        for each in card["exemptions"]
-        if (each["finding_type"], each["principal"]) != (finding_type, dict(principal))
-    ]
+    ``access``: the exemption, or a finding of the access, however grave.
+    """
+    kept = [each for each in card["exemptions"] if not _is_same_access(each, access)]
     return {**card, "exemptions": kept}
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from pare.findings.agreement import usd_per_principal_month
+from pare.findings.card_view import archived_before, part_of
 from pare.findings.links import name_of
-from pare.findings.phrases import TEXTS, Words, kind_of, type_key
+from pare.findings.phrases import TEXTS, Words, account_in, kind_of, type_key
 from pare.message import fill, paragraph, plain, sentence, unlinked
 
 if TYPE_CHECKING:
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 
 # An end is asked for, so that somebody looks again; half a year is often enough.
 EXEMPT_DAYS = 180
-_DEPLOY = "npx cdk deploy --all"
+# A command that changes an account comes after this: it says which account one is signed in to.
+_SIGNED_IN = "aws sts get-caller-identity"
+_UNUSED_DAYS = 90
 _RECONCILE = "pare findings reconcile"
 _NAME = re.compile(r"[A-Za-z0-9._:/@+=,][A-Za-z0-9._:/@+=,-]*")
-_DEPLOYED = frozenset({"AnalyzerMissing", "AnalyzerDeleted"})
+_ANALYZER_IS_GONE = frozenset({"AnalyzerMissing", "AnalyzerDeleted"})
 _FEDERATED = frozenset({"federated"})
 
 
@@ -38,10 +42,11 @@ class Step:
     command: tuple[str, ...] = ()
 
     def in_one_line(self) -> str:
-        """Return the step for a chat card, its command as a code span."""
+        """Return the step for a chat card, its command as a code span, without what to check."""
         if not self.command:
             return self.text
-        joined = " ".join(line.strip().removesuffix("\\").strip() for line in self.command)
+        lines = [line for line in self.command if line != _SIGNED_IN]
+        joined = " ".join(line.strip().removesuffix("\\").strip() for line in lines)
         return f"{self.text} `{joined.translate(_NO_SPAN_END)}`"
 
 
@@ -81,19 +86,17 @@ def steps_of(
     now: datetime,
 ) -> list[Step]:
     """Return what to do, in order; a card that is over asks for nothing, or to look again."""
-    finding, news = findings[0], view["news"]
-    if news == "closed":
-        return [Step(say("closed_nothing"))]
-    if news == "archived":
-        command = f"pare findings unarchive {argument(finding['finding_id'], 'ID')} --all-regions"
+    news = view["news"]
+    parts = [part_of(view, each) for each in findings]
+    if "unwatched" in parts or news == "unwatched":
+        return _of_unwatched(findings[parts.index("unwatched") if "unwatched" in parts else 0], say)
+    if "archived" in parts:
+        archived = findings[parts.index("archived")]
+        command = f"pare findings unarchive {argument(archived['finding_id'], 'ID')} --all-regions"
         return [Step(say("archived_nothing")), Step(say("archived_open"), (command,))]
-    if news == "unwatched":
-        region = say.safe(finding["region"], 40)
-        return [
-            Step(say("unwatched_analyzer", region=region), (_DEPLOY,)),
-            Step(say("unwatched_look")),
-            Step(say("unwatched_reconcile"), (_RECONCILE,)),
-        ]
+    if "closed" in parts:
+        is_left = news == "archived" and archived_before(view)
+        return [Step(say("closed_left" if is_left else "closed_nothing"))]
     return _of_open(view, findings, say, now)
 
 
@@ -116,13 +119,13 @@ def _of_open(
     if finding["error"]:
         return _of_error(finding, say)
     if finding["access"] == "watch":
-        return _of_watch(view, finding, say)
+        return _of_watch(view, finding, say, now)
     if finding["access"] == "unused":
         return _of_unused(view, finding, say, now)
     archive = archive_command(finding["finding_id"], say("archive_reason"), now)
     return [
         Step(say(_asking(finding), owner=_owner(view, finding, say))),
-        Step(say(_fix(finding))),
+        Step(say(_fix(finding), account=_account(view, say))),
         Step(
             say("meant_many" if len(findings) > 1 else "meant"),
             archive,
@@ -159,9 +162,12 @@ def _owner(view: CardViewJson, finding: FindingJson, say: Words) -> str:
     owner = view["card"]["owner"]
     if owner:
         return say.safe(owner, 60)
+    return say("someone", account=_account(view, say))
+
+
+def _account(view: CardViewJson, say: Words) -> str:
     card = view["card"]
-    account = say.account(card["account_id"], card["account_name"])
-    return say("someone", account=account)
+    return say.account(card["account_id"], card["account_name"])
 
 
 def _of_error(finding: FindingJson, say: Words) -> list[Step]:
@@ -172,15 +178,81 @@ def _of_error(finding: FindingJson, say: Words) -> list[Step]:
     return [Step(say(key if TEXTS.has(key) else "error_other")), Step(say(meanwhile))]
 
 
-def _of_watch(view: CardViewJson, finding: FindingJson, say: Words) -> list[Step]:
+def _of_watch(view: CardViewJson, finding: FindingJson, say: Words, now: datetime) -> list[Step]:
+    finding_type = finding["finding_type"]
     key = f"watch_{kind_of(finding)}"
     if not TEXTS.has(key):
         return [Step(say("watch_other"))]
-    command = (_DEPLOY,) if finding["finding_type"] in _DEPLOYED else ()
-    steps = [Step(say(key, owner=_owner(view, finding, say)), command)]
-    if finding["finding_type"] != "ExemptionExpiring":
-        steps.append(Step(say("unwatched_reconcile"), (_RECONCILE,)))
-    return steps
+    if finding_type == "ExemptionExpiring":
+        return _of_exemption(view, finding, say, now)
+    steps = [Step(say(key))]
+    if finding_type in _ANALYZER_IS_GONE:
+        values = finding["values"]
+        steps += _create_analyzer(
+            kind=str(values.get("kind") or "external"),
+            name=str(values.get("analyzer") or "pare"),
+            region=finding["region"],
+            account=_account(view, say),
+            say=say,
+        )
+    return [*steps, Step(say("reconcile"), (_RECONCILE,))]
+
+
+def _of_exemption(
+    view: CardViewJson, finding: FindingJson, say: Words, now: datetime
+) -> list[Step]:
+    """Return how an exemption is extended: by the id of the finding that announces its end."""
+    owner = _owner(view, finding, say)
+    steps = [Step(say("watch_exemptionexpiring", owner=owner))]
+    if finding["values"].get("what") == "exemption":
+        extend = archive_command(finding["finding_id"], say("archive_reason"), now)
+        return [*steps, Step(say("exemption_extend"), extend), Step(say("exemption_end"))]
+    return [*steps, Step(say("exemption_rule_extend")), Step(say("exemption_rule_end"))]
+
+
+def _of_unwatched(finding: FindingJson, say: Words) -> list[Step]:
+    arn, region = finding["analyzer_arn"], say.safe(finding["region"], 40)
+    steps = [Step(say("unwatched_analyzer", region=region))]
+    account_id = account_in(arn)
+    if account_id is not None:
+        steps += _create_analyzer(
+            kind=finding["access"],
+            name=arn.rpartition("/")[2],
+            region=finding["region"],
+            account=say.account(account_id, None),
+            say=say,
+        )
+    return [*steps, Step(say("reconcile"), (_RECONCILE,))]
+
+
+def _create_analyzer(*, kind: str, name: str, region: str, account: str, say: Words) -> list[Step]:
+    """Return how an analyzer that was deleted comes back.
+
+    CloudFormation does not see that one is gone: a deployment without a change creates nothing.
+    https://docs.aws.amazon.com/cli/latest/reference/accessanalyzer/create-analyzer.html
+    """
+    create = f"aws accessanalyzer create-analyzer --analyzer-name {argument(name, 'NAME')} \\"
+    where = f"--region {argument(region, 'REGION')}"
+    if kind == "external":
+        command = (_SIGNED_IN, create, f"  --type ORGANIZATION {where}")
+        return [
+            Step(say("analyzer_create", account=account), command),
+            Step(say("analyzer_settings")),
+        ]
+    if kind == "unused":
+        price = f"{usd_per_principal_month():.2f}"
+        configuration = f'{{"unusedAccess":{{"unusedAccessAge":{_UNUSED_DAYS}}}}}'
+        unused = (
+            _SIGNED_IN,
+            create,
+            f"  --type ORGANIZATION_UNUSED_ACCESS {where} \\",
+            f"  --configuration '{configuration}'",
+        )
+        return [
+            Step(say("analyzer_create_unused", account=account), unused),
+            Step(say("analyzer_settings_unused", price=price)),
+        ]
+    return [Step(say("analyzer_create_other", account=account))]
 
 
 def _of_unused(view: CardViewJson, finding: FindingJson, say: Words, now: datetime) -> list[Step]:
@@ -195,16 +267,21 @@ def _of_unused(view: CardViewJson, finding: FindingJson, say: Words, now: dateti
     commands = {
         "UnusedIAMRole": (f"pare explain {argument(finding['resource'], 'ARN')}",),
         "UnusedIAMUserAccessKey": (
+            _SIGNED_IN,
             f"aws iam update-access-key --user-name {name} \\",
             f"  --access-key-id {key_id} --status Inactive",
         ),
-        "UnusedIAMUserPassword": (f"aws iam delete-login-profile --user-name {name}",),
+        "UnusedIAMUserPassword": (
+            _SIGNED_IN,
+            f"aws iam delete-login-profile --user-name {name}",
+        ),
     }
     ask = Step(say("ask_unused", owner=_owner(view, finding, say)))
     key = f"fix_{kind_of(finding)}"
     if not TEXTS.has(key):
         return [ask, archive]
-    return [ask, Step(say(key), commands[finding["finding_type"]]), archive]
+    text = say(key, account=_account(view, say))
+    return [ask, Step(text, commands[finding["finding_type"]]), archive]
 
 
 def _of_permissions(view: CardViewJson, say: Words) -> list[Step]:

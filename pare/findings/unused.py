@@ -15,7 +15,7 @@ from pare.findings.model import Finding
 from pare.inventory.rules import UNUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from pare.inventory.model import PrincipalRowJson
 
@@ -32,6 +32,10 @@ _KEY_ISSUES = frozenset({"KEY_IDLE", "KEY_NEVER_USED"})
 _PASSWORD_ISSUES = frozenset({"PASSWORD_IDLE", "PASSWORD_NEVER_USED"})
 # What makes a finding another one; the rest is of the moment it is looked at.
 _TOLD = ("status", "unused_service_count", "unused_action_count", "last_accessed_at", "owner")
+
+
+# What one finding of unused access is about, whoever found it: resource, type, access key's id.
+Subject = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +91,26 @@ def differences(
     known: Mapping[str, Finding],
     *,
     read_accounts: Mapping[str, str],
+    unread_accounts: Collection[str],
     as_of: str,
     region: str,
+    of_analyzer: Collection[Subject] | None = None,
 ) -> Iterator[Finding]:
     """Yield the findings that are other than what is known (by id), new and changed ones first.
 
-    ``read_accounts`` are the names of the accounts that the inventory read. What is known of
-    another account, or of a principal of which the inventory cannot tell, stays as it is. What is
-    known to be newer than ``as_of``, from a later inventory, stays too. What somebody archived
-    stays archived: it is closed when it is no longer so.
+    ``read_accounts`` are the names of the accounts that the inventory read, ``unread_accounts``
+    those that it should have read and could not. What is known of these, or of a principal of which
+    the inventory cannot tell, stays as it is. An account that is neither is closed, excluded, or
+    none of the organization's any more: what is known of it ends. What is known to be newer than
+    ``as_of``, from a later inventory, stays too. What somebody archived stays archived: it is
+    closed when it is no longer so.
+
+    ``of_analyzer``: what the paid analyzer says is unused; None where there is no such analyzer.
+    Where there is one, people hear of what is new from it alone, and a finding of ours ends when
+    the analyzer has its twin. One without a twin stays until the inventory says that it is over.
     """
     moment = parse_time(as_of)
+    twins = frozenset(of_analyzer or ())
     current: set[str] = set()
     untold: set[tuple[str, str]] = set()
     for row in rows:
@@ -107,19 +120,31 @@ def differences(
             current.add(finding.finding_id)
             named = replace(finding, account_name=read_accounts.get(finding.account_id))
             before = known.get(finding.finding_id)
+            if of_analyzer is not None and (
+                before is None or before.status == "RESOLVED" or subject_of(before) in twins
+            ):
+                continue
             if before is None:
                 yield named
             elif parse_time(before.updated_at) < moment and _is_other(before, named):
                 yield replace(named, created_at=before.created_at)
     for before in known.values():
+        is_over = (
+            before.finding_id not in current
+            and before.account_id not in unread_accounts
+            and (before.resource, before.finding_type) not in untold
+        )
         if (
             before.status != "RESOLVED"
-            and before.finding_id not in current
-            and before.account_id in read_accounts
-            and (before.resource, before.finding_type) not in untold
+            and (is_over or subject_of(before) in twins)
             and parse_time(before.updated_at) < moment
         ):
             yield ended(before, as_of=as_of)
+
+
+def subject_of(finding: Finding) -> Subject:
+    """Return what a finding is about, which is the same in the analyzer's and in ours."""
+    return (finding.resource, finding.finding_type, finding.access_key_id or "")
 
 
 def ended(before: Finding, *, as_of: str) -> Finding:

@@ -38,8 +38,8 @@ STATUSES = ("ACTIVE", "ARCHIVED", "RESOLVED", "DELETED", "UNWATCHED")
 TYPES = (
     "ExternalAccess", "InternalAccess", "UnusedIAMRole", "UnusedIAMUserAccessKey",
     "UnusedIAMUserPassword", "UnusedPermission", "AnalyzerMissing", "AnalyzerNotActive",
-    "AnalyzerDeleted", "RegionUnread", "ArchiveRuleHidesPublic", "ArchiveRuleDrift",
-    "ExemptionExpiring",
+    "AnalyzerDeleted", "AnalyzerUnread", "RegionUnread", "ArchiveRuleHidesPublic",
+    "ArchiveRuleDrift", "ExemptionExpiring",
 )  # fmt: skip
 UNKNOWN = "unknown"
 SHORTEST_ID = 8  # as shown
@@ -440,15 +440,18 @@ def card_id_of_item(item: FindingItemJson) -> str:
     return item.get("card_id") or card_id_of(finding["account_id"], finding["resource"])
 
 
+def access_of(noted: FindingJson | ExemptionJson) -> tuple[object, ...]:
+    """Return what access a finding or an exemption is about, beside its resource."""
+    return noted["finding_type"], noted["principal"], noted["is_public"], noted["condition"]
+
+
 def alike(item: FindingItemJson, items: Iterable[FindingItemJson]) -> list[FindingItemJson]:
-    """Return the findings, in every Region, of the same resource, type and principal."""
-    finding = item["finding"]
+    """Return the findings, in every Region, of the same resource and access."""
     return [
         each
         for each in items
         if card_id_of_item(each) == card_id_of_item(item)
-        and each["finding"]["finding_type"] == finding["finding_type"]
-        and each["finding"]["principal"] == finding["principal"]
+        and access_of(each["finding"]) == access_of(item["finding"])
     ]
 
 
@@ -467,7 +470,7 @@ def exempted_by(
     """Return the findings of the card that the ending exemption is about."""
     values = ending["finding"]["values"]
     about = [
-        (each["finding_type"], each["principal"])
+        access_of(each)
         for each in (card["exemptions"] if card else ())
         if (each["expires"], each["by"], each["reason"])
         == (values.get("expires"), values.get("owner"), values.get("reason"))
@@ -475,8 +478,7 @@ def exempted_by(
     return [
         item
         for item in items
-        if card_id_of_item(item) == card_id_of_item(ending)
-        and (item["finding"]["finding_type"], item["finding"]["principal"]) in about
+        if card_id_of_item(item) == card_id_of_item(ending) and access_of(item["finding"]) in about
     ]
 
 

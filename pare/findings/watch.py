@@ -10,7 +10,7 @@ import json
 import uuid
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 from pare.arns import region_of
 from pare.clock import format_time, parse_time
@@ -50,6 +50,8 @@ class AnalyzerJson(TypedDict):
     status: str  # ACTIVE, CREATING, DISABLED or FAILED
     status_reason: str | None
     created_at: str
+    # Service principal of the AWS service whose it is; None: the account's own.
+    managed_by: str | None
 
 
 class RegionJson(TypedDict):
@@ -86,11 +88,20 @@ class AppliedJson(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What the table has of an analyzer that is no longer there."""
+    """What the table has of an analyzer that is no longer there, or is there anew."""
 
     analyzer_arn: str
     kind: str  # access of its findings
-    findings: int  # that were open when it was last there
+    findings: int  # that were open when it was last there, and no other analyzer has seen since
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """An analyzer whose findings could not be read, or whose rules could not be written."""
+
+    analyzer: AnalyzerJson
+    what: str  # "findings", "archive rules", or both
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,7 @@ class Watch:
     left: Sequence[Left]
     terms: FindingTermsJson
     now: datetime
+    unread_analyzers: Sequence[Unread] = ()
 
     @property
     def unread(self) -> frozenset[str]:
@@ -116,6 +128,7 @@ class Watch:
             yield from self._of_region(region)
         yield from self._missing_unused()
         yield from self._deleted()
+        yield from self._unread_analyzers()
         for applied in self.applied:
             yield from self._of_rules(applied)
         yield from self._expiring_rules()
@@ -125,9 +138,13 @@ class Watch:
     def keeps(self, finding: Finding) -> bool:
         """Return whether nothing is known now of what an earlier finding is about."""
         if finding.finding_type in _OF_RULES:
-            unread = {each["analyzer_arn"] for each in self.applied if each["error"] is not None}
-            if finding.resource in unread:
+            # Neither is of an analyzer that was not asked, because it does not work.
+            read = {each["analyzer_arn"] for each in self.applied if each["error"] is None}
+            there = {each["arn"] for each in self.analyzers()}
+            if finding.resource in there - read:
                 return True
+        if finding.finding_type == "AnalyzerUnread":
+            return finding.region in self.unread
         if finding.finding_type in {"RegionUnread", "ExemptionExpiring"}:
             return False
         if dict(finding.values).get("kind") == "unused":
@@ -141,7 +158,12 @@ class Watch:
             yield self._own("RegionUnread", name, name, self._no_analyzer(name), values)
             return
         active = {each["type"] for each in region["analyzers"] if each["status"] == "ACTIVE"}
-        if not any(each["type"] == "ORGANIZATION" for each in region["analyzers"]):
+        # One that a service manages does not count: its life is the service's to end, and it takes
+        # no rules of ours. AWS has them for unused access alone (CreateServiceLinkedAnalyzer).
+        if not any(
+            each["type"] == "ORGANIZATION" and each["managed_by"] is None
+            for each in region["analyzers"]
+        ):
             values = {"region": name, "kind": "external"}
             what = f"{name}/external"
             yield self._own("AnalyzerMissing", what, name, self._no_analyzer(name), values)
@@ -157,6 +179,19 @@ class Watch:
             }
             yield self._own("AnalyzerNotActive", each["arn"], name, each["arn"], values)
 
+    def _unread_analyzers(self) -> Iterator[Finding]:
+        for each in self.unread_analyzers:
+            analyzer = each.analyzer
+            values = {
+                "region": analyzer["region"],
+                "analyzer": analyzer["name"],
+                "kind": access_of(analyzer["type"]) or analyzer["type"],
+                "what": each.what,
+                "error": plain(each.error, 500),
+            }
+            arn = analyzer["arn"]
+            yield self._own("AnalyzerUnread", arn, analyzer["region"], arn, values)
+
     def _is_new(self, analyzer: AnalyzerJson) -> bool:
         age = self.now - parse_time(analyzer["created_at"])
         return analyzer["status"] == "CREATING" and age < LONG_CREATING
@@ -164,24 +199,21 @@ class Watch:
     def _missing_unused(self) -> Iterator[Finding]:
         if not self.terms["expects_unused_analyzer"] or self.unread:
             return
-        if any(each["type"].endswith("_UNUSED_ACCESS") for each in self._analyzers()):
+        if any(each["type"].endswith("_UNUSED_ACCESS") for each in self.analyzers()):
             return  # one that does not work is said by itself
         home = self.terms["home_region"]
         values = {"region": home, "kind": "unused"}
         yield self._own("AnalyzerMissing", "unused", home, self._no_analyzer(home), values)
 
     def _deleted(self) -> Iterator[Finding]:
-        """Yield the analyzers that left findings behind, unless another does their work."""
+        """Yield the analyzers that left findings behind.
+
+        That another analyzer is there now does not end it: nobody knows what became of a finding
+        until one of them has seen the same access. What none sees again, a person has to look at,
+        and archives this.
+        """
         for left in self.left:
             region = region_of(left.analyzer_arn)
-            regions = None if left.kind == "unused" else region
-            if any(
-                each["status"] == "ACTIVE"
-                and access_of(each["type"]) == left.kind
-                and regions in (None, each["region"])
-                for each in self._analyzers()
-            ):
-                continue
             values = {
                 "region": region,
                 "analyzer": left.analyzer_arn.rpartition("/")[2],
@@ -241,8 +273,9 @@ class Watch:
                 "expires": expires,
                 "ended": is_expired(exemption, self.now),
             }
-            principal = json.dumps(exemption["principal"], sort_keys=True)
-            what = f"card/{card['card_id']}/{exemption['finding_type']}/{principal}"
+            access = [exemption["principal"], exemption["is_public"], exemption["condition"]]
+            exempt = json.dumps(access, sort_keys=True)
+            what = f"card/{card['card_id']}/{exemption['finding_type']}/{exempt}"
             finding = self._own("ExemptionExpiring", what, home, card["resource"], values)
             yield replace(
                 finding, account_id=card["account_id"], resource_type=card["resource_type"]
@@ -251,7 +284,8 @@ class Watch:
     def _is_ending(self, day: date) -> bool:
         return (day - self.now.date()).days <= self.terms["announce_days"]
 
-    def _analyzers(self) -> Iterator[AnalyzerJson]:
+    def analyzers(self) -> Iterator[AnalyzerJson]:
+        """Yield the analyzers of all Regions that could be read."""
         for region in self.seen["regions"]:
             yield from region["analyzers"]
 
@@ -306,12 +340,47 @@ def differences(
             yield replace(before, status="RESOLVED", updated_at=now, analyzed_at=now)
 
 
-def is_about(exemption: ExemptionJson, finding: Finding) -> bool:
-    """Return whether a finding of the exemption's card is what the exemption is about."""
-    return (
-        finding.finding_type == exemption["finding_type"]
-        and dict(finding.principal) == exemption["principal"]
+class Sight(NamedTuple):
+    """By what two analyzers' findings are about the same access: their ids differ."""
+
+    kind: str
+    region: str | None
+    account_id: str
+    resource: str
+    finding_type: str
+    principal: tuple[tuple[str, str], ...]
+    access_key_id: str | None
+
+
+def sight(finding: Finding) -> Sight:
+    """Return what an analyzer's finding is about.
+
+    External and internal access is seen by the analyzers of its Region, unused access by any.
+    """
+    return Sight(
+        finding.access,
+        None if finding.access == "unused" else finding.region,
+        finding.account_id,
+        finding.resource,
+        finding.finding_type,
+        finding.principal,
+        finding.access_key_id,
     )
+
+
+def is_about(exemption: ExemptionJson, finding: Finding) -> bool:
+    """Return whether a finding of the exemption's card is what the exemption is about.
+
+    As ``pare.findings.state.covers``, but however grave it is: what an exemption archived may have
+    grown worse since, and must not stay archived when it ends.
+    """
+    found = finding.to_json()
+    return (
+        found["finding_type"], found["principal"], found["is_public"], found["condition"],
+    ) == (
+        exemption["finding_type"], exemption["principal"], exemption["is_public"],
+        exemption["condition"],
+    )  # fmt: skip
 
 
 def opened_again(finding: Finding, now: datetime) -> Finding:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lambdas.runtime import client, read_environment, utc_now
+from pare.aws.calls import QUICK_CONFIG
 
 if TYPE_CHECKING:
     from tests.handlers.fake_aws import FakeAws
@@ -40,6 +41,14 @@ def test_a_client_is_made_once_for_each_service_and_region(aws: FakeAws) -> None
 def test_the_sdk_tries_again_everywhere_but_where_people_are_told(aws: FakeAws) -> None:
     assert client("dynamodb").meta.config.retries["total_max_attempts"] > 1
     assert client("sns").meta.config.retries["total_max_attempts"] == 1
+
+
+def test_a_quick_client_gives_up_in_seconds(aws: FakeAws) -> None:
+    config = client("accessanalyzer", "us-west-2", QUICK_CONFIG).meta.config
+
+    assert config.retries["total_max_attempts"] == 1
+    assert config.connect_timeout + config.read_timeout <= 15
+    assert client("accessanalyzer", "us-west-2").meta.config.read_timeout == 30
 
 
 def test_now_is_in_utc() -> None:

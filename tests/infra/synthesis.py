@@ -85,7 +85,7 @@ def synthesize(settings: Settings, folder: Path) -> Synthesis:
     app = cdk.App(context=CONTEXT, outdir=str(folder))
     hub = cdk.Environment(account=settings.hub_account_id, region=settings.home_region)
     storage = StorageStack(app, "PareStorage", env=hub)
-    PipelineStack(
+    pipeline = PipelineStack(
         app,
         "ParePipeline",
         env=hub,
@@ -96,13 +96,14 @@ def synthesize(settings: Settings, folder: Path) -> Synthesis:
     )
     MemberStack(app, "PareMember", synthesizer=cdk.LegacyStackSynthesizer(), settings=settings)
     for region in settings.other_regions:
-        RegionStack(
+        other = RegionStack(
             app,
             region_stack_name(region),
             env=cdk.Environment(account=settings.hub_account_id, region=region),
             synthesizer=cdk.LegacyStackSynthesizer(),
             settings=settings,
         )
+        pipeline.add_dependency(other)
     tag_roles(app, settings)
     synth_checked(app)
     return Synthesis(settings, folder)

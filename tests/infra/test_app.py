@@ -51,6 +51,10 @@ def test_app_py_makes_the_stacks_that_these_tests_look_at(
     assert without_code(pipeline) == without_code(synthesis.pipeline.body)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())["artifacts"]
     assert manifest["PareStorage"]["properties"]["terminationProtection"] is True
+    # Its end starts the reconcile, which looks for analyzers in every Region.
+    assert {"PareStorage", synthesis.artifact("PareRegion")} <= set(
+        manifest["ParePipeline"]["dependencies"]
+    )
     assert manifest["PareMember"]["environment"] == "aws://unknown-account/unknown-region"
 
 

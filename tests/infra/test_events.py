@@ -9,8 +9,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import aws_cdk as cdk
 import pytest
+from aws_cdk import assertions
 
+from infra.region_stack import RegionStack, region_stack_name
+from infra.settings import load_settings
 from pare.policy.catalogue import load_catalogue
 from tests.infra.synthesis import HASH, ROOT, as_list
 
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
     from tests.infra.synthesis import Json, Synthesis, Template
 
+EXAMPLE = ROOT / "config" / "pare.yaml"
 EVENTS = ROOT / "tests" / "events"
 FINDINGS = (
     "external_access",
@@ -279,6 +284,30 @@ def test_every_rule_of_another_region_has_the_hub_bus_as_its_only_target(
         assert target.keys() == {"Arn", "DeadLetterConfig", "Id", "RoleArn"}, name
         assert target["RoleArn"] == {"Fn::GetAtt": [role, "Arn"]}, name
         assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": [queue, "Arn"]}}, name
+
+
+def test_the_role_that_forwards_trusts_its_rules_in_the_region_with_the_longest_name() -> None:
+    region = "us-gov-northwest-1"  # longer than any there is
+    settings = load_settings(EXAMPLE)
+    app = cdk.App()
+    stack = RegionStack(
+        app,
+        region_stack_name(region),
+        env=cdk.Environment(account=settings.hub_account_id, region=region),
+        synthesizer=cdk.LegacyStackSynthesizer(),
+        settings=settings,
+    )
+    made = assertions.Template.from_stack(stack).to_json()["Resources"].values()
+    rules = [each["Properties"]["Name"] for each in made if each["Type"] == "AWS::Events::Rule"]
+    (role,) = [each["Properties"] for each in made if each["Type"] == "AWS::IAM::Role"]
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    trusted = statement["Condition"]["ArnEquals"]["aws:SourceArn"]
+
+    # A name of CloudFormation's making would have been cut; these are ours.
+    assert max(map(len, rules)) <= 64
+    assert sorted(each["Fn::Join"][1][-1].rpartition(":rule/")[2] for each in trusted) == sorted(
+        rules
+    )
 
 
 def test_the_rules_of_another_region_may_fill_their_dead_letter_queue(region: Template) -> None:

@@ -12,6 +12,7 @@ import cfnlint
 import pytest
 
 from infra.member_access import MEMBER_CALLERS, TRAIL_READERS
+from infra.region_stack import ANALYZER_CALL, ANALYZER_EVENT, TEST_EVENT, rule_name
 from pare.policy.catalogue import load_catalogue
 from pare.policy.document import parse
 from pare.policy.grants import granted_actions
@@ -64,8 +65,7 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
     ("*", TRACING, "X-Ray takes no resource."),
     ("*", LOG_DELIVERY, "Log delivery takes no resource."),
     ("*", {"organizations:ListAccounts"}, "It takes no resource."),
-    ("arn:<AWS::Partition>:organizations::111111111111:account/o-example0000/*",
-     {"organizations:DescribeAccount"}, "Any account of the organization."),
+    ("*", {"organizations:DescribeAccount"}, "Whoever a finding names, strangers too."),
     ("*", {"access-analyzer:CheckNoNewAccess", "access-analyzer:ValidatePolicy"},
      "Policy checks take no resource."),
     ("*", {"access-analyzer:CancelPolicyGeneration", "access-analyzer:GetGeneratedPolicy",
@@ -127,6 +127,7 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
 TAKING_A_RESOURCE = {
     "cloudtrail:GetTrail": "AWS documents the access role so; Access Analyzer is who uses it.",
     "iam:GenerateServiceLastAccessedDetails": "The same.",
+    "organizations:DescribeAccount": "Of strangers too; AWS does not say what resource they are.",
 }
 # The only actions of PareMember that are more than reading.
 WRITES_IN_MEMBER_ACCOUNTS = {
@@ -353,10 +354,12 @@ def test_the_rules_of_another_region_may_put_events_on_the_hub_bus_and_no_more(
     (statement,) = region.properties("AWS::IAM::Role")[role]["AssumeRolePolicyDocument"][
         "Statement"
     ]
-    source = statement["Condition"].pop("ArnLike")["aws:SourceArn"]
-    assert source.split(":", 2)[2] == (
-        f"events:{other}:{settings.hub_account_id}:rule/PareRegion-{other}-*"
-    )
+    sources = statement["Condition"].pop("ArnEquals")["aws:SourceArn"]
+    # Its rules, each by the whole name.
+    assert {source.split(":", 2)[2] for source in sources} == {
+        f"events:{other}:{settings.hub_account_id}:rule/{rule['Name']}"
+        for rule in region.properties("AWS::Events::Rule").values()
+    }
     assert statement == {
         "Action": "sts:AssumeRole",
         "Condition": {"StringEquals": {"aws:SourceAccount": settings.hub_account_id}},
@@ -633,4 +636,6 @@ def test_nothing_has_a_physical_name_but_what_another_account_or_region_must_spe
         ("PareMember", names.member_role_name),
         ("PareMember", names.access_role_name),
         ("PareRegion", names.region_dead_letters_name),
+        # The role of the stack trusts them by name (infra/region_stack.py).
+        *(("PareRegion", rule_name(each)) for each in (ANALYZER_CALL, ANALYZER_EVENT, TEST_EVENT)),
     }

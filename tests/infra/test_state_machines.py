@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import re
+import uuid
 from functools import cache
 from typing import (
     TYPE_CHECKING,
@@ -25,6 +27,7 @@ from infra.lambda_function import PASSING_ERRORS, pascal
 from infra.pipeline_stack import STEPS
 from lambdas.accounts import start_proposals
 from lambdas.activity import list_logs
+from lambdas.findings import record_archiver, record_finding
 from lambdas.inventory import list_accounts
 from lambdas.notifications import collect_news, settle_message
 from lambdas.policies import build_policy, resolve_principal
@@ -112,7 +115,7 @@ def test_every_task_catches_everything_but_where_there_is_nobody_to_tell(definit
 def test_every_failure_ends_in_the_run_record(definition: Json) -> None:
     for name, state in definition["States"].items():
         for catcher in state.get("Catch", ()):
-            if catcher["ErrorEquals"] != ALREADY_STARTED:  # no failure
+            if catcher["ErrorEquals"] != ALREADY_STARTED and name != "Enrich finding":  # no failure
                 assert catcher["Next"] == "Record run", name
         if state["Type"] in {"Parallel", "Map"}:
             assert state["Catch"][-1]["ErrorEquals"] == ["States.ALL"], name
@@ -655,6 +658,28 @@ def test_a_message_costs_few_transitions(pipeline: Template, message: Json) -> N
     assert transitions(pipeline.state_machines()["Notification"], empty) == 6  # type: ignore[arg-type]
 
 
+def test_a_round_has_room_for_the_messages_that_it_may_send(message: Json) -> None:
+    """A history has 25,000 events, a state 256 KiB: more would end the round, and nothing sees it.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+    """
+    # Of a task: entered, scheduled, started, succeeded, left; of others: entered and left.
+    events = sum(5 if state["Type"] == "Task" else 2 for state in message["States"].values())
+    most = collect_news.MAX_SINGLES + 10 * collect_news.MAX_STEPS
+    assert most * (events + 4) < 25_000
+    bucket = "b" * 63
+    key = f"notifications/2026-11-22/{uuid.uuid4()}.json"
+    planned: Json = {"message_id": str(uuid.uuid4()), "ref": {"bucket": bucket, "key": key}}
+    failure = "Sns.KmsInvalidStateException"
+    settled = {"message_id": planned["message_id"], "outcome": "refused", "error": failure,
+               "untold": ["machines", "chat"]}  # fmt: skip
+    sentence = f"nobody knows whether people got message {planned['message_id']} ({failure})"
+    left = collect_news.MAX_SINGLES * (
+        len(json.dumps(planned)) + len(json.dumps(settled)) + 3 + len(sentence)
+    )
+    assert left < 256 * 1024
+
+
 def test_findings_of_a_minute_start_one_round(pipeline: Template) -> None:
     finding = dict(states(pipeline.state_machines()["Finding"]))
     wait, start = finding["Wait until settled"], finding["Start notification workflow"]
@@ -670,6 +695,35 @@ def test_findings_of_a_minute_start_one_round(pipeline: Template) -> None:
     given = {key.removesuffix(".$") for key in start["Parameters"]["Input"]}
     assert given == {"as_of", "kind"}
     assert given <= fields_of(collect_news.Start).keys()
+
+
+def test_a_finding_that_cannot_be_enriched_is_recorded_all_the_same(pipeline: Template) -> None:
+    finding = pipeline.state_machines()["Finding"]["States"]
+
+    assert finding["Enrich finding"]["Catch"] == [
+        {
+            "ErrorEquals": ["States.ALL"],
+            "ResultPath": "$.finding.enrich_failure",
+            "Next": "Record finding",
+        }
+    ]
+    # It takes the finding with what failed.
+    assert finding["Record finding"]["Parameters"]["finding.$"] == "$.finding"
+    assert "enrich_failure" in get_type_hints(record_finding.TakenJson)
+
+
+def test_a_call_that_came_before_its_finding_is_tried_again_for_longer_than_it_is_waited_for(
+    pipeline: Template,
+) -> None:
+    retry = pipeline.state_machines()["Finding"]["States"]["Record archiver"]["Retry"]
+    (later,) = [each for each in retry if each["ErrorEquals"] == ["FindingNotRecordedError"]]
+
+    waits = [
+        min(later["IntervalSeconds"] * later["BackoffRate"] ** number, later["MaxDelaySeconds"])
+        for number in range(later["MaxAttempts"])
+    ]
+    # Each wait is any time up to its length: half of it in the mean.
+    assert sum(waits) / 2 > 4 * record_archiver.WAITED_FOR.total_seconds()
 
 
 def test_findings_are_judged_and_told_by_the_settings(synthesis: Synthesis) -> None:

@@ -46,6 +46,7 @@ def test_a_fault_answers_as_aws_would_as_often_as_asked(
 
 
 def test_a_fault_without_count_stays_until_it_is_cleared(box: Box, settings: Emulator) -> None:
+    before = settings.control("state")["faults_met"].get("ListAnalyzers throttle", 0)
     switch_on(settings, operation="ListAnalyzers", kind="throttle", count=None)
     client = box.client("accessanalyzer")
     for _ in range(3):
@@ -55,7 +56,9 @@ def test_a_fault_without_count_stays_until_it_is_cleared(box: Box, settings: Emu
     settings.control("faults", method="DELETE")
 
     client.list_analyzers()
-    assert settings.control("state")["faults"] == []
+    state = settings.control("state")
+    assert state["faults"] == []
+    assert state["faults_met"]["ListAnalyzers throttle"] == before + 3
 
 
 def test_a_rate_hits_some_calls_the_same_ones_every_time(box: Box, settings: Emulator) -> None:

@@ -191,6 +191,29 @@ def test_the_error_of_a_kill_can_be_named(box: Box, settings: Emulator) -> None:
     assert run(box, workflow_role(box, "lambda:InvokeFunction"), states)["status"] == "SUCCEEDED"
 
 
+def test_a_function_that_fails_keeps_its_process(box: Box) -> None:
+    arn = function(
+        box,
+        "calls = []\n"
+        "def run(event, context):\n"
+        "    calls.append(event)\n"
+        "    if event['fails']:\n"
+        "        raise LookupError('nothing there')\n"
+        "    return len(calls)\n",
+    )
+    client = box.client("lambda")
+
+    def answer(*, fails: bool) -> Any:
+        found = client.invoke(FunctionName=arn, Payload=json.dumps({"fails": fails}))
+        return json.load(found["Payload"])
+
+    failed = answer(fails=True)
+
+    assert (failed["errorType"], failed["errorMessage"]) == ("LookupError", "nothing there")
+    assert "raise LookupError" in "".join(failed["stackTrace"])
+    assert answer(fails=False) == 2
+
+
 def test_an_invocations_log_is_whole_and_its_own(box: Box) -> None:
     arn = function(box, "def run(event, context):\n    print(event['say'], end=event['end'])\n")
     client = box.client("lambda")

@@ -19,6 +19,7 @@ from pare.message import (
     sentence,
     subject,
     unlinked,
+    without_domains,
 )
 
 if TYPE_CHECKING:
@@ -123,6 +124,34 @@ def test_a_subject_of_our_own_words_keeps_its_japanese() -> None:
 )
 def test_outside_text_has_no_link(text: str, expected: str) -> None:
     assert unlinked(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("evil.example.com/fix", "evil .example .com/fix"),
+        ("(see evil.example)", "(see evil .example)"),
+        ("login.evil\uff0eexample\u3002com", "login .evil \uff0eexample \u3002com"),
+        ("例え.テスト/支払い", "例え .テスト/支払い"),
+        ("bucket.s3.amazonaws.com/a", "bucket.s3 .amazonaws .com/a"),
+        ("s3.amazonaws.com/a", "s3 .amazonaws .com/a"),
+        ("me@evil.example/fix", "me@evil .example/fix"),
+        ("arn:evil.example", "arn:evil .example"),
+        ("orders@example.com", "orders@example.com"),
+        ("<orders@shop.example.com>,", "<orders@shop.example.com>,"),
+        ("arn:aws:sts::111122223333:assumed-role/A/al.ice@example.com",
+         "arn:aws:sts::111122223333:assumed-role/A/al.ice@example.com"),
+        ("logs.amazonaws.com", "logs.amazonaws.com"),
+        ("accounts.google.com:aud = x", "accounts.google.com:aud = x"),
+        ("accounts.google.com/evil", "accounts .google .com/evil"),
+        ("203.0.113.0/24, 1.2.3, e.g. です。次", "203.0.113.0/24, 1.2.3, e.g. です。次"),
+    ],
+)  # fmt: skip
+def test_outside_text_has_no_domain_of_which_a_mail_program_makes_a_link(
+    text: str, expected: str
+) -> None:
+    assert without_domains(text) == expected
+    assert without_domains(expected) == expected
 
 
 # --- Lines ---

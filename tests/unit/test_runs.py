@@ -245,6 +245,13 @@ def test_a_failure_says_how_to_go_on(error: str, advice: str) -> None:
     assert "redriven" not in text  # a run ends in a Fail state: a redrive would end it again
 
 
+def test_a_failure_says_that_no_other_mail_of_its_kind_comes_in_the_hour() -> None:
+    text = " ".join(failure_message(record({"failure": failure("AwsCallError", "w")})).text.split())
+
+    assert "send no other mail" in text
+    assert "docs/operations.md, 'What failed lately'" in text
+
+
 def test_a_rejected_run_is_told_as_not_accepted() -> None:
     run = record({"id": "e", "failure": failure("UnknownFindingError", "unknown detail-type 5")})
 

@@ -34,7 +34,7 @@ OTHER_TYPES = (
 )  # fmt: skip
 UNUSED = ("unusedpermission", "unusediamrole", "unusediamuseraccesskey", "unusediamuserpassword")
 WATCH = (
-    "analyzermissing", "analyzernotactive", "analyzerdeleted", "regionunread",
+    "analyzermissing", "analyzernotactive", "analyzerdeleted", "analyzerunread", "regionunread",
     "archiverulehidespublic", "archiveruledrift", "exemptionexpiring",
 )  # fmt: skip
 HEADLINES = {
@@ -48,8 +48,12 @@ RESTRICTIONS = {"applied", "applicable", "failed"}
 GROUPS: dict[str, set[str]] = {
     "type_": {type_key("type", each)[5:] for each in (*ACCESS_TYPES, *OTHER_TYPES)},
     "headline_": HEADLINES,
-    "over_": {*HEADLINES, "count"},
-    "analyzer_": {"external", "internal", "unused", "any", "of"},
+    "over_": HEADLINES,
+    "analyzer_": {
+        "external", "internal", "unused", "any", "of", "create", "create_unused", "create_other",
+        "settings", "settings_unused",
+    },
+    "section_": {"archived", "closed"},
     "whom_": {*get_args(Exposure), *UNNAMED, *SHORT},
     "level_": {word_key("level", each)[6:] for each in LEVELS},
     "rcp_": RESTRICTIONS,
@@ -81,12 +85,13 @@ GROUPS: dict[str, set[str]] = {
     "preview_lead_": {"creating", "completed", "failed"},
     "lead_": {
         "error", "error_unused", "worsened", "reopened", "changed", "proposal", "still_open",
-        "closed", "closed_archived", "closed_inventory", "closed_watch", "closed_other", "gone",
+        "closed", "rest_closed", "closed_inventory", "closed_watch", "closed_other", "gone",
         "archived", "unwatched", "watch", "watch_rule",
+        "archived_some", "archived_before", "more_open",
     },
     "change_": {
         "severity", "new", "new_open", "worse", "gone", "gone_open", "unused_services",
-        "unused_actions", "partly", "more",
+        "unused_actions", "partly", "more", "gone_region", "other",
         *(each.lower() for each in get_args(HowEnded) if each in {"ARCHIVED", "UNWATCHED"}),
     },
 }  # fmt: skip

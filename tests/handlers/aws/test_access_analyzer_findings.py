@@ -76,7 +76,8 @@ def test_analyzers_of_all_pages_are_listed_with_why_they_do_not_work(
         "list_analyzers",
         {"analyzers": [{**common, "arn": f"{ANALYZER}-a", "name": "a", "type": "ACCOUNT",
                         "status": "DISABLED",
-                        "statusReason": {"code": "AWS_SERVICE_ACCESS_DISABLED"}}]},
+                        "statusReason": {"code": "AWS_SERVICE_ACCESS_DISABLED"},
+                        "managedBy": "securityhubv2.amazonaws.com"}]},
         {"nextToken": "a"},
     )  # fmt: skip
 
@@ -85,11 +86,13 @@ def test_analyzers_of_all_pages_are_listed_with_why_they_do_not_work(
     assert working == {
         "arn": ANALYZER, "name": "org", "type": "ORGANIZATION", "region": "eu-west-1",
         "status": "ACTIVE", "status_reason": None, "created_at": "2026-11-20T08:00:00.123Z",
+        "managed_by": None,
     }  # fmt: skip
     assert (broken["status"], broken["status_reason"]) == (
         "DISABLED",
         "AWS_SERVICE_ACCESS_DISABLED",
     )
+    assert broken["managed_by"] == "securityhubv2.amazonaws.com"
 
 
 def test_rules_of_all_pages_are_listed(analyzer: AccessAnalyzer, stub: Stubber) -> None:

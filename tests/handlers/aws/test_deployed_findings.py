@@ -204,6 +204,42 @@ def test_fail_on_is_an_exit_code(bar: str, code: int) -> None:
     pare("list", "--fail-on", bar, "--region", "us-east-1", code=0)
 
 
+def test_an_account_in_which_nothing_is_open_any_more_is_known_by_its_name(aws: FakeAws) -> None:
+    put(build.finding(status="RESOLVED"))
+    put(build.public(account_id=build.HUB, account_name="security"))
+
+    assert listed("--account", "payments", "--fail-on", "high")["cards"] == []
+    assert aws.called("organizations:ListAccounts") == []
+
+
+def test_an_account_that_never_had_a_finding_is_known_to_organizations(aws: FakeAws) -> None:
+    there = {"Id": build.ACCOUNT, "Name": "payments", "State": "ACTIVE"}
+    aws.answer("organizations:ListAccounts", {"Accounts": [there]})
+
+    assert listed("--account", "payments", "--fail-on", "high")["cards"] == []
+    error = " ".join(pare("list", "--account", "paymnts", code=2).stderr.split())
+    assert "No account has the name paymnts: payments." in error
+
+
+def test_a_name_that_cannot_be_looked_up_is_refused(aws: FakeAws) -> None:
+    aws.fail("organizations:ListAccounts", "AccessDeniedException")
+
+    error = " ".join(
+        pare("list", "--account", "payments", "--fail-on", "high", code=2).stderr.split()
+    )
+
+    assert "No account has the name payments: no name is known yet." in error
+    assert "AccessDeniedException" in error
+
+
+def test_by_the_name_of_an_account_what_has_no_name_is_found_too() -> None:
+    put(build.finding(account_name=None, severity=None))
+    put(build.public())
+
+    pare("list", "--account", "payments", "--fail-on", "critical", code=1)
+    assert len(listed("--account", "payments")["cards"]) == 2
+
+
 @pytest.mark.parametrize(
     "asked", [build.FIRST_ID, "22222222-dcba-4444-dcba-33", "CARD", "CARD[:6]", build.BUCKET]
 )
@@ -322,6 +358,27 @@ def test_a_region_that_fails_is_said_and_running_it_again_finishes(
     pare(*arguments)
 
     assert set(analyzers.values()) == {"ARCHIVED"}
+
+
+def test_an_exemption_is_of_the_access_that_was_looked_at_and_nothing_graver(
+    aws: FakeAws, analyzers: dict[str, str]
+) -> None:
+    """Not of the same principal under another condition, and no graver than what is open."""
+    endpoint: Any = {"condition": (("aws:SourceVpce", "vpce-1"),), "severity": "medium"}
+    here = build.finding(**endpoint)
+    once = build.finding(
+        "55555555-dcba-4444-dcba-333333333333",
+        region="us-west-2", status="RESOLVED", **(endpoint | {"severity": "critical"}),
+    )  # fmt: skip
+    card_id = put(here, build.finding(OTHER_ID, region="us-east-1"), once, statuses=analyzers)
+
+    pare("archive", here.finding_id, "--all-regions", "--reason", REASON)
+
+    assert analyzers[OTHER_ID] == "ACTIVE"
+    (made,) = card(card_id)["exemptions"]
+    assert (made["condition"], made["is_public"], made["severity"]) == (
+        {"aws:SourceVpce": "vpce-1"}, False, "medium",
+    )  # fmt: skip
 
 
 def test_where_the_exemption_cannot_be_written_nothing_is_archived(
@@ -471,6 +528,9 @@ def exemption(**changes: Any) -> dict[str, Any]:
     return {
         "finding_type": "ExternalAccess",
         "principal": {"AWS": build.OUTSIDE},
+        "is_public": False,
+        "condition": {},
+        "severity": "high",
         "reason": REASON,
         "by": ME,
         "at": "2026-11-01T00:00:00Z",
@@ -493,6 +553,41 @@ def test_the_way_back(aws: FakeAws, analyzers: dict[str, str]) -> None:
     assert card(card_id)["exemptions"] == []
     assert {each["status"] for each in recorded(aws)} == {"ACTIVE"}
     assert "2 findings: 2 opened." in result.stdout
+
+
+@pytest.mark.parametrize("asked", [build.BUCKET, build.FIRST_ID])
+@pytest.mark.parametrize("found", [build.finding(), build.unused(build.FIRST_ID)])
+def test_what_only_the_exemption_kept_quiet_is_recorded_again(
+    aws: FakeAws, analyzers: dict[str, str], asked: str, found: Finding
+) -> None:
+    # It could not be archived at its analyzer, or it is of our own, which have none.
+    card_id = put(
+        found,
+        statuses=analyzers,
+        exemptions=[exemption(principal=dict(found.principal), finding_type=found.finding_type)],
+        open={},
+    )
+
+    result = pare("unarchive", found.resource if asked == build.BUCKET else asked, "--all-regions")
+
+    assert card(card_id)["exemptions"] == []
+    assert recorded(aws) == [found.to_json()]
+    assert "1 finding: 1 opened." in result.stdout
+
+
+def test_running_it_again_records_what_the_first_run_could_not(
+    aws: FakeAws, analyzers: dict[str, str]
+) -> None:
+    put(build.finding(), statuses=analyzers, exemptions=[exemption()], open={})
+    aws.mend("sfn:StartExecution")
+    aws.fail("sfn:StartExecution", "AccessDeniedException", times=1)
+    aws.answer("sfn:StartExecution", {"executionArn": "x", "startDate": NOW})
+
+    first = pare("unarchive", build.BUCKET, "--all-regions", code=3)
+    second = pare("unarchive", build.BUCKET, "--all-regions")
+
+    assert "AccessDeniedException" in first.stdout
+    assert "1 finding: 1 opened." in second.stdout
 
 
 def test_what_an_exemption_would_archive_again_is_not_opened_alone(

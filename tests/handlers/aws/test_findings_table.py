@@ -4,21 +4,30 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 import pytest
 
-from pare.aws.findings_table import MAX_OPEN, CardsTable, FindingsTable, card_of, card_to_item
+from pare.aws.findings_table import CardsTable, FindingsTable, card_of, card_to_item
 from pare.aws.tables import from_item, to_item
-from pare.errors import AwsCallError, AwsServiceError, CardTooLargeError, ThrottledError
+from pare.errors import AwsCallError, AwsServiceError, ThrottledError
 from pare.findings.card import card_id_of
 from pare.findings.model import Finding
-from pare.findings.state import LOOK_AGAIN, card_news, card_severity, perhaps_told
+from pare.findings.state import (
+    LOOK_AGAIN,
+    MAX_ARCHIVED,
+    MAX_OPEN,
+    card_news,
+    card_severity,
+    perhaps_told,
+)
 from tests.finding_terms import finding_terms
 from tests.recorded import finding
 
 if TYPE_CHECKING:
-    from pare.aws.findings_table import RecordedJson
+    from pare.aws.findings_table import Partition, RecordedJson
     from pare.findings.card import (
         ArchivedJson,
         CardJson,
@@ -106,10 +115,12 @@ def due(
     *,
     ended: tuple[str, ...] = (),
     execution: str = ROUND,
+    partitions: tuple[Partition, ...] = ("now", "later"),
 ) -> list[CardJson]:
     return list(
         table.due(
             before,
+            partitions=partitions,
             now=before,
             terms=TERMS,
             execution=execution,
@@ -172,7 +183,7 @@ def test_a_first_finding_is_recorded_whole_and_so_is_its_card(
     card = card_in(cards)
     assert card["open"].keys() == {"a"}
     assert (card["version"], card["updated_at"]) == (1, "2026-11-22T09:15:20Z")
-    assert (card["due"], card["due_at"]) == ("due", "2026-11-22T09:17:00Z")
+    assert (card["due"], card["due_at"]) == ("now", "2026-11-22T09:17:00Z")
 
 
 def test_a_finding_that_ended_before_anybody_heard_of_it_makes_no_card(
@@ -216,7 +227,10 @@ def test_the_same_event_again_is_no_news_of_the_finding_and_the_card_is_still_du
 
     again = record(findings, seen(), "run-2", now=NOW + timedelta(minutes=5))
 
-    assert again == {**first, "news": "none"}
+    assert again == {
+        **first, "news": "none", "notify_at": "2026-11-22T09:22:00Z",
+        "notification_name": "news-2026-11-22T09-22",
+    }  # fmt: skip
     assert (item_of(findings), card_in(cards)) == before
     told(cards)
     assert record(findings, seen(), "run-3")["notify_at"] == ""
@@ -358,9 +372,7 @@ def test_an_exemption_that_ends_while_a_finding_is_recorded_is_not_overlooked(
     cards.add_exemption(CARD, exemption(), findings=[seen()], now=NOW)
 
     def end() -> None:
-        cards.end_exemption(
-            CARD, finding_type="ExternalAccess", principal=dict(BASE.principal), now=NOW
-        )
+        cards.end_exemption(CARD, seen().to_json(), now=NOW)
 
     record(findings, seen("b"), cards=Racing(findings.dynamodb, end))
 
@@ -499,6 +511,9 @@ def exemption(**changes: Any) -> ExemptionJson:
     made: ExemptionJson = {
         "finding_type": "ExternalAccess",
         "principal": dict(BASE.principal),
+        "is_public": BASE.is_public,
+        "condition": dict(BASE.condition),
+        "severity": "high",
         "reason": "the partner's backup",
         "by": "arn:aws:sts::111122223333:assumed-role/Admin/anna",
         "at": LATE,
@@ -527,6 +542,26 @@ def test_an_exempt_finding_is_quiet_and_to_be_archived_in_its_region(
     assert not record(findings, seen("b", status="ARCHIVED", updated_at=LATE), "r")[
         "should_archive"
     ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"is_public": True}, {"severity": "critical"}, {"condition": (("aws:SourceVpce", "v"),)}],
+)
+def test_what_is_graver_than_what_was_exempted_is_told_and_not_archived(
+    findings: FindingsTable, cards: CardsTable, changes: dict[str, Any]
+) -> None:
+    record(findings, seen())
+    cards.add_exemption(CARD, exemption(), findings=[seen()], now=NOW)
+
+    recorded = record(findings, seen("b", **changes), "run-2")
+
+    assert (recorded["should_archive"], recorded["exemption"]) == (False, None)
+    assert (recorded["card_news"], recorded["urgency"]) == ("first_sight", "now")
+    assert "archived" not in item_of(findings, "b")
+    # The same finding, which grew: it is no longer quiet.
+    assert record(findings, seen(updated_at=LATE, **changes), "run-3")["card_news"] != "none"
+    assert card_in(cards)["open"].keys() == {"a", "b"}
 
 
 def test_a_finding_opens_when_its_exemption_has_ended(
@@ -636,6 +671,54 @@ def test_cards_come_by_their_due_time_whole_and_as_they_are_now(
     assert len(found) == 120
     assert [each["due_at"] for each in found] == sorted(each["due_at"] or "" for each in found)
     assert found[-1] == card
+
+
+def test_a_round_reads_what_must_not_wait_first_or_alone(
+    findings: FindingsTable, cards: CardsTable
+) -> None:
+    record(findings, seen(severity="low"), now=NOW - timedelta(days=2))
+    grave = seen("b", severity="critical", resource="arn:aws:s3:::grave")
+    record(findings, grave, "run-2")
+    later = NOW + timedelta(minutes=2)
+
+    assert [each["resource"] for each in due(cards, later)] == [grave.resource, BASE.resource]
+    assert [each["resource"] for each in due(cards, later, partitions=("now",))] == [grave.resource]
+    assert [each["resource"] for each in due(cards, later, partitions=("later",))] == [
+        BASE.resource
+    ]
+
+
+def test_a_card_that_changes_partition_while_a_round_reads_comes_once(
+    findings: FindingsTable, cards: CardsTable
+) -> None:
+    record(findings, seen())
+    told(cards)
+    record(findings, seen("b"), "run-2")
+    found = cards.due(
+        NOW + timedelta(days=1), partitions=("now", "later"), now=NOW + timedelta(days=1),
+        terms=TERMS, execution=ROUND, has_ended=lambda _: False,
+    )  # fmt: skip
+
+    assert next(found)["due"] == "now"
+    record(findings, seen("b", updated_at=LATE, status="RESOLVED"), "run-3", now=NOW)
+    assert card_in(cards)["due"] == "later"
+    assert list(found) == []
+
+
+def test_a_graver_event_on_a_card_that_is_due_already_starts_a_round_of_its_own(
+    findings: FindingsTable, cards: CardsTable
+) -> None:
+    """The round of its due time may be over: the hour's budget was used, or SNS refused."""
+    record(findings, seen(severity="medium"))
+    later = NOW + timedelta(minutes=50)
+
+    recorded = record(findings, seen("p", severity="critical"), "run-2", now=later)
+
+    assert (recorded["urgency"], recorded["notify_at"]) == ("now", "2026-11-22T10:07:00Z")
+    assert recorded["notification_name"] == "news-2026-11-22T10-07"
+    assert card_in(cards)["due_at"] == "2026-11-22T09:17:00Z", "it has waited since then"
+    again = record(findings, seen("p", severity="critical"), "run-2", now=NOW + timedelta(hours=9))
+    assert again == recorded
 
 
 def test_a_claimed_card_is_of_one_round(findings: FindingsTable, cards: CardsTable) -> None:
@@ -837,20 +920,41 @@ def test_a_listing_that_is_refused_is_an_error(findings: FindingsTable, aws: Fak
 # --- Big cards ------------------------------------------------------------------------------------
 
 
+def uuids(start: int, count: int) -> list[str]:
+    chance = Random(start)
+    return [str(UUID(int=chance.getrandbits(128))) for _ in range(count)]
+
+
 def big_card(cards: CardsTable, findings: FindingsTable, count: int) -> CardJson:
+    """Put a card of findings that have nothing in common, and of which nothing packs well."""
     record(findings, seen())
     card = told(cards)
-    one = card["open"]["a"]
-    ids = [f"{number:08}-1111-2222-3333-444444444444" for number in range(count - 1)]
-    open_: dict[str, Any] = {"a": one, **dict.fromkeys(ids, one)}
-    ended: Any = {
-        f"{number:08}-5555-2222-3333-444444444444": {
-            "how": "RESOLVED", "by_pare": False, "finding_type": "ExternalAccess", "at": LATE,
+    chance = Random(1)
+
+    def noted(finding_id: str) -> tuple[str, Any]:
+        return finding_id, {
+            **card["open"]["a"],
+            "principal": f"AWS {chance.getrandbits(200):x}",
+            "digest": f"{chance.getrandbits(48):012x}",
         }
-        for number in range(count)
+
+    open_ = dict(map(noted, uuids(1, count)))
+    heard = dict(map(noted, uuids(2, count)))
+    ended: Any = {
+        finding_id: {
+            "how": "RESOLVED", "by_pare": False, "finding_type": "ExternalAccess",
+            "severity": "high", "principal": was["principal"], "at": LATE,
+        }
+        for finding_id, was in heard.items()
     }  # fmt: skip
     assert card["told"] is not None
-    card = {**card, "open": open_, "ended": ended, "told": {**card["told"], "findings": open_}}
+    card = {
+        **card,
+        "open": open_,
+        "ended": ended,
+        "archived": dict(map(noted, uuids(3, MAX_ARCHIVED))),
+        "told": {**card["told"], "findings": heard},
+    }
     cards.dynamodb.put_item(TableName="Cards", Item=cast("Any", card_to_item(card)))
     return card
 
@@ -863,7 +967,7 @@ def test_a_card_of_the_most_findings_fits_an_item_and_comes_back_whole(
     assert card_in(cards) == card
     assert list(cards.all_cards()) == [card]
     item = card_to_item(card)
-    assert len(item["packed"]["B"]) < 200_000
+    assert len(item["packed"]["B"]) < 350_000
     assert card_of(from_item(item)) == card
 
 
@@ -878,14 +982,59 @@ def test_a_card_with_few_findings_can_be_read_in_the_console(
     assert item["open"]["M"].keys() == {"a"}
 
 
-def test_one_finding_more_is_a_clear_error_and_one_less_is_recorded(
+def counted(table: FindingsTable, finding_id: str) -> str | None:
+    value: str | None = item_of(table, finding_id).get("counted_as")
+    return value
+
+
+def test_what_a_full_card_has_no_room_for_is_recorded_and_counted(
     findings: FindingsTable, cards: CardsTable
 ) -> None:
     big_card(cards, findings, MAX_OPEN)
 
-    with pytest.raises(CardTooLargeError, match="more than 2,000 open findings"):
-        record(findings, seen("one more"), "run-2")
-    assert findings.get("one more") is None
+    first = record(findings, seen("more"), "run-2")
+    assert record(findings, seen("more"), "run-2") == first, "a retried step"
+    record(findings, seen("more"), "run-3")
+    record(findings, seen("more 2"), "run-4")
+    assert card_in(cards)["more_open"] == {"high": 2}
+    assert (counted(findings, "more"), len(card_in(cards)["open"])) == ("high", MAX_OPEN)
 
-    record(findings, seen(updated_at=LATE, status="RESOLVED"), "run-3")
-    assert len(card_in(cards)["open"]) == MAX_OPEN - 1
+    # One of them ends, one changes, and one that has a name ends: then there is room.
+    record(findings, seen("more 2", updated_at=LATE, status="RESOLVED"), "run-5")
+    record(findings, seen("more", updated_at=LATE, severity="low"), "run-6")
+    assert card_in(cards)["more_open"] == {"low": 1}
+    named = uuids(1, 1)[0]
+    record(findings, seen(named, updated_at=LATE, status="RESOLVED"), "run-7")
+    record(findings, seen("more", updated_at=LATE), "run-8")
+    assert card_in(cards)["more_open"] == {}
+    assert "more" in card_in(cards)["open"]
+    assert counted(findings, "more") is counted(findings, "more 2") is None
+
+
+def test_a_count_is_exact_when_its_answer_was_lost_or_others_were_faster(
+    findings: FindingsTable, cards: CardsTable, aws: FakeAws
+) -> None:
+    big_card(cards, findings, MAX_OPEN)
+
+    aws.lose_answer("dynamodb:TransactWriteItems")
+    record(findings, seen("more"), "run-2")
+    racing = Racing(findings.dynamodb, lambda: record(findings, seen("more 2"), "other"))
+    record(findings, seen("more 2"), "run-3", cards=racing)
+    racing = Racing(findings.dynamodb, lambda: record(findings, seen("more 3"), "other"))
+    record(findings, seen("more 4"), "run-4", cards=racing)
+
+    assert card_in(cards)["more_open"] == {"high": 4}
+
+
+def test_a_finding_that_is_archived_at_once_is_remembered(
+    findings: FindingsTable, cards: CardsTable
+) -> None:
+    """Or a card that opens later would be told as closed while this is still so."""
+    record(findings, seen(status="ARCHIVED"))
+    record(findings, seen("b"), "run-2")
+    told(cards)
+
+    recorded = record(findings, seen("b", updated_at=LATE, status="RESOLVED"), "run-3")
+
+    assert recorded["card_news"] == "archived"
+    assert card_in(cards)["archived"].keys() == {"a"}

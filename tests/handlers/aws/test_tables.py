@@ -393,6 +393,32 @@ def test_a_budget_is_kept_for_two_days(runs: RunsTable, tables: Any) -> None:
     }
 
 
+def test_what_a_message_gives_back_others_may_take_once(runs: RunsTable) -> None:
+    assert runs.take_budget(HOUR, 20, 20, execution="one") == 20
+    for message_id in ("m-1", "m-1", "m-2"):
+        runs.give_back_budget(HOUR, message_id)
+    assert runs.take_budget(HOUR, 12, 20, execution="one") == 20
+    assert runs.take_budget(HOUR, 12, 20, execution="two") == 2
+    assert runs.take_budget(HOUR, 12, 20, execution="three") == 0
+
+
+def test_part_of_an_hours_budget_has_its_own_account(runs: RunsTable) -> None:
+    assert runs.take_budget(f"{HOUR} later", 9, 10, execution="one") == 9
+    assert runs.take_budget(HOUR, 9, 20, execution="one") == 9
+    assert runs.take_budget(f"{HOUR} later", 9, 10, execution="two") == 1
+
+
+def test_what_is_given_back_to_a_forgotten_hour_is_forgotten_too(
+    runs: RunsTable, tables: Any
+) -> None:
+    runs.give_back_budget(f"{HOUR} later", "m-1")
+
+    (item,) = tables.scan(TableName="Runs")["Items"]
+    found = from_item(item)
+    assert found["expires_at"] == int(datetime(2026, 11, 24, 9, tzinfo=UTC).timestamp())
+    assert runs.take_budget(f"{HOUR} later", 9, 3, execution="one") == 3
+
+
 def test_many_at_once_take_no_more_than_there_is(tables: Any) -> None:
     runs = RunsTable(OneAtATime(tables), "Runs")  # type: ignore[arg-type]
     start = threading.Barrier(8)

@@ -10,7 +10,7 @@ from lambdas.findings import enrich_finding
 from lambdas.findings.enrich_finding import lambda_handler
 from pare.errors import AwsServiceError, ThrottledError
 from pare.findings.model import Finding
-from tests.handlers.fake_aws import MEMBER, member_session
+from tests.handlers.fake_aws import HUB, MEMBER, member_session
 from tests.recorded import finding
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def terms(**changes: Any) -> Any:
         "default_owner": "security@example.com",
         "partner_accounts": {},
         "organization_id": "o-ours",
+        "hub_account_id": HUB,
         **changes,
     }
 
@@ -260,7 +261,8 @@ def test_a_principal_that_is_gone_is_still_a_finding(
         ("accessanalyzer:GetFindingV2", "ThrottlingException", 429, ThrottledError),
         ("organizations:DescribeAccount", "TooManyRequestsException", 400, ThrottledError),
         ("resourcegroupstaggingapi:GetResources", "ThrottledException", 400, ThrottledError),
-        ("account:GetAlternateContact", "InternalServerException", 500, AwsServiceError),
+        ("account:GetAlternateContact", "TooManyRequestsException", 429, ThrottledError),
+        ("accessanalyzer:GetFindingV2", "InternalServerException", 500, AwsServiceError),
     ],
 )
 def test_what_is_worth_another_try_fails_the_step(

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lambdas.findings.record_archiver import lambda_handler
+from lambdas.findings import record_archiver
+from lambdas.findings.record_archiver import WAITED_FOR, lambda_handler
 from pare.aws.findings_table import CardsTable, FindingsTable
+from pare.clock import parse_time
+from pare.errors import FindingNotRecordedError
 from tests.recorded import finding
 
 if TYPE_CHECKING:
@@ -50,6 +53,18 @@ def record(findings: FindingsTable, found: Finding) -> None:
         now=NOW,
         terms=terms,
     )
+
+
+@pytest.fixture(autouse=True)
+def after(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let it be so long after the call; an hour, unless a test says otherwise."""
+
+    def let(ago: timedelta) -> None:
+        now = parse_time(NOTE["at"] or "") + ago
+        monkeypatch.setattr(record_archiver, "utc_now", lambda: now)
+
+    let(timedelta(hours=1))
+    return let
 
 
 def note(findings: FindingsTable, finding_id: str, **changes: Any) -> None:
@@ -98,6 +113,31 @@ def test_all_findings_of_a_resource(findings: FindingsTable, context: Any) -> No
 
     assert result == {"noted": 2, "unknown": []}
     assert noted(findings) == {"f-1": NOTE, "f-2": NOTE}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"finding_ids": ["f-3", "f-9"]}, {"finding_ids": [], "resource_arn": "arn:aws:s3:::c"}],
+)
+def test_a_finding_that_may_still_come_is_waited_for(
+    findings: FindingsTable, context: Any, after: Any, asked: dict[str, Any]
+) -> None:
+    after(WAITED_FOR - timedelta(seconds=1))
+    with pytest.raises(FindingNotRecordedError, match=r"f-9|s3:::c"):
+        called(context, **asked)
+
+    record(findings, finding("external_access", finding_id="f-9", resource="arn:aws:s3:::c"))
+
+    assert called(context, **asked)["unknown"] == []
+    assert noted(findings)["f-9"] == NOTE
+
+
+def test_a_resource_of_which_nothing_is_recorded_is_named(
+    findings: FindingsTable, context: Any
+) -> None:
+    result = called(context, finding_ids=[], resource_arn="arn:aws:s3:::c")
+
+    assert result == {"noted": 0, "unknown": ["arn:aws:s3:::c"]}
 
 
 def test_a_finding_that_is_not_recorded_is_named(findings: FindingsTable, context: Any) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,11 +11,12 @@ from pare.aws.tables import RunsTable, from_item
 from pare.clock import parse_time
 from pare.errors import AwsCallError, ThrottledError
 from pare.findings.card import card_id_of
+from pare.findings.model import Finding
+from pare.findings.severity import severity_of
 from tests.finding_terms import finding_terms
 from tests.recorded import FINDINGS, finding
 
 if TYPE_CHECKING:
-    from pare.findings.model import Finding
     from tests.handlers.fake_aws import FakeAws
 
 LATE = "2026-11-22T09:00:00Z"
@@ -45,6 +47,7 @@ def test_a_new_finding_is_recorded_with_its_card_and_asks_for_a_policy(
         "card_id": card_id,
         "start_policy": True,
         "policy_execution_name": policy_execution_name(found),
+        "unknown": [],
     }
     item = FindingsTable(tables, "Findings").get(found.finding_id)
     assert item is not None
@@ -67,6 +70,30 @@ def test_a_grave_finding_is_told_by_the_round_of_a_minute_after_it_settled(
     assert output["notify_at"].endswith(":00Z")
     assert output["notification_name"] == f"news-{output['notify_at'][:16].replace(':', '-')}"
     assert len(output["notification_name"]) <= 80
+
+
+def test_a_finding_that_could_not_be_enriched_is_recorded_by_what_its_event_says(
+    tables: Any, context: Any
+) -> None:
+    found = finding("external_access", unknown=("something else",))
+    cause = json.dumps({"errorType": "ThrottledError", "errorMessage": "tag:GetResources"})
+    taken: Any = {
+        **found.to_json(), "enrich_failure": {"Error": "ThrottledError", "Cause": cause},
+    }  # fmt: skip
+    event: Any = {"finding": taken, "execution": "run-1", "terms": finding_terms()}
+
+    output = lambda_handler(event, context)
+
+    note = "enrich: ThrottledError: tag:GetResources"
+    assert (output["news"], output["card_news"], output["urgency"]) == ("new", "first_sight", "now")
+    assert output["unknown"] == [note]
+    item = FindingsTable(tables, "Findings").get(found.finding_id)
+    assert item is not None
+    recorded = Finding.from_json(item["finding"])
+    assert recorded.unknown == ("something else", note)
+    assert (recorded.severity, recorded.severity_rule) == severity_of(found)
+    assert item["severity"] == recorded.severity
+    assert lambda_handler(event, context) == output, "a retried step says the same"
 
 
 def test_a_retried_step_says_the_same(tables: Any, context: Any) -> None:
@@ -130,11 +157,12 @@ def test_a_principal_has_one_policy_run_in_a_cool_down_whatever_its_findings(
 
 
 def test_what_is_meant_is_archived_and_asks_for_nothing(tables: Any, context: Any) -> None:
-    found = finding()
+    found = finding(severity="low")
     card_id = card_id_of(found.account_id, found.resource)
     exemption: Any = {
-        "finding_type": "UnusedPermission", "principal": {}, "reason": "seasonal", "by": "anna",
-        "at": LATE, "expires": None,
+        "finding_type": "UnusedPermission", "principal": {}, "is_public": found.is_public,
+        "condition": {}, "severity": "low", "reason": "seasonal", "by": "anna", "at": LATE,
+        "expires": None,
     }  # fmt: skip
     CardsTable(tables, "Cards").add_exemption(
         card_id, exemption, findings=[found], now=parse_time(LATE)

@@ -9,6 +9,7 @@ import pytest
 from lambdas.inventory import compare_inventory
 from lambdas.inventory.compare_inventory import Output, lambda_handler
 from pare.aws.findings_table import CardsTable, FindingsTable
+from pare.aws.tables import to_item
 from pare.findings.model import Finding
 from pare.findings.unused import INVENTORY, judge
 from pare.inventory.snapshot import build_snapshot
@@ -168,6 +169,70 @@ def test_with_it_our_own_findings_end_and_the_two_are_compared(
         "both": 1, "analyzer": 1, "inventory": 0, "unknown": 0,
     }  # fmt: skip
     assert [each["finding_id"] for each in agreement["disagreements"]] == ["aa-2"]
+
+
+@pytest.mark.parametrize("found", [{"is_deleted": True}, {"access": "external"}, None])
+def test_an_analyzer_that_is_only_wished_for_ends_nothing(
+    evidence: EvidenceStore, tables: Any, context: Any, found: dict[str, Any] | None
+) -> None:
+    record(tables, finding_of(idle("A")))
+    if found:
+        of_analyzer: dict[str, Any] = {"source": "access-analyzer", "analyzer_arn": "arn:gone"}
+        twin = replace(finding_of(idle("A")), finding_id="aa-1", **of_analyzer)
+        record(tables, replace(twin, **found))
+    store(evidence, [idle("A"), idle("New")])
+
+    _, changed = compared(evidence, context, has_unused_analyzer=True)
+
+    assert [(each.resource.rpartition("/")[2], each.status) for each in changed] == [
+        ("New", "ACTIVE")
+    ]
+
+
+def test_what_has_no_twin_at_the_analyzer_stays(
+    evidence: EvidenceStore, tables: Any, context: Any
+) -> None:
+    of_analyzer: dict[str, Any] = {"source": "access-analyzer", "analyzer_arn": "arn:it"}
+    record(
+        tables,
+        finding_of(idle("A")),
+        replace(finding_of(idle("B")), finding_id="aa-1", status="RESOLVED", **of_analyzer),
+    )
+    store(evidence, [idle("A")])
+
+    assert compared(evidence, context, has_unused_analyzer=True)[1] == []
+
+
+def test_items_of_earlier_versions_are_read(
+    evidence: EvidenceStore, tables: Any, context: Any
+) -> None:
+    old = replace(finding_of(idle("A")), finding_id="old", source="access-analyzer").to_json()
+    for name in ("source", "exposure", "severity", "values", "tags"):
+        del old[name]  # type: ignore[misc]
+    tables.put_item(TableName="Findings", Item=to_item({"finding_id": "old", "finding": old}))
+    store(evidence, [idle("A")])
+
+    output, _ = compared(evidence, context, has_unused_analyzer=True)
+
+    assert evidence.get_json(output["agreement"])["counts"]["UnusedIAMRole"]["both"] == 1
+
+
+def test_findings_of_an_account_that_left_end_and_of_one_unread_stay(
+    evidence: EvidenceStore, tables: Any, context: Any
+) -> None:
+    record(
+        tables,
+        finding_of(idle("Left", "999999999999")),
+        finding_of(idle("Unread", "888888888888")),
+    )
+    unread = account_result(
+        account_id="888888888888", error="MemberAccountError", message="no role"
+    )
+    store(evidence, [], account_result(name="orders-prod"), unread)
+
+    _, found = compared(evidence, context)
+
+    assert [(each.account_id, each.status) for each in found] == [("999999999999", "RESOLVED")]
 
 
 def test_a_retried_step_writes_the_same(evidence: EvidenceStore, tables: Any, context: Any) -> None:

@@ -74,6 +74,19 @@ def record(tables: Any, *findings: Finding, now: datetime = NOW) -> None:
         )
 
 
+def close(tables: Any, context: Any, *closing: int, severity: Severity = "high") -> None:
+    """Record findings, tell people of each by itself, an hour ago, and then resolve them."""
+    for number in closing:
+        record(tables, finding(number, severity), now=NOW - timedelta(hours=2))
+    before = NOW - timedelta(hours=1)
+    execution = f"{ROUND}-before"
+    output = collect(context, as_of=before, execution=execution, max_messages_per_hour=100)
+    settle_all(context, output)
+    for number in closing:
+        gone = finding(number, severity, status="RESOLVED", updated_at=format_time(NOW))
+        record(tables, gone)
+
+
 def card_id(number: int) -> str:
     return card_id_of(ACCOUNT, f"arn:aws:s3:::bucket-{number:04}")
 

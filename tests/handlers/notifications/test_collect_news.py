@@ -22,6 +22,7 @@ from tests.handlers.notifications.in_rounds import (
     TERMS,
     card,
     card_id,
+    close,
     collect,
     finding,
     frozen,
@@ -87,12 +88,16 @@ def test_an_urgent_card_is_frozen_as_a_message_of_its_own(
         "as_of": format_time(SOON),
         "list": None,
         "settle": True,
+        "budgets": ["2096-11-22T09"],
     }
     assert message == wanted
     assert output["messages"][0]["ref"]["key"] == (
         f"notifications/2096-11-22/{message['message_id']}.json"
     )
-    assert output["counts"] == {"cards": 1, "cards_perhaps_told_before": 0, "messages": 1}
+    assert output["counts"] == {
+        "cards": 1, "cards_told_singly": 1, "cards_in_summary": 0, "cards_in_digest": 0,
+        "cards_perhaps_told_before": 0, "messages": 1,
+    }  # fmt: skip
     assert (output["unknown"], output["has_more"]) == ([], False)
     telling = card(tables, 1)["telling"]
     assert telling is not None
@@ -145,14 +150,14 @@ def test_what_is_due_later_is_told_now_when_somebody_asks_for_it(
 def test_a_round_of_news_takes_the_gravest_within_the_hours_budget_and_leaves_the_rest_due(
     tables: Any, evidence: EvidenceStore, context: Any
 ) -> None:
-    record(tables, *(finding(number) for number in range(4)), finding(9, "critical"))
+    record(tables, *(finding(number, "medium") for number in range(4)), finding(9))
 
     output = collect(context, kind="news", as_of=SOON, max_messages_per_hour=3)
 
     assert [numbers(each) for each in frozen(evidence, output)] == [[9], [0], [1]]
     for number in (2, 3):
         assert card(tables, number)["telling"] is None
-        assert card(tables, number)["due"] == "due"
+        assert card(tables, number)["due"] == "now"
     # The hour is used up for the next round of news; the hourly round sums up what is left.
     settle_all(context, output)
     again = collect(context, kind="news", as_of=SOON, execution=NEXT_ROUND, max_messages_per_hour=3)
@@ -161,6 +166,159 @@ def test_a_round_of_news_takes_the_gravest_within_the_hours_budget_and_leaves_th
     assert [(each["kind"], numbers(each)) for each in frozen(evidence, hourly)] == [
         ("summary", [2, 3])
     ]
+
+
+def kinds(evidence: EvidenceStore, output: Any) -> list[tuple[str, list[int]]]:
+    return [(each["kind"], numbers(each)) for each in frozen(evidence, output)]
+
+
+def test_what_is_critical_waits_for_no_budget_and_leaves_less_to_the_others(
+    tables: Any, evidence: EvidenceStore, context: Any
+) -> None:
+    record(tables, finding(1), finding(2, "critical"), finding(3, "critical"))
+    output = collect(context, kind="news", as_of=SOON, max_messages_per_hour=1)
+    assert kinds(evidence, output) == [("single", [2]), ("single", [3])]
+    settle_all(context, output)
+    record(tables, finding(4, "critical"))
+    hourly = collect(context, as_of=SOON, execution=NEXT_ROUND, max_messages_per_hour=1)
+    assert kinds(evidence, hourly) == [("single", [4]), ("summary", [1])]
+
+
+def test_what_ended_takes_half_of_the_hours_budget_and_the_rest_of_it_comes_in_the_summary(
+    tables: Any, evidence: EvidenceStore, context: Any
+) -> None:
+    """A morning's clean-up does not keep people from hearing of what begins after it."""
+    close(tables, context, *range(6))
+
+    output = collect(context, max_messages_per_hour=4)
+
+    assert kinds(evidence, output) == [
+        ("single", [0]), ("single", [1]), ("summary", [2, 3, 4, 5]),
+    ]  # fmt: skip
+    assert output["counts"] == {
+        "cards": 6, "cards_told_singly": 2, "cards_in_summary": 4, "cards_in_digest": 0,
+        "cards_perhaps_told_before": 0, "messages": 3,
+    }  # fmt: skip
+    record(tables, finding(7), finding(8), finding(9), now=LATER - timedelta(hours=1))
+    news = collect(context, kind="news", execution=NEXT_ROUND, max_messages_per_hour=4)
+    assert kinds(evidence, news) == [("single", [7]), ("single", [8])]
+
+
+def test_a_card_that_sns_refuses_again_and_again_takes_no_place_of_others(
+    tables: Any, evidence: EvidenceStore, context: Any
+) -> None:
+    record(tables, finding(1), finding(2, "low"))
+    for each in range(30):
+        output = collect(
+            context, kind="news", as_of=SOON, execution=f"{ROUND}-{each}", max_messages_per_hour=2
+        )
+        assert kinds(evidence, output) == ([("single", [1])] if each < 3 else []), each
+        settle_all(context, output, "refused")
+    record(tables, finding(3), finding(4))
+
+    hourly = collect(context, max_messages_per_hour=2)
+
+    assert kinds(evidence, hourly) == [
+        ("single", [3]), ("single", [4]), ("digest", [2]), ("summary", [1]),
+    ]  # fmt: skip
+    (said,) = hourly["unknown"]
+    assert said.startswith("messages came to nothing again and again")
+    assert card_id(1) in said
+    settle_all(context, hourly)
+    assert card(tables, 1)["told"] is not None
+
+
+def test_a_message_that_ends_every_round_keeps_nobody_else_from_being_told(
+    tables: Any, evidence: EvidenceStore, context: Any, aws: FakeAws
+) -> None:
+    """Compose message's answer may be too much for the state, which nothing catches."""
+    ends(aws, is_over=True)
+    record(tables, finding(1, "critical"), finding(2), finding(3, "low"), finding(4, "critical"))
+    told: set[int] = set()
+    for each in range(3):
+        output = collect(context, execution=f"{ROUND}-{each}", max_messages_per_hour=9)
+        for item, message in zip(output["messages"], frozen(evidence, output), strict=True):
+            if (message["kind"], numbers(message)) == ("single", [1]):
+                break
+            settle(context, item)
+            told |= set(numbers(message))
+        assert told == ([set(), set(), {1, 2, 3, 4}][each])
+    assert len(output["messages"]) == 1
+
+
+def test_a_step_that_is_killed_again_and_again_is_no_trouble_of_its_cards(
+    tables: Any, evidence: EvidenceStore, context: Any, aws: FakeAws
+) -> None:
+    record(tables, finding(1))
+    aws.fail("s3:PutObject", "InternalError", 500, when=lambda asked: "/plan-" in asked["Key"])
+    for _ in range(4):
+        with pytest.raises(AwsServiceError):
+            collect(context)
+    aws.mend("s3:PutObject")
+    assert kinds(evidence, collect(context)) == [("single", [1])]
+
+
+def test_no_more_messages_than_an_execution_can_hold(
+    tables: Any, evidence: EvidenceStore, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect_news, "MAX_SINGLES", 3)
+    monkeypatch.setattr(collect_news, "MAX_CARDS", 4)
+    record(tables, *(finding(number, "critical") for number in range(6)))
+    news = collect(context, kind="news", as_of=SOON, execution=NEXT_ROUND)
+    assert kinds(evidence, news) == [("single", [0]), ("single", [1]), ("single", [2])]
+    settle_all(context, news, "refused")
+    first = collect(context, as_of=SOON)
+    assert [each["kind"] for each in frozen(evidence, first)] == ["single"] * 3 + ["summary"]
+    settle_all(context, first)
+    second = collect(context, as_of=SOON, after={"collected": first, "told": []})
+    assert [each["kind"] for each in frozen(evidence, second)] == ["summary"]
+
+
+def test_a_round_of_news_finds_the_gravest_behind_many_and_looks_at_nothing_that_can_wait(
+    tables: Any,
+    evidence: EvidenceStore,
+    context: Any,
+    aws: FakeAws,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collect_news, "MAX_CARDS", 2)
+    record(tables, *(finding(number, "low") for number in range(100, 110)))
+    record(tables, *(finding(number, "medium") for number in range(5)))
+    record(tables, finding(9, "critical"), now=NOW + timedelta(days=1))
+    aws.attempts.clear()
+
+    output = collect(context, kind="news")
+
+    assert kinds(evidence, output) == [("single", [9]), ("single", [0])]
+    assert aws.attempts.count("dynamodb:Query") == 1
+
+
+def test_an_hourly_round_looks_at_what_cannot_wait_before_all_else(
+    tables: Any, evidence: EvidenceStore, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect_news, "MAX_CARDS", 1)
+    record(tables, finding(1, "low"), now=NOW - timedelta(days=3))
+    record(tables, finding(2))
+    output = collect(context)
+    assert (kinds(evidence, output), output["has_more"]) == ([("single", [2])], True)
+
+
+def test_a_step_takes_no_more_findings_than_it_can_hold(
+    tables: Any, evidence: EvidenceStore, context: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect_news, "MAX_FINDINGS", 2)
+    many = [finding(1, "low", finding_id=f"g-{each}") for each in range(5)]
+    record(tables, *many, *(finding(number, "low") for number in (2, 3, 4)))
+    state: dict[str, Any] = {}
+    steps = []
+    for _ in range(3):
+        output = collect(context, after=state)
+        steps += kinds(evidence, output)
+        state = {"collected": output, "told": []}
+        if not output["has_more"]:
+            break
+    assert sorted(number for _, found in steps for number in found) == [1, 2, 3, 4]
+    assert all(len(found) <= 2 for _, found in steps)
 
 
 def test_an_owners_digest_repeats_and_claims_nothing(
@@ -253,7 +411,8 @@ def test_what_one_step_cannot_hold_comes_in_the_next(
     assert sorted(told) == [0, 1, 2, 3, 4]
     # Of the last step's messages the state itself knows.
     assert output["counts"] == {
-        "cards": 5, "cards_perhaps_told_before": 0, "messages": 3,
+        "cards": 5, "cards_told_singly": 0, "cards_in_summary": 0, "cards_in_digest": 5,
+        "cards_perhaps_told_before": 0, "messages": 3,
         "messages_refused": 1, "messages_told": 1,
     }  # fmt: skip
     assert len(output["unknown"]) == 1
@@ -306,6 +465,27 @@ def test_a_step_that_was_killed_before_its_plan_plans_anew_and_nobody_was_told(
         telling = card(tables, numbers(each)[0])["telling"]
         assert telling is not None
         assert telling["message_id"] == each["message_id"]
+
+
+def test_a_killed_step_gives_back_what_is_not_due_any_more(
+    tables: Any, evidence: EvidenceStore, context: Any, aws: FakeAws
+) -> None:
+    record(tables, finding(1))
+    aws.fail("s3:PutObject", "InternalError", 500, when=lambda asked: "/plan-" in asked["Key"])
+    with pytest.raises(AwsServiceError):
+        collect(context, kind="news", as_of=SOON)
+    aws.mend("s3:PutObject")
+    # Another Region's finding about the bucket: its card is due a minute later.
+    record(tables, finding(1, finding_id="f-0001-us"), now=SOON)
+
+    again = collect(context, kind="news", as_of=SOON)
+
+    assert again["messages"] == []
+    assert card(tables, 1)["telling"] is None
+    later = collect(context, kind="news", as_of=SOON + timedelta(minutes=2), execution=NEXT_ROUND)
+    (message,) = frozen(evidence, later)
+    assert message["perhaps_told"] == []
+    assert len(message["views"][0]["findings"]) == 2
 
 
 def test_a_step_that_was_killed_takes_the_hours_budget_once(

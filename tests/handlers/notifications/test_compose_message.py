@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lambdas.notifications.compose_message import MOST_BYTES, Output, lambda_handler
+from lambdas.notifications.compose_message import (
+    MOST_BYTES,
+    MOST_BYTES_OF_TEXT,
+    Output,
+    lambda_handler,
+)
 from pare.chat_card import DESCRIPTION_LIMIT
 from pare.errors import EvidenceError
 from pare.findings.rounds import PlannedMessage, message_json
@@ -181,6 +187,72 @@ def test_a_card_with_too_many_findings_names_the_object(
 
     assert (facts["findings"], facts["ended"], facts["object"]) == (None, None, REF)
     assert len(facts["card"]["open"]) == 40
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("news", ["still_open", "worsened", "archived", "unwatched", "closed"])
+@pytest.mark.parametrize("count", [800])
+def test_whatever_is_on_a_card_the_message_fits_a_state(
+    count: int, news: str, language: str, evidence: EvidenceStore, context: Any
+) -> None:
+    """As many findings as a card may have, open, told, ended or archived all at once."""
+    found = [
+        old(finding_id=str(uuid.UUID(int=n)), principal=(("AWS", f"{'見' * 60}{n:012}"),))
+        for n in range(count)
+    ]
+    is_open = news in {"still_open", "worsened"}
+    how = {"archived": "ARCHIVED", "unwatched": "UNWATCHED"}.get(news, "RESOLVED")
+    of = view(*(found if is_open else ()), ended=tuple(found), how=how, news=news,
+              told=told(*found), more_open={"low": 12_345} if is_open else {})  # fmt: skip
+    freeze(evidence, of)
+
+    output = compose(context, language)
+
+    assert len(json.dumps(output)) <= MOST_BYTES
+    facts = json.loads(output["machines"])
+    card = facts["card"]
+    assert facts["object"] == REF
+    assert (card["open"], card["ended"], card["archived"], card["told"]["findings"]) == (None,) * 4
+    assert card["card_id"] == of["card"]["card_id"]
+    assert facts["counts"] == {
+        "open": count + 12_345 if is_open else 0, "ended": count, "told": count,
+        "archived": count if news == "archived" else 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_text_that_is_too_long_is_cut_after_a_line_and_says_where_the_rest_is(
+    language: str, evidence: EvidenceStore, context: Any
+) -> None:
+    """A hundred cards whose every word from outside is as long as may be, and not in ASCII."""
+    wide = [
+        old(finding_id=f"id-{n}", resource=f"arn:aws:s3:::{'見' * 70}{n}", owner="所" * 200,
+            account_name="名" * 200, account_id=f"{n:012}", exposure="federated",
+            principal=(("Federated", "者" * 300),))
+        for n in range(100)
+    ]  # fmt: skip
+    freeze(evidence, *(view(each) for each in wide), kind="digest", owner="主" * 256)
+
+    output = compose(context, language)
+
+    assert len(json.dumps(output)) <= MOST_BYTES
+    assert f"s3://{BUCKET}/{KEY}" in output["text"].splitlines()[-1]
+    assert 50_000 < len(json.dumps(output["text"])) < MOST_BYTES_OF_TEXT + 1_000
+    assert output["text"].count("pare findings show id-") > 20
+    facts = json.loads(output["machines"])
+    assert (facts["object"], facts["message_id"]) == (REF, "m-1")
+    assert facts["kind"] == "finding-digest"
+
+
+def test_a_card_that_an_earlier_version_froze_is_told(
+    evidence: EvidenceStore, context: Any
+) -> None:
+    of: Any = view(old(), ended=(old(finding_id="id-2"),), news="changed", told=told(old()))
+    for name in ("archived", "more_open"):
+        del of["card"][name]
+    freeze(evidence, of)
+
+    assert compose(context)["subject"].startswith("[Pare] Medium: Changed:")
 
 
 def test_an_object_that_is_gone_is_an_error(evidence: EvidenceStore, context: Any) -> None:

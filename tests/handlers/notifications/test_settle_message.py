@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pare.aws.tables import RunsTable
 from pare.clock import format_time
 from pare.errors import AwsServiceError, EvidenceError
 from tests.handlers.fake_aws import BUCKET
@@ -15,6 +16,7 @@ from tests.handlers.notifications.in_rounds import (
     NEXT_ROUND,
     NOW,
     card,
+    close,
     collect,
     finding,
     frozen,
@@ -77,7 +79,10 @@ def test_after_a_refusal_the_next_round_tells_as_if_nothing_had_been(
     output = settle(context, item, "refused", failure)
 
     assert (output["outcome"], output["error"]) == ("refused", "Sns.KmsDisabledException")
-    assert (card(tables, 1)["told"], card(tables, 1)["messages"]) == (None, [])
+    assert card(tables, 1)["told"] is None
+    assert [(each["how"], each["times"]) for each in card(tables, 1)["messages"]] == [
+        ("refused", 1)
+    ]
     (message,) = frozen(evidence, collect(context, execution=NEXT_ROUND))
     assert (message["views"][0]["news"], message["perhaps_told"]) == ("first_sight", [])
 
@@ -94,7 +99,40 @@ def test_an_error_without_a_name_is_a_refusal_only_where_sns_says_so(
     failure = {"Error": "Sns.SnsException", "Cause": cause}
     assert settle(context, item, "unknown", failure)["outcome"] == outcome
     how = [each["how"] for each in card(tables, 1)["messages"]]
-    assert how == (["unknown"] if outcome == "unknown" else [])
+    assert how == [outcome]
+
+
+@pytest.mark.parametrize("severity", ["critical", "high"])
+@pytest.mark.parametrize(("outcome", "is_given_back"), [("refused", True), ("unknown", False)])
+def test_a_message_that_nobody_got_gives_its_place_back_once(
+    tables: Any,
+    evidence: EvidenceStore,
+    context: Any,
+    severity: Any,
+    outcome: str,
+    is_given_back: bool,
+) -> None:
+    record(tables, finding(1, severity))
+    (item,) = collect(context, max_messages_per_hour=3)["messages"]
+    for _ in range(3):
+        settle(context, item, outcome)
+    hour = f"{format_time(LATER)[:13]}"
+    left = RunsTable(tables, "Runs").take_budget(hour, 9, 3, execution="another")
+    assert left == (3 if is_given_back else 2)
+
+
+def test_what_ended_and_could_not_be_told_gives_both_its_places_back(
+    tables: Any, evidence: EvidenceStore, context: Any
+) -> None:
+    close(tables, context, 1)
+    (item,) = collect(context, max_messages_per_hour=2)["messages"]
+    (message,) = frozen(evidence, {"messages": [item]})  # type: ignore[typeddict-item]
+    hour = f"{format_time(LATER)[:13]}"
+    assert message["budgets"] == [hour, f"{hour} later"]
+    settle(context, item, "refused")
+    runs = RunsTable(tables, "Runs")
+    assert runs.take_budget(f"{hour} later", 9, 1, execution="another") == 1
+    assert runs.take_budget(hour, 9, 2, execution="another") == 2
 
 
 def test_what_changed_while_people_were_told_is_the_next_news(
@@ -110,7 +148,7 @@ def test_what_changed_while_people_were_told_is_the_next_news(
     known = card(tables, 1)
     assert known["told"] is not None
     assert known["told"]["severity"] == "high"
-    assert known["due"] == "due"
+    assert known["due"] == "now"
     later = collect(context, execution=NEXT_ROUND, as_of=LATER + timedelta(hours=1))
     (message,) = frozen(evidence, later)
     assert (message["views"][0]["news"], message["perhaps_told"]) == ("worsened", [])

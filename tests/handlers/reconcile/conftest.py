@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pare.aws.findings_table import CardsTable, FindingsTable
+from pare.clock import parse_time
 from pare.findings.model import Finding
 from tests.handlers.fake_aws import HUB, MEMBER, REGION
 
@@ -53,6 +54,8 @@ class Analyzer:
     name: str = "org"
     type: str = "ORGANIZATION"
     status: str = "ACTIVE"
+    created_at: str = "2026-01-01T00:00:00Z"
+    managed_by: str | None = None
     rules: dict[str, dict[str, Any]] = field(default_factory=dict)
     findings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -69,7 +72,8 @@ class Analyzer:
             "region": self.region,
             "status": self.status,
             "status_reason": None,
-            "created_at": "2026-01-01T00:00:00Z",
+            "created_at": self.created_at,
+            "managed_by": self.managed_by,
         }
 
     def plant(self, finding_id: str, status: str = "ACTIVE", **changed: Any) -> None:
@@ -118,6 +122,7 @@ class Analyzers:
     aws: FakeAws
     all: list[Analyzer] = field(default_factory=list)
     now: datetime = NOW
+    most_rules: int = 100
 
     def add(self, **values: Any) -> Analyzer:
         analyzer = Analyzer(**values)
@@ -155,7 +160,8 @@ class Analyzers:
                     "name": each.name,
                     "type": each.type,
                     "status": each.status,
-                    "createdAt": datetime(2026, 1, 1, tzinfo=UTC),
+                    "createdAt": parse_time(each.created_at),
+                    **({"managedBy": each.managed_by} if each.managed_by else {}),
                 }
                 for each in self._here()
             ]
@@ -174,6 +180,8 @@ class Analyzers:
         rules = self._named(params).rules
         if params["ruleName"] in rules:
             return _error("ConflictException", 409)
+        if len(rules) >= self.most_rules:
+            return _error("ServiceQuotaExceededException", 402)
         rules[params["ruleName"]] = params["filter"]
         return {}
 

@@ -7,6 +7,7 @@ import pytest
 
 from lambdas.reconcile.apply_archive_rules import Output, lambda_handler
 from pare.errors import AwsServiceError
+from pare.findings.archive_rules import reactivated_key
 from tests.handlers.reconcile.conftest import EXECUTION, NOW, TERMS, recorded
 
 if TYPE_CHECKING:
@@ -253,7 +254,65 @@ def test_a_finding_that_goes_meanwhile_does_not_keep_the_others_archived(
     assert output["counts"]["findings_reactivated"] == 2
 
 
+def test_what_a_rule_archived_that_is_gone_from_there_and_from_the_file_is_active_again(
+    context: Any, analyzer: Analyzer, both: Tables
+) -> None:
+    analyzer.plant("a")
+    apply(analyzer, context, rule())
+    analyzer.rules.clear()  # by a person, who took it out of the file too
+
+    output = apply(analyzer, context)
+
+    assert analyzer.statuses() == {"a": "ACTIVE"}
+    assert output["counts"]["findings_reactivated"] == 1
+    assert apply(analyzer, context)["counts"]["findings_reactivated"] == 0
+
+
+def test_what_is_set_active_is_noted_for_the_review_though_aws_gives_no_later_time(
+    aws: FakeAws, context: Any, analyzer: Analyzer, both: Tables, evidence: EvidenceStore
+) -> None:
+    analyzer.rules = {"pare-one": PARTNER, "pare-two": OTHER}
+    for name, who in (("a", "555566667777"), ("b", "999988887777")):
+        analyzer.plant(name, "ARCHIVED", **{"principal.AWS": who})
+        both.record(recorded(analyzer, name, status="ARCHIVED"))
+    analyzer.plant("not recorded", "ARCHIVED")
+    aws.fail(DELETE, "InternalServerException", 500, times=1,
+             when=lambda asked: asked["ruleName"] == "pare-two")  # fmt: skip
+    aws._answers[DELETE].reverse()
+    with pytest.raises(AwsServiceError):
+        apply(analyzer, context, execution=EXECUTION)
+    apply(analyzer, context, execution=EXECUTION)  # tried again: they are active by now
+
+    key = reactivated_key(EXECUTION, analyzer.region, analyzer.name)
+    rows = evidence.get_ndjson_gz({"bucket": evidence.bucket, "key": key})
+    assert {row["finding_id"]: (row["status"], row["updated_at"]) for row in rows} == {
+        "a": ("ACTIVE", "2026-11-22T09:00:00Z"), "b": ("ACTIVE", "2026-11-22T09:00:00Z"),
+    }  # fmt: skip
+
+
 # --- What others did ---
+
+
+def test_of_two_runs_at_once_neither_takes_the_others_rule_for_drift(
+    aws: FakeAws, context: Any, analyzer: Analyzer, evidence: EvidenceStore
+) -> None:
+    (listing,) = aws._answers["accessanalyzer:ListArchiveRules"]
+    during: list[Output] = []
+
+    def the_other_runs_meanwhile(params: dict[str, Any]) -> dict[str, Any]:
+        before = dict(listing.make(params))
+        if not during:
+            during.append({"applied": None, "counts": {}, "error": None})
+            during.append(apply(analyzer, context, rule()))
+        return before
+
+    aws.mend("accessanalyzer:ListArchiveRules")
+    aws.answer("accessanalyzer:ListArchiveRules", the_other_runs_meanwhile)
+
+    output = apply(analyzer, context, rule())
+
+    for each in (during[1], output):
+        assert result(evidence, each)["drift"] == {"changed": [], "deleted": []}
 
 
 def test_rules_of_others_are_left_alone_and_those_that_could_hide_public_access_are_named(
@@ -352,8 +411,26 @@ def test_an_analyzer_that_does_not_work_is_left_alone(
 
 
 def test_more_rules_than_aws_allows_are_said(context: Any, analyzer: Analyzer) -> None:
-    analyzer.rules = {f"by-hand-{n}": PARTNER for n in range(100)}
-    output = apply(analyzer, context, rule())
+    analyzer.rules = {f"by-hand-{n}": PARTNER for n in range(99)}
+    output = apply(analyzer, context, rule("a"), rule("b"), rule("c"))
     assert len(analyzer.rules) == 100
-    assert "partner" in str(output["error"])
-    assert output["counts"]["rules_refused"] == 1
+    assert "b, c" in str(output["error"])
+    assert output["counts"]["rules_refused"] == 2
+    assert output["counts"]["rules_created"] == 1
+
+
+def test_where_aws_allows_more_than_a_hundred_there_are_more(
+    context: Any, analyzers: Analyzers, analyzer: Analyzer
+) -> None:
+    analyzers.most_rules = 200
+    analyzer.rules = {f"by-hand-{n}": PARTNER for n in range(120)}
+    output = apply(analyzer, context, rule("a"), rule("b"))
+    assert (len(analyzer.rules), output["error"]) == (122, None)
+
+
+def test_an_analyzer_that_a_service_manages_is_left_alone(
+    aws: FakeAws, context: Any, analyzer: Analyzer
+) -> None:
+    analyzer.managed_by = "securityhubv2.amazonaws.com"
+    output = apply(analyzer, context, rule())
+    assert (output, aws.calls) == ({"applied": None, "counts": {}, "error": None}, [])

@@ -92,6 +92,28 @@ def test_what_is_gone_is_closed_and_what_was_only_not_listed_is_not(
     assert compare(analyzer, context)["differences"] == []
 
 
+def test_an_analyzer_made_again_under_its_arn_closes_nothing_of_the_earlier_one(
+    aws: FakeAws, context: Any, analyzer: Analyzer, evidence: EvidenceStore, both: Tables
+) -> None:
+    both.record(recorded(analyzer, "earlier"))  # of the 20th
+    analyzer.created_at = "2026-11-22T08:30:00Z"
+    both.record(recorded(analyzer, "later", created_at="2026-11-22T08:45:00Z"))
+
+    output = compare(analyzer, context)  # half an hour later: it may be scanning
+
+    assert output["differences"] == []
+    assert output["counts"] == {"not_listed_yet": 2}
+    assert "younger than a day" in str(output["error"])
+    assert aws.called(GET) == []
+
+    analyzer.created_at = "2026-11-21T08:30:00Z"
+    output = compare(analyzer, context)
+
+    ended = {each: how_ended(one) for each, one in brought_in(evidence, output).items()}
+    assert ended == {"earlier": "UNWATCHED", "later": "DELETED"}
+    assert output["counts"] == {"gone": 1, "gone_with_an_earlier_analyzer": 1}
+
+
 def test_a_list_that_fails_closes_nothing(
     aws: FakeAws, context: Any, analyzer: Analyzer, evidence: EvidenceStore, both: Tables
 ) -> None:

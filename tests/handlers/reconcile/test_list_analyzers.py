@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lambdas.reconcile import list_analyzers
 from lambdas.reconcile.list_analyzers import Output, lambda_handler
+from pare.aws.access_analyzer import PAUSE_SECONDS
 from tests.handlers.fake_aws import REGION
 from tests.handlers.reconcile.conftest import EXECUTION, TERMS
 
@@ -80,7 +80,7 @@ def test_a_region_that_does_not_answer_is_asked_again_before_it_is_a_message(
     output = listed(context)
 
     assert (len(output["analyzers"]), output["unknown"]) == (2, [])
-    assert pauses == [list_analyzers.PAUSE_SECONDS, 2 * list_analyzers.PAUSE_SECONDS]
+    assert pauses == [PAUSE_SECONDS, 2 * PAUSE_SECONDS]
 
 
 def test_an_analyzer_being_created_and_one_of_a_kind_unknown_are_seen_and_not_compared(
@@ -95,3 +95,17 @@ def test_an_analyzer_being_created_and_one_of_a_kind_unknown_are_seen_and_not_co
     assert [len(each["analyzers"]) for each in seen(evidence, output)["regions"]] == [1, 1]
     (unknown,) = output["unknown"]
     assert "ORGANIZATION_OF_TOMORROW" in unknown
+
+
+@pytest.mark.parametrize("status", ["DISABLED", "FAILED"])
+def test_an_analyzer_that_does_not_work_is_seen_and_not_compared(
+    context: Any, analyzers: Analyzers, evidence: EvidenceStore, status: str
+) -> None:
+    """Its list is empty, and each of its findings would look as if it were gone."""
+    analyzers.all[0].status = status
+
+    output = listed(context)
+
+    assert [each["region"] for each in output["analyzers"]] == ["us-east-1"]
+    assert seen(evidence, output)["regions"][0]["analyzers"][0]["status"] == status
+    assert output["unknown"] == [f"{analyzers.all[0].arn}: not compared: the analyzer is {status}"]

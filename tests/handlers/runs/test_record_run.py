@@ -46,12 +46,18 @@ def _everything(
     )
 
 
-def record(context: Any, state: Any, execution: str = EXECUTION) -> Output:
+def record(
+    context: Any,
+    state: Any,
+    execution: str = EXECUTION,
+    started_at: str = "2026-11-21T09:00:00.5Z",
+    workflow: str = "finding",
+) -> Output:
     output: Output = lambda_handler(
         {
-            "workflow": "finding",
+            "workflow": workflow,
             "execution": execution,
-            "started_at": "2026-11-21T09:00:00.5Z",
+            "started_at": started_at,
             "state": state,
         },
         context,
@@ -132,6 +138,19 @@ def test_a_run_that_did_not_succeed_is_recorded_told_and_its_input_kept(
     assert json.loads(facts["Message"])["run"]["error"] == error
 
 
+def test_a_flood_of_one_cause_is_one_mail_an_hour_and_machines_get_each(
+    tables: Any, people: Topic, machines: Topic, context: Any
+) -> None:
+    for number in range(5):
+        record(context, failed("AwsCallError"), f"{EXECUTION}{number}")
+    assert (len(people.messages()), len(machines.messages()), len(runs(tables))) == (1, 5, 5)
+
+    record(context, failed("States.Timeout"), f"{EXECUTION}-other-cause")
+    record(context, failed("AwsCallError"), f"{EXECUTION}-other-workflow", workflow="policy")
+    record(context, failed("AwsCallError"), f"{EXECUTION}-later", "2026-11-21T10:00:00Z")
+    assert len(people.messages()) == 3  # those that came since
+
+
 def test_a_retried_step_records_and_tells_once(tables: Any, people: Topic, context: Any) -> None:
     outputs = [record(context, failed("AwsCallError")) for _ in range(3)]
 
@@ -140,12 +159,11 @@ def test_a_retried_step_records_and_tells_once(tables: Any, people: Topic, conte
     assert len(people.messages()) == 1
 
 
-def test_another_execution_is_another_run(tables: Any, people: Topic, context: Any) -> None:
+def test_another_execution_is_another_run(tables: Any, context: Any) -> None:
     record(context, failed("AwsCallError"))
     record(context, failed("AwsCallError"), EXECUTION + "-again")
 
     assert len(runs(tables)) == 2
-    assert len(people.messages()) == 2
 
 
 @pytest.mark.parametrize(

@@ -5,24 +5,37 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import os
 import socket
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from local import demo, process
+from lambdas.findings.record_finding import COOL_DOWN
+from local import demo, process, seed_findings
+from pare.aws.findings_table import CardsTable
 from pare.aws.quota_ledger import KIND
+from pare.aws.tables import RunsTable
+from pare.findings.card import card_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from pare.findings.card import CardJson
     from pare.object_ref import ObjectRef
 
 _numbers = itertools.count(1)
 
-QUICK = {"job_delay_seconds": 0, "last_accessed_delay_seconds": 0, "quota_per_day": 10_000}
+QUICK = {
+    "job_delay_seconds": 0,
+    "last_accessed_delay_seconds": 0,
+    "quota_per_day": 10_000,
+    "event_faults": {},
+    "cloudtrail_events": False,
+}
 
 
 @dataclass
@@ -34,12 +47,20 @@ class Deployed:
     seen: list[dict[str, Any]] = field(default_factory=list)
 
     def forget_quotas(self) -> None:
-        """Let every account have its day and its turn of policy generation again."""
+        """Let every account have its day and its turn of policy generation again.
+
+        And the hour its single messages, and every principal its proposal because of a finding.
+        """
+        for kind in (KIND, COOL_DOWN, "message-budget"):
+            self.forget(kind)
+
+    def forget(self, kind: str) -> None:
+        """Delete the items of a kind (``workflow``) from the table of runs."""
         dynamodb, table = self.box.hub("dynamodb"), self.box.outputs["RunsTableName"]
         found = dynamodb.query(
             TableName=table,
-            KeyConditionExpression="workflow = :ledger",
-            ExpressionAttributeValues={":ledger": {"S": KIND}},
+            KeyConditionExpression="workflow = :kind",
+            ExpressionAttributeValues={":kind": {"S": kind}},
         )
         for item in found["Items"]:
             key = {name: item[name] for name in ("workflow", "run_id")}
@@ -98,6 +119,40 @@ class Deployed:
         )
         assert answer["FailedEntryCount"] == 0, answer
 
+    def plant(self, *findings: seed_findings.SeedFinding, events: bool = True) -> None:
+        """Let the hub's analyzers find these, and wait until Pare has what it hears of it.
+
+        ``events``: whether EventBridge tells of them.
+        """
+        organization = self.box.created.organization
+        seed_findings.plant_findings(self.box.emulator, organization, findings, events=events)
+        self.settle()
+
+    def end(self, what: str, *findings: seed_findings.SeedFinding, events: bool = True) -> None:
+        """Let analyzers ``resolve`` or ``delete`` findings, as ``plant`` makes them."""
+        for each in findings:
+            body = {what: [each.finding["id"]], "events": events}
+            self.box.emulator.control("findings", {"analyzer_arn": each.analyzer_arn, **body})
+        self.settle()
+
+    def settle(self, seconds: float = 120) -> None:
+        """Wait until all events of Access Analyzer are delivered and what they started has ended.
+
+        Rounds of messages, too; not the policy workflow.
+        """
+        states = self.box.hub("stepfunctions")
+
+        def check() -> bool:
+            return self.box.emulator.control("state")["events"]["waiting"] == 0 and not any(
+                states.list_executions(
+                    stateMachineArn=self.box.outputs[f"{workflow}WorkflowArn"],
+                    statusFilter="RUNNING",
+                )["executions"]
+                for workflow in ("Finding", "Notification")
+            )
+
+        demo.wait_for(check, "the end of what Access Analyzer's events started", seconds)
+
     def start(self, workflow: str, state: dict[str, Any], name: str | None = None) -> str:
         """Start a workflow by hand and return the execution's ARN."""
         started = self.box.hub("stepfunctions").start_execution(
@@ -136,6 +191,109 @@ class Deployed:
 
         result: dict[str, Any] = demo.wait_for(check, f"a {workflow} run of {subject}", seconds)
         return result
+
+    def runs_about(self, subject: str, count: int) -> list[dict[str, Any]]:
+        """Return the finding workflow's runs about a subject, waiting until there are so many."""
+
+        def check() -> list[dict[str, Any]] | None:
+            runs = [r for r in demo.runs_of(self.box, "finding") if r["subject"] == subject]
+            return runs if len(runs) >= count else None
+
+        result: list[dict[str, Any]] = demo.wait_for(check, f"{count} runs about {subject}", 90)
+        assert len(result) == count
+        return result
+
+    def tell(self, *, outcome: str = "succeeded", **more: Any) -> dict[str, Any]:
+        """Run a round of messages: of all that is due, and of what waits for the next digest.
+
+        Return the run's record. ``more``: of the workflow's input, instead of that.
+        """
+        due_by = f"{datetime.now(UTC) + timedelta(days=8):%Y-%m-%dT%H:%M:%SZ}"
+        execution = self.start("Notification", {"kind": "hourly", "due_by": due_by, **more})
+        return self._run(execution, "notification", outcome)
+
+    def reconcile(self, *, outcome: str = "succeeded") -> dict[str, Any]:
+        """Compare every analyzer with the table, let what differs come in; return the run."""
+        run = self._run(self.start("Reconcile", {}), "reconcile", outcome)
+        self.settle()
+        return run
+
+    def _run(self, execution: str, workflow: str, outcome: str) -> dict[str, Any]:
+        self.ended(execution)
+        (run,) = (
+            run for run in demo.runs_of(self.box, workflow) if run["execution_arn"] == execution
+        )
+        assert run["outcome"] == outcome, (run, self.history(execution)[-4:])
+        return run
+
+    @contextmanager
+    def nobody_told(self) -> Iterator[None]:
+        """Leave what is urgent to the next ``tell``: the hour has no single messages left.
+
+        Waits take no time here, so a round would begin with the first of several events.
+        """
+        runs = RunsTable(self.box.hub("dynamodb"), self.box.outputs["RunsTableName"])
+        now = datetime.now(UTC)
+        for hour in (now, now + timedelta(hours=1)):
+            runs.take_budget(f"{hour:%Y-%m-%dT%H}", 1_000, 1_000, execution="nobody told")
+        yield
+        self.forget("message-budget")
+
+    @contextmanager
+    def terms(self, workflow: str, change: Callable[[dict[str, Any]], None]) -> Iterator[None]:
+        """Let a workflow go by other terms for a while, as after a deployment of other settings."""
+        states, arn = self.box.hub("stepfunctions"), self.box.outputs[f"{workflow}WorkflowArn"]
+        before = states.describe_state_machine(stateMachineArn=arn)["definition"]
+
+        def changed(value: Any) -> Any:
+            if isinstance(value, list):
+                return [changed(each) for each in value]
+            if not isinstance(value, dict):
+                return value
+            value = {name: changed(each) for name, each in value.items()}
+            if isinstance(value.get("terms"), dict):
+                change(value["terms"])
+            return value
+
+        after = json.dumps(changed(json.loads(before)))
+        assert after != json.dumps(json.loads(before))
+        states.update_state_machine(stateMachineArn=arn, definition=after)
+        try:
+            yield
+        finally:
+            states.update_state_machine(stateMachineArn=arn, definition=before)
+
+    @contextmanager
+    def without_right(self, role_name: str, action: str) -> Iterator[None]:
+        """Take an action from the role of the hub whose name begins so, for a while."""
+        iam = self.box.hub("iam")
+        role = next(
+            role["RoleName"]
+            for page in iam.get_paginator("list_roles").paginate()
+            for role in page["Roles"]
+            if role["RoleName"].startswith(role_name)
+        )
+        (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
+        document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+        less = [each for each in document["Statement"] if action not in json.dumps(each["Action"])]
+        assert len(less) < len(document["Statement"])
+
+        def put(statements: list[dict[str, Any]]) -> None:
+            text = json.dumps({**document, "Statement": statements})
+            iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=text)
+
+        put(less)
+        try:
+            yield
+        finally:
+            put(document["Statement"])
+
+    def card(self, account_id: str, resource: str) -> CardJson:
+        """Return the card of a resource."""
+        table = CardsTable(self.box.hub("dynamodb"), self.box.outputs["CardsTableName"])
+        card = table.get(card_id_of(account_id, resource))
+        assert card is not None, resource
+        return card
 
     def messages(self, text: str) -> list[dict[str, Any]]:
         """Return the messages delivered to people so far that contain a text."""
@@ -215,7 +373,13 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     try:
-        box = demo.bring_up(state_dir, port=port, watch=demo.Stopwatch(), wait_scale=0.0)
+        box = demo.bring_up(
+            state_dir,
+            port=port,
+            watch=demo.Stopwatch(),
+            wait_scale=0.0,
+            more_regions=os.environ.get("PARE_MORE_REGIONS", "").split(),
+        )
         box.emulator.control("settings", QUICK)
         yield Deployed(box, demo.subscribe_queue(box))
     finally:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lambdas.findings.record_finding import COOL_DOWN
 from local import demo, seed_findings
 
 if TYPE_CHECKING:
     from tests.local.deployed.conftest import Deployed
 
 
-def test_unused_permission_becomes_item_proposal_and_two_messages(deployed: Deployed) -> None:
+def test_unused_permission_becomes_item_proposal_and_one_message(deployed: Deployed) -> None:
     organization = deployed.box.created.organization
     role = organization.principal("shop-prod/ShopCheckout")
     finding = seed_findings.unused_access_finding(
@@ -22,9 +23,6 @@ def test_unused_permission_becomes_item_proposal_and_two_messages(deployed: Depl
     demo.send(deployed.box, finding)
 
     finding_id = finding.finding["id"]
-    told = deployed.message(finding_id)
-    assert told["Subject"] == ("[Pare] New: unused permissions, ShopCheckout, account shop-prod")
-    assert "checkout@northwind.example" in told["Message"]
     run = deployed.run_of("finding", finding_id)
     assert run["outcome"] == "succeeded"
     assert run["transitions"] >= 6
@@ -35,23 +33,23 @@ def test_unused_permission_becomes_item_proposal_and_two_messages(deployed: Depl
     assert len(item["finding"]["unused_services"]) == item["finding"]["unused_service_count"]
     assert item["finding"]["unknown"] == []
     assert [entry["news"] for entry in item["history"]] == ["new"]
-    deployed.run_of("policy", role.arn)
-    proposed = demo.wait_for(
-        lambda: [
-            message
-            for message in deployed.messages("Proposed policy for ShopCheckout")
-            if finding_id in message["Message"]
-        ],
-        "the message about the proposal",
-    )[0]
-    assert proposed["MessageAttributes"]["kind"]["Value"] == "proposal"
-    assert proposed["MessageAttributes"]["account_id"]["Value"] == role.account_id
+    assert deployed.run_of("policy", role.arn)["outcome"] == "succeeded"
     (proposal,) = [
         item
         for item in demo.proposals_of(deployed.box, role.arn)
         if item["finding_id"] == finding_id
     ]
     assert proposal["verdict"] == "review"
+    # Nobody hears of it at once, and of the proposal not by itself: both come with the digest.
+    assert deployed.messages(finding_id) == []
+    deployed.tell()
+    told = deployed.message(finding_id)
+    assert told["MessageAttributes"]["kind"]["Value"] == "finding-digest"
+    text = " ".join(told["Message"].split())
+    assert "IAM role ShopCheckout has unused permissions" in text
+    assert "owner checkout@northwind.example" in text
+    assert f"{proposal['after_action_count']:,} actions" in text
+    assert len(deployed.messages(finding_id)) == 1
 
 
 def test_external_and_internal_access_are_told_and_propose_nothing(deployed: Deployed) -> None:
@@ -89,59 +87,54 @@ def test_external_and_internal_access_are_told_and_propose_nothing(deployed: Dep
             "Detail": json.dumps(detail),
         })  # fmt: skip
 
-    told = deployed.message("public-bucket")
-    assert "everybody (public)" in told["Message"]
-    assert "critical-data" in deployed.message("critical-data")["Message"]
     for finding_id in ("ext-1", "int-1"):
         assert deployed.run_of("finding", finding_id)["outcome"] == "succeeded"
+    deployed.tell()
+    told = deployed.message("public-bucket")
+    assert "everybody (public)" in told["Message"]
+    attributes = {name: each["Value"] for name, each in told["MessageAttributes"].items()}
+    assert (attributes["kind"], attributes["severity"]) == ("finding", "high")
+    assert (attributes["news"], attributes["account_id"]) == ("first_sight", shop)
+    assert "critical-data" in deployed.message("critical-data")["Message"]
     assert not [run for run in demo.runs_of(deployed.box, "policy") if "bucket" in run["subject"]]
 
 
 def test_repeated_and_late_events_tell_nobody_twice(deployed: Deployed) -> None:
-    now = datetime.now(UTC)
-    finding_id = "repeated-1"
-    newest = deployed.event(
-        "data-prod/ReportReader", finding_id=finding_id, updated_at=now, findingType="UnusedIAMRole"
-    )
-    older = deployed.event(
-        "data-prod/ReportReader",
-        finding_id=finding_id,
-        updated_at=now - timedelta(hours=1),
-        findingType="UnusedIAMRole",
-    )
+    now, finding_id = datetime.now(UTC), "repeated-1"
+    more = {"finding_id": finding_id, "findingType": "UnusedIAMRole", **a_role(deployed, "Twice")}
+    newest = deployed.event(updated_at=now, **more)
+    older = deployed.event(updated_at=now - timedelta(hours=1), **more)
 
     for event in (newest, newest, older):
         deployed.send(event)
 
-    demo.wait_for(
-        lambda: len([r for r in demo.runs_of(deployed.box, "finding")
-                     if r["subject"] == finding_id]) == 3,
-        "three runs",
-    )  # fmt: skip
+    deployed.runs_about(finding_id, 3)
+    deployed.tell()
+    deployed.tell()
     assert len(deployed.messages(finding_id)) == 1
     item = demo.finding_item(deployed.box, finding_id)
     assert item is not None
-    assert len(item["history"]) == 1
+    assert item["finding"]["updated_at"] == json.loads(newest["Detail"])["updatedAt"]
 
 
 def test_resolved_finding_is_recorded_and_told(deployed: Deployed) -> None:
     now = datetime.now(UTC)
-    more = {"findingType": "UnusedIAMRole", "finding_id": "resolved-1"}
+    more = {
+        "findingType": "UnusedIAMRole", "finding_id": "resolved-1", **a_role(deployed, "Resolved")
+    }  # fmt: skip
 
-    deployed.send(deployed.event("data-prod/ReportReader", updated_at=now, **more))
-    deployed.message("resolved-1")
-    deployed.send(
-        deployed.event(
-            "data-prod/ReportReader",
-            updated_at=now + timedelta(seconds=5),
-            status="RESOLVED",
-            previousStatus="ACTIVE",
-            **more,
-        )
-    )
+    deployed.send(deployed.event(updated_at=now, **more))
+    deployed.runs_about("resolved-1", 1)
+    deployed.tell()
+    assert "IAM role Resolved is not used" in deployed.message("resolved-1")["Message"]
+    later = {"status": "RESOLVED", "previousStatus": "ACTIVE"}
+    deployed.send(deployed.event(updated_at=now + timedelta(seconds=5), **later, **more))
+    deployed.runs_about("resolved-1", 2)
+    deployed.tell()
 
-    told = deployed.message("Resolved: unused role")
-    assert "resolved-1" in told["Message"]
+    told = deployed.messages("resolved-1")
+    assert len(told) == 2
+    assert "closed: IAM role Resolved" in told[1]["Message"]
     item = demo.finding_item(deployed.box, "resolved-1")
     assert item is not None
     assert item["status"] == "RESOLVED"
@@ -151,18 +144,42 @@ def test_second_start_for_the_same_state_of_a_finding_is_harmless(deployed: Depl
     # A new execution records the very finding the policy workflow was started for already.
     event = deployed.event("shop-prod/ShopCheckout", finding_id="second-start")
     deployed.send(event)
-    assert deployed.run_of("finding", "second-start")["outcome"] == "succeeded"
+    (first,) = deployed.runs_about("second-start", 1)
+    deployed.ended(_policy_execution(deployed, first))
     box = deployed.box
     box.hub("dynamodb").delete_item(
         TableName=box.outputs["FindingsTableName"], Key={"finding_id": {"S": "second-start"}}
     )
+    deployed.forget(COOL_DOWN)
 
     deployed.send(event)
 
-    demo.wait_for(
-        lambda: len([r for r in demo.runs_of(box, "finding")
-                     if r["subject"] == "second-start" and r["outcome"] == "succeeded"]) == 2,
-        "the second run",
-    )  # fmt: skip
-    assert len(deployed.messages("New: unused permissions, ShopCheckout\n")) >= 1
-    assert len([m for m in deployed.messages("second-start") if "New:" in m["Subject"]]) == 1
+    runs = deployed.runs_about("second-start", 2)
+    assert {run["outcome"] for run in runs} == {"succeeded"}
+    second = next(run for run in runs if run != first)
+    states = [
+        each["stateEnteredEventDetails"]["name"]
+        for each in deployed.history(second["execution_arn"])
+        if "stateEnteredEventDetails" in each
+    ]
+    assert "Start policy workflow" in states
+    role = deployed.box.created.organization.principal("shop-prod/ShopCheckout").arn
+    proposals = demo.proposals_of(deployed.box, role)
+    assert len([each for each in proposals if each["finding_id"] == "second-start"]) == 1
+
+
+def _policy_execution(deployed: Deployed, run: dict[str, Any]) -> str:
+    """Return the policy execution that a run of the finding workflow started."""
+    for each in deployed.history(run["execution_arn"]):
+        details = each.get("stateExitedEventDetails", {})
+        if details.get("name") == "Start policy workflow":
+            arn: str = json.loads(details["output"])["policy_workflow"]["ExecutionArn"]
+            return arn
+    raise AssertionError(f"{run['execution_arn']} started none")
+
+
+def a_role(deployed: Deployed, name: str) -> dict[str, str]:
+    """Return what an event says of a role that no other test's findings are about."""
+    shop = deployed.box.created.organization.account("shop-prod").account_id
+    arn = f"arn:aws:iam::{shop}:role/{name}"
+    return {"resource": arn, "resourceType": "AWS::IAM::Role", "accountId": shop}

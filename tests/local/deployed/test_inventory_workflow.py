@@ -81,7 +81,7 @@ def test_inventory_reads_every_account_reports_and_tells(deployed: Deployed) -> 
     assert (run["outcome"], counts["accounts"]) == ("succeeded", len(accounts))
     assert counts["principals"] == len(found)
     assert counts["child_transitions"] >= 5 * len(accounts)
-    assert run["transitions"] == 9 + counts["child_transitions"]
+    assert run["transitions"] == 12 + counts["child_transitions"]
     assert run["estimated_cost_usd"] == round(run["transitions"] * 0.000025, 6)
 
 

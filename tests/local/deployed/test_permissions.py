@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from local import demo
@@ -14,31 +13,10 @@ if TYPE_CHECKING:
 def test_permission_taken_away_fails_the_run_and_is_named(deployed: Deployed) -> None:
     """Without this one, nothing shows that enforcement is on."""
     box = deployed.box
-    iam = box.hub("iam")
-    role = next(
-        role["RoleName"]
-        for page in iam.get_paginator("list_roles").paginate()
-        for role in page["Roles"]
-        if role["RoleName"].startswith("ParePipeline-RecordProposalRole")
-    )
-    (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
-    less = [
-        statement for statement in document["Statement"]
-        if "dynamodb:PutItem" not in json.dumps(statement["Action"])
-    ]  # fmt: skip
-    assert len(less) == len(document["Statement"]) - 1
-    iam.put_role_policy(
-        RoleName=role,
-        PolicyName=policy,
-        PolicyDocument=json.dumps({**document, "Statement": less}),
-    )
     arn = box.created.organization.principal("shop-prod/ShopCheckout").arn
-    try:
+    with deployed.without_right("ParePipeline-RecordProposalRole", "dynamodb:PutItem"):
         execution = deployed.start("Policy", {"principal_arn": arn})
         ended = deployed.ended(execution)
-    finally:
-        iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
 
     assert ended["status"] == "FAILED"
     assert ended["error"] == "AwsCallError"
@@ -52,26 +30,10 @@ def test_permission_taken_away_fails_the_run_and_is_named(deployed: Deployed) ->
 
 
 def test_state_machine_acts_with_its_own_role(deployed: Deployed) -> None:
-    box = deployed.box
-    iam, states = box.hub("iam"), box.hub("stepfunctions")
-    arn = box.outputs["FindingWorkflowArn"]
-    role = states.describe_state_machine(stateMachineArn=arn)["roleArn"].rpartition("/")[2]
-    (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
-    less = [
-        statement for statement in document["Statement"]
-        if "states:StartExecution" not in json.dumps(statement["Action"])
-    ]  # fmt: skip
-    iam.put_role_policy(
-        RoleName=role,
-        PolicyName=policy,
-        PolicyDocument=json.dumps({**document, "Statement": less}),
-    )
-    try:
+    role = role_of(deployed, "Finding")
+    with deployed.without_right(role, "states:StartExecution"):
         deployed.send(deployed.event("shop-prod/ShopCheckout", finding_id="no-start"))
         run = deployed.run_of("finding", "no-start")
-    finally:
-        iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
 
     assert run["outcome"] == "failed"
     assert "states:StartExecution" in run["message"]
@@ -96,40 +58,29 @@ def test_hub_cannot_change_iam_in_a_member_account(deployed: Deployed) -> None:
     assert set(decisions.values()) == {"implicitDeny"}
 
 
-def test_failed_finding_started_again_is_told_after_all(deployed: Deployed) -> None:
-    """What docs/operations.md says to do when the cause is mended."""
-    box = deployed.box
-    iam, states = box.hub("iam"), box.hub("stepfunctions")
-    role = next(
-        role["RoleName"]
-        for page in iam.get_paginator("list_roles").paginate()
-        for role in page["Roles"]
-        if role["RoleName"].startswith("ParePipeline-NotifyFindingRole")
-    )
-    (policy,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
-    less = [s for s in document["Statement"] if "sns:Publish" not in json.dumps(s["Action"])]
+def test_message_that_sns_refused_is_told_with_the_next_round(deployed: Deployed) -> None:
+    """What docs/operations.md says to do when the cause is mended: nothing."""
     event = deployed.event(
         "data-prod/ReportReader", finding_id="again-1", findingType="UnusedIAMRole"
     )
-    iam.put_role_policy(
-        RoleName=role,
-        PolicyName=policy,
-        PolicyDocument=json.dumps({**document, "Statement": less}),
+    deployed.send(event)
+    assert deployed.run_of("finding", "again-1")["outcome"] == "succeeded"
+
+    with deployed.without_right(role_of(deployed, "Notification"), "sns:Publish"):
+        refused = deployed.tell(outcome="failed")
+
+    assert refused["counts"]["messages_refused"] >= 1
+    assert any("SNS refused" in sentence for sentence in refused["unknown"])
+    assert deployed.messages("again-1") == []
+    deployed.tell()
+    deployed.tell()
+    (told,) = deployed.messages("again-1")
+    assert "perhaps told before" not in told["Message"]
+
+
+def role_of(deployed: Deployed, workflow: str) -> str:
+    """Return the name of a state machine's role."""
+    found = deployed.box.hub("stepfunctions").describe_state_machine(
+        stateMachineArn=deployed.box.outputs[f"{workflow}WorkflowArn"]
     )
-    try:
-        deployed.send(event)
-        run = deployed.run_of("finding", "again-1")
-    finally:
-        iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
-    assert run["outcome"] == "failed"
-    assert "sns:Publish" in run["message"]
-
-    failed = states.describe_execution(executionArn=run["execution_arn"])
-    again = states.start_execution(
-        stateMachineArn=failed["stateMachineArn"], input=failed["input"]
-    )["executionArn"]
-
-    assert deployed.ended(again)["status"] == "SUCCEEDED"
-    told = [m for m in deployed.messages("again-1") if m["Subject"].startswith("[Pare] New")]
-    assert len(told) == 1
+    return str(found["roleArn"]).rpartition("/")[2]

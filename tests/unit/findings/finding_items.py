@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pare.findings.card import card_id_of
 from pare.findings.model import Finding
+from pare.findings.state import principal_text
 
 if TYPE_CHECKING:
     from pare.findings.card import CardJson
@@ -150,6 +151,8 @@ def card(*found: Finding, **changes: Any) -> CardJson:
             "severity": each.severity,
             "finding_type": each.finding_type,
             "region": each.region,
+            "principal": principal_text(each),
+            "digest": "0123456789ab",
         }
         for each in found
         if each.is_open
@@ -162,7 +165,9 @@ def card(*found: Finding, **changes: Any) -> CardJson:
         "resource_type": first.resource_type,
         "owner": first.owner,
         "open": is_open,
+        "more_open": {},
         "ended": {},
+        "archived": {},
         "opened_at": first.created_at,
         "told": {
             "at": "2026-11-21T01:33:00Z",
@@ -171,7 +176,9 @@ def card(*found: Finding, **changes: Any) -> CardJson:
             "news": "first_sight",
             "severity": first.severity,
             "findings": is_open,
+            "more_open": {},
             "reminders": 0,
+            "reminded_from": "2026-11-21T01:33:00Z",
             "first_at": "2026-11-21T01:33:00Z",
             "proposal_at": None,
         },

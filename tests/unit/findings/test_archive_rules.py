@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pare.findings.archive_rules import (
-    MAX_RULES,
     ActualRule,
     ArchiveRule,
     could_hide_public,
     drift,
+    forgotten,
     is_same,
     plan,
 )
@@ -86,14 +86,20 @@ def test_a_rule_is_where_and_as_long_as_the_file_says(
     assert bool(planned([rule], there).delete) is not is_there
 
 
-def test_what_is_over_the_hundred_of_an_analyzer_is_named() -> None:
-    others = [ActualRule(f"by-hand-{n}", FILTER) for n in range(MAX_RULES - 1)]
+def test_how_many_rules_there_may_be_is_awss_to_say() -> None:
+    """The quota of a hundred can be raised."""
+    others = [ActualRule(f"by-hand-{n}", FILTER) for n in range(150)]
     rules = [RULE, replace(RULE, name="second")]
-    todo = planned(rules, *others, ActualRule("pare-gone", FILTER))
-    assert ([r.name for r in todo.create], [r.name for r in todo.refused]) == (
-        ["partner"],
-        ["second"],
-    )
+    assert [rule.name for rule in planned(rules, *others).create] == ["partner", "second"]
+
+
+def test_what_nobody_has_any_more_and_the_file_does_not_say_is_forgotten() -> None:
+    other: FilterJson = {"resource": {"eq": ["x"]}}
+    written = {"pare-gone": other, "pare-partner": FILTER, "pare-renamed": FILTER}
+    assert forgotten(written, planned([RULE])) == [ActualRule("pare-gone", other)]
+    # As long as it is there, it is deleted like any other.
+    assert forgotten(written, planned([RULE], ActualRule("pare-gone", other))) == []
+    assert forgotten({}, planned([RULE])) == []
 
 
 def test_drift_is_what_is_other_than_it_was_last_written() -> None:

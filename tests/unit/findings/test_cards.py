@@ -16,16 +16,20 @@ from pare.findings.severity import rank
 from pare.findings.state import (
     LOOK_AGAIN,
     MAX_MESSAGES,
+    MAX_OPEN,
     abandoned,
     applied,
     card_news,
     card_severity,
     claimed,
+    counted_as,
     digest_time,
     due_of,
     exemption_of,
     is_expired,
+    is_worth_a_card,
     looked_at,
+    open_count,
     perhaps_told,
     quieted,
     released,
@@ -62,6 +66,8 @@ ROUND = "arn:aws:states:eu-west-1:123456789012:execution:Notification:news"
 
 
 BUCKET_OPEN_TO_ONE = finding("external_access")
+STRANGER = (("AWS", "666666666666"),)
+PUBLIC: Any = {"is_public": True, "principal": (("AWS", "*"),), "condition": ()}
 
 
 def seen(finding_id: str = "a", severity: str = "high", **changes: Any) -> Finding:
@@ -127,13 +133,21 @@ def test_a_card_knows_what_it_is_about() -> None:
         "resource_type": "AWS::S3::Bucket",
         "owner": "orders",
         "open": {
-            "a": {"severity": "high", "finding_type": "ExternalAccess", "region": found.region}
+            "a": {
+                "severity": "high",
+                "finding_type": "ExternalAccess",
+                "region": found.region,
+                "principal": "AWS 999988887777",
+                "digest": card["open"]["a"]["digest"],
+            }
         },
+        "more_open": {},
         "ended": {},
+        "archived": {},
         "opened_at": "2026-11-20T00:00:00Z",
         "told": None,
         "telling": None,
-        "due": "due",
+        "due": "now",
         "due_at": "2026-11-22T09:17:00Z",  # 60 seconds on, at the next whole minute
         "exemptions": [],
         "proposal": None,
@@ -169,7 +183,14 @@ def test_what_opened_and_closed_before_anybody_was_told_is_no_news() -> None:
         ((seen(),), (ended(how="UNWATCHED", values=(("ended", "DELETED"),)),), "closed"),
         # AWS cleans up 90 days after it was resolved.
         ((seen(),), (ended(is_deleted=True),), "closed"),
-        ((seen(), seen("b")), (ended(), ended("b", "ARCHIVED")), "closed"),
+        # Somebody archived it, and it is as it was.
+        ((seen(), seen("b")), (ended(), ended("b", "ARCHIVED")), "archived"),
+        ((seen(), seen("b", "low")), (ended(), ended("b", "ARCHIVED")), "archived"),
+        ((seen("b", status="ARCHIVED"), seen()), (ended(),), "archived"),
+        ((seen("b", status="ARCHIVED"), seen()), (ended(), ended("b")), "closed"),
+        # A notice that ends says nothing of the access that it was about.
+        ((seen("b", status="ARCHIVED"), seen("n", finding_type="ExemptionExpiring")),
+         (ended("n", finding_type="ExemptionExpiring"),), "closed"),
         ((seen(), seen("b")), (ended(), ended("b", "UNWATCHED")), "unwatched"),
         ((seen(), ended()), (seen(updated_at="2026-11-23T09:00:00Z"),), "first_sight"),
         ((seen(severity="medium"),), (seen(severity="high", updated_at=LATE),), "worsened"),
@@ -187,8 +208,20 @@ def test_what_opened_and_closed_before_anybody_was_told_is_no_news() -> None:
         # What is partly fixed was not the gravest.
         ((seen(), seen("b", "low")), (ended("b"), seen("c", "medium")), "worsened"),
         ((seen(), seen("b", "low")), (ended("b"), seen("c", "low")), "changed"),
+        # Another principal comes, or more come than ended: strangers, and no churn.
+        ((seen(),), (ended(), seen("b", principal=STRANGER)), "worsened"),
+        ((seen(),), (ended(), seen("b"), seen("c")), "worsened"),
+        ((seen(), seen("b", "low")), (ended(), ended("b"), seen("c"), seen("d")), "worsened"),
+        ((seen(), seen("b", "low")), (ended(), ended("b"), seen("c", "low"), seen("d")),
+         "changed"),
+        # The same finding is of other access, no graver.
+        ((seen(),), (seen(principal=STRANGER, updated_at=LATE),), "changed"),
+        ((seen(condition=(("aws:SourceVpce", "vpce-1"),)),), (seen(updated_at=LATE),), "changed"),
+        ((seen(),), (seen(actions=("s3:*",), updated_at=LATE),), "changed"),
+        ((seen(actions=("s3:a", "s3:b")),), (seen(actions=("s3:b", "s3:a"), updated_at=LATE),),
+         "none"),
     ],
-)
+)  # fmt: skip
 def test_the_news_is_the_difference_to_what_was_told(
     before: tuple[Finding, ...], after: tuple[Finding, ...], news: CardNews
 ) -> None:
@@ -236,6 +269,9 @@ def exemption(**changes: Any) -> ExemptionJson:
     made: ExemptionJson = {
         "finding_type": "ExternalAccess",
         "principal": {"AWS": "999988887777"},
+        "is_public": False,
+        "condition": dict(BUCKET_OPEN_TO_ONE.condition),
+        "severity": "high",
         "reason": "the partner's backup",
         "by": "arn:aws:sts::111122223333:assumed-role/Admin/anna",
         "at": LATE,
@@ -254,6 +290,11 @@ def exemption(**changes: Any) -> ExemptionJson:
         ({"finding_type": "InternalAccess"}, False),
         ({"principal": {"AWS": "111111111111"}}, False),
         ({"principal": {}}, False),
+        ({"is_public": True}, False),
+        ({"is_public": None}, False),
+        ({"condition": {"aws:SourceVpce": "vpce-1"}}, False),
+        ({"severity": "critical"}, True),
+        ({"severity": "medium"}, False),  # what was exempted was less grave
     ],
 )
 def test_an_exemption_is_for_one_access_until_its_last_day(
@@ -267,11 +308,39 @@ def test_an_exemption_is_for_one_access_until_its_last_day(
 
 def test_findings_of_unused_access_have_no_principal_and_neither_has_their_exemption() -> None:
     found = finding("unused_permission", severity="low")
-    made = exemption(finding_type="UnusedPermission", principal={})
+    made = exemption(
+        finding_type="UnusedPermission", principal={}, is_public=found.is_public, condition={}
+    )
 
     card = with_exemption(card_with(found), made, [found], NOW)
 
     assert card["open"] == {}
+
+
+def test_an_exemption_does_not_silence_what_is_graver_than_what_was_exempted() -> None:
+    endpoint: Any = {"condition": (("aws:SourceVpce", "vpce-1"),), "principal": (("AWS", "*"),)}
+    meant = exemption(
+        principal={"AWS": "*"}, condition={"aws:SourceVpce": "vpce-1"}, severity="medium"
+    )
+    card = with_exemption(card_with(seen("v", "medium", **endpoint)), meant, [], NOW)
+    assert exemption_of(card, seen("v2", "medium", **endpoint), NOW)
+
+    for graver in (seen("p", "critical", **PUBLIC), seen("w", "high", **endpoint)):
+        after = card_with(graver, card=card)
+
+        assert exemption_of(card, graver, NOW) is None
+        assert graver.finding_id in after["open"]
+        assert (after["due"], news_of(after)) == ("now", "first_sight")
+
+
+def test_exemptions_of_one_principal_with_other_conditions_stand_beside_each_other() -> None:
+    card = with_exemption(card_with(seen()), exemption(), [], NOW)
+    card = with_exemption(card, exemption(condition={"aws:SourceVpce": "vpce-1"}), [], NOW)
+    assert len(card["exemptions"]) == 2
+
+    card = without_exemption(card, seen(severity="low").to_json())
+
+    assert [each["condition"] for each in card["exemptions"]] == [{"aws:SourceVpce": "vpce-1"}]
 
 
 def test_an_exemption_expires_at_the_end_of_its_day_in_utc() -> None:
@@ -286,7 +355,8 @@ def test_what_is_archived_by_us_is_quiet_and_is_news_should_it_open_again() -> N
     card = with_exemption(card, exemption(), [seen()], NOW)
     assert news_of(card) == "none"
     assert card["ended"]["a"] == {
-        "how": "ARCHIVED", "by_pare": True, "finding_type": "ExternalAccess", "at": EARLY,
+        "how": "ARCHIVED", "by_pare": True, "finding_type": "ExternalAccess", "severity": "high",
+        "principal": "AWS 999988887777", "at": EARLY,
     }  # fmt: skip
     assert card["due_at"] == LOOK_AGAIN, "so that a round forgets it"
     # The event comes after.
@@ -294,7 +364,7 @@ def test_what_is_archived_by_us_is_quiet_and_is_news_should_it_open_again() -> N
 
     card = quieted(card, NOW, TERMS)
     assert (card["due_at"], card["ended"]) == (None, {})
-    card = without_exemption(card, "ExternalAccess", {"AWS": "999988887777"})
+    card = without_exemption(card, exemption())
     card = card_with(seen(updated_at="2027-01-01T09:00:00Z"), card=card)
 
     assert news_of(card) == "reopened"
@@ -320,7 +390,63 @@ def test_one_of_two_archived_by_us_is_quiet_and_the_other_is_still_told() -> Non
     assert card["told"] and card["told"]["severity"] == "low"
     assert card["told"]["findings"].keys() == {"b"}
     assert news_of(card) == "none"
-    assert news_of(card_with(ended("b"), card=card)) == "closed"
+    assert news_of(card_with(ended("b"), card=card)) == "archived", "the first is as it was"
+    card = card_with(ended("b"), seen(status="RESOLVED", updated_at="2026-11-23T09:00:00Z"),
+                     card=card)  # fmt: skip
+    assert (news_of(card), card["archived"]) == ("closed", {})
+
+
+@pytest.mark.parametrize("by_pare", [True, False])
+def test_a_card_is_not_closed_while_something_of_it_is_archived(by_pare: bool) -> None:
+    """Neither at once, nor when that was told long ago or never."""
+    before = told(card_with(seen("p", "critical", **PUBLIC), seen("r", "medium")))
+    gone = ended("p", "ARCHIVED", **PUBLIC)
+    card = applied(before, gone, NOW, TERMS, archived_by_pare=by_pare)
+    assert news_of(card_with(ended("r"), card=card)) == "archived"
+
+    later = NOW + DAY
+    card = quieted(card, later, TERMS) if by_pare else told(card, now=later)
+    assert card["archived"].keys() == {"p"}
+    card = card_with(ended("r"), card=card, now=later)
+
+    assert news_of(card) == "archived"
+    assert list(card["ended"]) == ["r"]
+    assert news_of(card_with(replace(gone, status="RESOLVED"), card=card)) == "closed"
+
+
+def test_what_is_archived_by_us_does_not_pass_strangers_as_churn() -> None:
+    card = with_exemption(told(card_with(seen())), exemption(), [seen()], NOW)
+
+    assert news_of(card_with(seen("b", principal=STRANGER), card=card)) == "worsened"
+    # Of the same principal it falls under the exemption, unless that ended meanwhile.
+    card = without_exemption(card, exemption())
+    assert news_of(card_with(seen("b"), card=card)) == "worsened"
+
+
+def test_long_principals_that_begin_alike_are_not_one() -> None:
+    arn = "arn:aws:iam::666666666666:role/a/very/long/path/to/a/role/that/is/not/the/other"
+    card = told(card_with(seen(principal=(("AWS", f"{arn}-1"),))))
+    card = card_with(seen(status="RESOLVED", updated_at=LATE, principal=(("AWS", f"{arn}-1"),)),
+                     seen("b", principal=(("AWS", f"{arn}-2"),)), card=card)  # fmt: skip
+
+    assert news_of(card) == "worsened"
+    assert all(len(each["principal"]) < 80 for each in card["open"].values())
+
+
+def test_an_error_does_not_make_a_card_less_grave() -> None:
+    card = told(card_with(seen(severity="critical", **PUBLIC)))
+    blind = seen(severity="medium", error="ACCESS_DENIED", updated_at=LATE, **PUBLIC)
+
+    after = card_with(blind, blind, card=card)
+
+    assert after["open"]["a"]["severity"] == "critical"
+    assert (news_of(after), card_severity(after)) == ("changed", "critical")
+    # Told so, and still an error; and when it can be seen again, that counts.
+    after = card_with(replace(blind, updated_at="2026-11-23T09:00:00Z"), card=told(after))
+    assert (after["open"]["a"]["severity"], news_of(after)) == ("critical", "none")
+    well = seen(severity="medium", updated_at="2026-11-24T09:00:00Z", **PUBLIC)
+    assert card_with(well, card=after)["open"]["a"]["severity"] == "medium"
+    assert card_with(blind)["open"]["a"]["severity"] == "medium", "nothing was known before"
 
 
 @pytest.mark.parametrize("by_pare", [True, False])
@@ -412,9 +538,10 @@ def test_a_proposal_for_what_is_closed_is_no_news() -> None:
          "2026-11-23T08:00:00Z", "digest"),
         (card_with(ended(), seen("b"), card=told(card_with(seen()))),
          "2026-11-23T08:00:00Z", "digest"),
-        # A reminder, with the first digest after its time.
-        (told(card_with(seen(severity="critical"))), "2026-11-26T08:00:00Z", "digest"),
-        (told(card_with(seen())), "2026-11-30T08:00:00Z", "digest"),
+        # A reminder at its time; of what is medium with the first digest after it.
+        (told(card_with(seen(severity="critical"))), "2026-11-25T09:16:00Z", "hourly"),
+        (told(card_with(seen())), "2026-11-29T09:16:00Z", "hourly"),
+        (told(card_with(seen(severity="medium"))), "2026-12-23T08:00:00Z", "digest"),
         (told(card_with(seen(severity="low"))), None, None),
     ],
 )  # fmt: skip
@@ -422,7 +549,17 @@ def test_when_somebody_should_hear_of_a_card(
     card: CardJson, due_at: str | None, urgency: str | None
 ) -> None:
     assert due_of(card, NOW, TERMS) == (due_at, urgency)
-    assert (card["due"], card["due_at"]) == ("due" if due_at else None, due_at)
+    partition = "now" if urgency == "now" else "later"
+    assert (card["due"], card["due_at"]) == (partition if due_at else None, due_at)
+
+
+def test_what_must_not_wait_is_not_behind_what_can() -> None:
+    card = card_with(seen(severity="low"))
+    assert card["due"] == "later"
+    assert card_with(seen("b", "medium"), card=card)["due"] == "now"
+    # Who brings a proposal does not know the terms; it is looked at with what can wait.
+    assert with_proposal(told(card_with(seen())), proposal())["due"] == "later"
+    assert told(card_with(seen()))["due"] == "later", "a reminder"
 
 
 def test_a_flood_of_events_does_not_put_a_message_off() -> None:
@@ -448,15 +585,49 @@ def test_reminders_come_ever_more_rarely_while_a_card_is_open() -> None:
     for _ in range(4):
         assert card["due_at"] is not None
         due_at = datetime.fromisoformat(card["due_at"])
-        assert news_of(card, due_at - DAY - HOUR) == "none"
-        assert (news_of(card, due_at), urgency_of(card, due_at, TERMS)) == ("still_open", "digest")
+        assert news_of(card, due_at - HOUR) == "none"
+        assert (news_of(card, due_at), urgency_of(card, due_at, TERMS)) == ("still_open", "hourly")
         days.append((due_at - now).days)
-        card, now = told(card, now=due_at, how="digest"), due_at
+        card, now = told(card, now=due_at), due_at
         assert news_of(card, now) == "none"
 
-    # Digests are at 8; the 7th day ends at 9:15.
-    assert days == [7, 15, 29, 57]
+    assert days == [7, 14, 28, 56]
     assert card["told"] and card["told"]["first_at"] == "2026-11-22T09:15:20Z"
+
+
+def test_reminders_of_what_is_medium_come_with_a_digest() -> None:
+    card = told(card_with(seen(severity="medium")))
+    due_at = datetime(2026, 12, 23, 8, tzinfo=UTC)
+
+    assert (news_of(card, due_at), urgency_of(card, due_at, TERMS)) == ("still_open", "digest")
+    assert told(card, now=due_at, how="digest")["due_at"] == "2027-02-22T08:00:00Z"
+
+
+def test_what_only_changed_does_not_put_a_reminder_off() -> None:
+    """A proposal a day would else silence a critical card for ever."""
+    card = told(card_with(seen(severity="critical")))
+    heard = []
+    for day in range(1, 31):
+        now = NOW + day * DAY + timedelta(minutes=1)
+        card = with_proposal(card, proposal(f"{now:%Y-%m-%dT%H:%M:%SZ}"))
+        heard.append((day, news_of(card, now)))
+        card = told(card, now=now, how="digest")
+
+    assert [day for day, news in heard if news == "still_open"] == [3, 9, 21]
+    assert {news for _, news in heard} == {"still_open", "changed"}
+
+
+def test_a_reminder_does_not_wait_for_the_digest_of_what_changed_meanwhile() -> None:
+    weekly = finding_terms(digest="weekly")
+    tuesday = datetime(2026, 11, 24, 9, tzinfo=UTC)
+    card = told(card_with(seen(severity="critical")), now=tuesday)
+
+    card = looked_at(with_proposal(card, proposal()), tuesday + HOUR, weekly)
+
+    assert card["due_at"] == "2026-11-27T09:00:00Z"
+    reminded = datetime(2026, 11, 27, 9, tzinfo=UTC)
+    assert card_news(card, reminded, weekly) == "still_open"
+    assert urgency_of(card, reminded, weekly) == "hourly"
 
 
 def test_a_worsened_card_is_reminded_of_from_the_beginning() -> None:
@@ -517,7 +688,7 @@ def test_a_round_is_named_after_its_minute() -> None:
 def test_what_happens_while_a_round_tells_is_the_next_news() -> None:
     claim = claimed(card_with(seen()), execution=ROUND, message_id="m", now=NOW + 2 * HOUR)
     view = view_of(claim)
-    assert claim["due"] == "due", "or nobody finds it should the round die"
+    assert claim["due"] == "now", "or nobody finds it should the round die"
 
     later = NOW + 2 * HOUR + timedelta(seconds=5)
     card = card_with(seen("b", "critical"), card=claim, now=later)
@@ -550,7 +721,7 @@ def test_a_card_that_changes_and_changes_back_while_it_is_told_stays_due() -> No
 
     card = card_with(ended("b"), card=claim)
 
-    assert card["due"] == "due"
+    assert card["due"] == "later"
     assert card["ended"].keys() == {"b"}
 
 
@@ -569,7 +740,7 @@ def test_a_lost_answer_is_told_again_with_a_word_about_it() -> None:
 
     assert (news_of(card), card["told"], card["telling"]) == ("first_sight", None, None)
     assert perhaps_told(card)
-    assert card["due"] == "due"
+    assert (card["due"], card["due_at"]) == ("now", LOOK_AGAIN)
     card = told(card)
     assert not perhaps_told(card)
     assert news_of(card) == "none"
@@ -611,6 +782,58 @@ def test_the_last_messages_are_kept() -> None:
     }  # fmt: skip
 
 
+# --- More than a card names -----------------------------------------------------------------------
+
+
+def full_card(severity: str = "low") -> CardJson:
+    """Return a card that names as many open findings as it may, and was told."""
+    card = card_with(seen("0", severity))
+    one = card["open"]["0"]
+    return told({**card, "open": {str(number): one for number in range(MAX_OPEN)}})
+
+
+def test_what_a_full_card_has_no_room_for_is_counted_once() -> None:
+    card = full_card()
+    more = seen("more", "low")
+
+    after = card_with(more, card=card)
+    assert (after["more_open"], len(after["open"])) == ({"low": 1}, MAX_OPEN)
+    assert (open_count(after), counted_as(after, more, NOW)) == (MAX_OPEN + 1, "low")
+    assert news_of(after) == "changed"
+    # The same again, known as counted; and when it ends.
+    assert applied(after, more, NOW, TERMS, counted="low") == after
+    gone = applied(after, ended("more"), NOW, TERMS, counted="low")
+    assert (gone["more_open"], gone["ended"]) == ({}, {})
+    assert counted_as(gone, ended("more"), NOW) is None
+    assert news_of(told(after)) == "none"
+
+
+def test_what_is_graver_than_all_that_a_full_card_names_is_named() -> None:
+    card = card_with(seen("p", "critical", **PUBLIC), card=full_card())
+
+    assert "p" in card["open"]
+    assert (news_of(card), card["due"], card["more_open"]) == ("worsened", "now", {})
+
+
+def test_a_counted_finding_gets_a_name_when_there_is_room() -> None:
+    card = card_with(seen("more", "low"), ended("7"), card=full_card())
+
+    card = applied(card, seen("more", "low"), NOW, TERMS, counted="low")
+
+    assert (card["more_open"], "more" in card["open"]) == ({}, True)
+
+
+def test_a_card_is_not_closed_while_a_finding_that_it_only_counts_is_open() -> None:
+    card = card_with(seen("more", "low"), card=full_card())
+    one = next(iter(card["ended"].values()), None)
+    assert one is None
+
+    card = {**told(card), "open": {}}
+    card["ended"] = {"0": applied(told(card_with(seen())), ended(), NOW, TERMS)["ended"]["a"]}
+
+    assert (news_of(card), card_severity(card)) == ("changed", "low")
+
+
 # --- Any order, any repetition --------------------------------------------------------------------
 
 states = st.builds(
@@ -622,6 +845,7 @@ states = st.builds(
         is_deleted=is_deleted,
         updated_at=f"2026-11-21T09:{minute:02}:00Z",
         finding_type="ExternalAccess" if finding_id in "ab" else "InternalAccess",
+        principal=STRANGER if (minute + ord(finding_id)) % 3 else BUCKET_OPEN_TO_ONE.principal,
     ),
     st.sampled_from("abc"),
     st.integers(0, 4),
@@ -642,16 +866,26 @@ class Tables:
         if supersedes(known, found):
             self.findings[found.finding_id] = found
         card = applied(self.card, self.findings[found.finding_id], now, TERMS)
-        if self.card is not None or card["open"]:
+        if self.card is not None or is_worth_a_card(card):
             self.write(card)
 
     def write(self, card: CardJson | None) -> None:
+        if card is not None:
+            assert card["due"] == partition_of(card)
         if card is not None and card != self.card:
             self.card = {**card, "version": (self.card["version"] if self.card else 0) + 1}
 
     @property
     def open(self) -> set[str]:
         return {key for key, each in self.findings.items() if each.is_open}
+
+
+def partition_of(card: CardJson) -> str | None:
+    """Return in which partition a card has to lie; what must not wait is of grave openings."""
+    is_grave = rank(card_severity(card)) >= rank("medium")
+    # Long before a reminder, so that the news is what changed.
+    is_urgent = is_grave and news_of(card) in {"first_sight", "worsened", "reopened"}
+    return None if card["due_at"] is None else "now" if is_urgent else "later"
 
 
 def compared(tables: Tables) -> dict[str, Any] | None:

@@ -25,11 +25,17 @@ LISTED = Listed(
     analyzed_at="2026-11-22T03:00:00Z",
     error=None,
 )
-KNOWN = Known(status="ACTIVE", is_deleted=False, updated_at="2026-11-20T08:00:00Z")
+KNOWN = Known(
+    status="ACTIVE",
+    is_deleted=False,
+    updated_at="2026-11-20T08:00:00Z",
+    created_at="2026-11-20T08:00:00Z",
+)
+LONG_AGO = "2026-01-01T00:00:00Z"
 
 
 def differences(known: Known | None, *listed: Listed) -> list[Listed]:
-    comparison = Comparison({"one": known} if known else {}, NOW)
+    comparison = Comparison({"one": known} if known else {}, NOW, LONG_AGO)
     return list(comparison.differences(iter(listed)))
 
 
@@ -78,9 +84,39 @@ def test_only_what_is_open_and_not_listed_can_have_vanished() -> None:
         "resolved": replace(KNOWN, status="RESOLVED"),
         "deleted": replace(KNOWN, is_deleted=True),
     }
-    comparison = Comparison(known, NOW)
+    comparison = Comparison(known, NOW, LONG_AGO)
     assert list(comparison.differences(iter([LISTED]))) == []
     assert comparison.vanished() == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("created_at", "vanished", "not_listed_yet"),
+    [
+        ("2026-11-22T08:59:59Z", [], 1),
+        ("2026-11-21T09:00:01Z", [], 1),  # a second less than a day
+        ("2026-11-21T09:00:00Z", ["one"], 0),
+    ],
+)
+def test_nothing_has_vanished_of_an_analyzer_that_may_still_be_scanning(
+    created_at: str, vanished: list[str], not_listed_yet: int
+) -> None:
+    comparison = Comparison({"one": KNOWN}, NOW, created_at)
+    assert list(comparison.differences(iter([]))) == []
+    assert comparison.vanished() == vanished
+    assert comparison.counts["not_listed_yet"] == not_listed_yet
+
+
+@pytest.mark.parametrize(
+    ("created_at", "how"),
+    [
+        ("2026-11-20T08:00:00Z", "DELETED"),
+        ("2026-11-20T08:00:01Z", "UNWATCHED"),  # made again under the same ARN
+    ],
+)
+def test_what_an_earlier_analyzer_of_the_same_arn_found_is_unwatched(
+    created_at: str, how: str
+) -> None:
+    assert Comparison({"one": KNOWN}, NOW, created_at).ended_how("one") == how
 
 
 def test_what_was_taken_for_gone_and_is_there_comes_back_as_of_its_last_analysis() -> None:
@@ -92,7 +128,7 @@ def test_what_was_taken_for_gone_and_is_there_comes_back_as_of_its_last_analysis
 
 
 def test_a_deleted_one_that_was_not_analyzed_since_is_counted() -> None:
-    comparison = Comparison({"one": replace(KNOWN, is_deleted=True)}, NOW)
+    comparison = Comparison({"one": replace(KNOWN, is_deleted=True)}, NOW, LONG_AGO)
     stale = replace(LISTED, analyzed_at=KNOWN.updated_at)
     assert list(comparison.differences(iter([stale]))) == []
     assert comparison.counts["deleted_but_listed"] == 1

@@ -206,6 +206,56 @@ def test_what_the_answer_leaves_out_it_does_not_deny() -> None:
     assert with_details(found, answer(found, external(), later=60)).actions == found.actions
 
 
+NARROWED = (("aws:PrincipalOrgID", "o-ours"),)
+
+
+@pytest.mark.parametrize("later", [0, 60])
+def test_a_condition_that_the_answer_has_no_more_narrows_nothing_any_more(later: int) -> None:
+    found = finding("external_access", principal=(("AWS", "*"),), condition=NARROWED)
+    details = external(principal={"AWS": "*"}, action=["s3:GetObject"], isPublic=True)
+
+    result = with_details(found, answer(found, details, later=later))
+
+    assert (result.condition, result.is_public) == ((), True)
+
+
+def test_an_older_answer_takes_no_condition_away_and_brings_none_back() -> None:
+    old = external(principal={"AWS": "*"}, action=["s3:GetObject"])
+    found = finding("external_access", condition=NARROWED)
+    assert with_details(found, answer(found, old, later=-60)).condition == NARROWED
+
+    found = finding("external_access", condition=())
+    old["externalAccessDetails"]["condition"] = dict(NARROWED)
+    assert with_details(found, answer(found, old, later=-60)).condition == ()
+
+
+@pytest.mark.parametrize("later", [0, 60])
+def test_what_could_not_be_analyzed_takes_nothing_away(later: int) -> None:
+    found = finding("external_access", condition=NARROWED)
+
+    result = with_details(
+        found, answer(found, external(action=[], principal={}), later=later, error="ACCESS_DENIED")
+    )
+
+    assert (result.condition, result.actions, result.principal, result.error) == (
+        NARROWED, found.actions, found.principal, "ACCESS_DENIED",
+    )  # fmt: skip
+
+
+def test_a_condition_of_one_way_narrows_not_the_other_ways() -> None:
+    found = finding("external_access")
+    vpc = {"aws:SourceVpc": "vpc-1"}
+    entries = [
+        external(principal={"AWS": "*"}, condition={**vpc, **dict(NARROWED)}),
+        external(principal={"AWS": "*"}, condition=vpc),
+    ]
+
+    result = with_details(found, answer(found, *entries))
+
+    assert result.condition == (("aws:SourceVpc", "vpc-1"),)
+    assert [each.partition(":")[0] for each in result.unknown] == ["condition"]
+
+
 # --- What nobody expects ---
 
 

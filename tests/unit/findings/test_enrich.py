@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pare.findings.model import Finding
 
 FAILURES = [AwsCallError, ArnParseError, MemberAccountError, PrincipalNotFoundError]
-PASSING = [AwsServiceError, ThrottledError]
 HUB_DEFAULT = "security@example.com"
 
 
@@ -91,6 +90,7 @@ def terms_of(**terms: Any) -> Any:
         "default_owner": "",
         "partner_accounts": {},
         "organization_id": "o-ours",
+        "hub_account_id": "444455556666",
         **terms,
     }
 
@@ -215,14 +215,30 @@ def test_everything_that_fails_is_named_and_the_finding_stays(failure: type[Pare
     assert (enriched.account_name, enriched.owner, enriched.tags) == (None, None, ())
 
 
-@pytest.mark.parametrize("failure", PASSING)
-@pytest.mark.parametrize("what", ["names", "tagged", "found", "mail"])
-def test_what_is_worth_another_try_is_an_error(failure: type[PareError], what: str) -> None:
-    error: Any = failure("later")
+def failing_at(what: str, error: PareError) -> AwsInMemory:
     failing: Any = {finding().account_id: error} if what == "names" else error
+    return AwsInMemory(**{what: failing})
 
+
+@pytest.mark.parametrize(
+    ("what", "failure"),
+    [("found", AwsServiceError),
+     *((what, ThrottledError) for what in ("names", "tagged", "found", "mail"))],
+)  # fmt: skip
+def test_what_is_worth_another_try_is_an_error(failure: type[PareError], what: str) -> None:
     with pytest.raises(failure):
-        AwsInMemory(**{what: failing}).enrich(finding())
+        failing_at(what, failure("later")).enrich(finding())
+
+
+@pytest.mark.parametrize("what", ["names", "tagged", "mail"])
+def test_a_service_beside_it_that_is_down_or_not_there_costs_no_finding(what: str) -> None:
+    # GovCloud has no Account Management: the SDK makes up an address that does not exist.
+    down = AwsServiceError("account:GetAlternateContact: Could not connect to the endpoint URL")
+
+    enriched = failing_at(what, down).enrich(finding())
+
+    assert any("Could not connect" in each for each in enriched.unknown)
+    assert enriched.severity == AwsInMemory().enrich(finding()).severity
 
 
 def test_an_error_that_is_not_ours_is_not_swallowed() -> None:
@@ -244,6 +260,41 @@ def test_a_long_reason_is_cut() -> None:
     (unknown,) = AwsInMemory(tagged=AwsCallError("x" * 10_000)).enrich(finding()).unknown
 
     assert len(unknown) == 500
+
+
+def test_why_an_account_of_the_organization_is_unknown_is_said() -> None:
+    arn = "arn:aws:access-analyzer:us-west-2:444455556666:analyzer/Org"
+    found = finding("external_access", analyzer_arn=arn)
+    aws = AwsInMemory(names={"999988887777": "shop-dev"})
+
+    enriched = aws.enrich(found)
+
+    assert (enriched.exposure, enriched.principal_account_name) == ("unknown", "shop-dev")
+    (why,) = enriched.unknown
+    assert why.startswith("open to whom: ")
+    assert aws.enrich(enriched).unknown == (why,)
+
+
+def test_of_several_principals_the_gravest_is_told_by_what_they_may_do() -> None:
+    principal = (("AWS", "555566667777"), ("Service", "s3.amazonaws.com"))
+    found = finding("external_access", principal=principal, actions=("s3:PutObject",))
+
+    enriched = AwsInMemory().enrich(found, partner_accounts={"555566667777": "Auditor Ltd"})
+
+    assert (enriched.exposure, enriched.severity) == ("partner", "medium")
+
+
+def test_a_condition_that_was_taken_away_leaves_nobody_inside() -> None:
+    everybody = (("AWS", "*"),)
+    found = finding("external_access", principal=everybody, is_public=False,
+                    condition=(("aws:PrincipalOrgID", "o-ours"),))  # fmt: skip
+    details = {"condition": {}, "isPublic": False, "principal": {"AWS": "*"},
+               "action": ["s3:GetObject"]}  # fmt: skip
+    aws = AwsInMemory(found=answer(found, {"externalAccessDetails": details}, later=60))
+
+    enriched = aws.enrich(found)
+
+    assert (enriched.exposure, enriched.severity) == ("unknown", "medium")
 
 
 # --- What is not asked ---

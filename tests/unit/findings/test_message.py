@@ -38,6 +38,7 @@ from tests.unit.findings.told_cases import (
     many,
     old,
     open_to,
+    partly_archived,
     preview,
     public,
     role_trust,
@@ -354,7 +355,8 @@ def test_each_news_has_its_own_title_and_lead() -> None:
     for news in NEWS:
         of = view(old(), news=news, told=told(old()))
         if news in {"closed", "archived", "unwatched"}:
-            of = view(ended=(old(),), news=news, told=told(old()))
+            how = {"archived": "ARCHIVED", "unwatched": "UNWATCHED"}.get(news, "RESOLVED")
+            of = view(ended=(old(),), how=how, news=news, told=told(old()))
         message = tell(of)
         assert_well_formed(message)
         assert message.attributes["news"] == news
@@ -393,7 +395,7 @@ def test_an_end_of_one_of_several_is_said_with_how_it_ended() -> None:
     before = told(old(), other)
     for how, says in (
         ("RESOLVED", "No longer open to account 888877776666"),
-        ("ARCHIVED", "Archived as meant: S3 bucket"),
+        ("ARCHIVED", "Still open, archived by somebody unknown: S3 bucket"),
         ("UNWATCHED", "No longer watched, so nobody knows: S3 bucket"),
     ):
         text = tell(view(old(), ended=(other,), how=how, news="changed", told=before)).text
@@ -435,13 +437,90 @@ def test_who_archived_it_is_taken_from_what_the_round_hands_down() -> None:
     assert "Until:       no end" in text
 
 
-def test_of_a_closed_card_what_was_archived_is_not_called_gone() -> None:
-    of = view(ended=(old(), public()), news="closed", told=told(old(), public()))
-    of["card"]["ended"][old().finding_id]["how"] = "ARCHIVED"
+@pytest.mark.parametrize("news", ["archived", "closed"])
+def test_only_what_is_over_is_called_closed(news: str) -> None:
+    """Everybody's access is archived and still there; only an account's is resolved."""
+    of = partly_archived(news)
+    message = tell(of)
+    text, archiver = one_line(message), "arn:aws:sts::111122223333:assumed-role/Developer/bob"
+    card = json.dumps(message.card)
+    listed = one_line(digest_message([of], owner=None, language="en", place=PLACE, now=NOW))
 
+    assert message.subject.startswith(
+        "[Pare] Archived, still open: S3 bucket amzn-s3-demo-bucket is open to everybody; 1 more cl"
+    )
+    assert f"Still open, archived by {archiver}: 1 of those below." in text
+    assert "1 other is closed." in text
+    assert "Still open, archived (1): - everybody (public)" in text
+    assert "Was open to (1): - account 999988887777" in text
+    assert "pare findings unarchive 33333333-dcba" in text
+    assert "Severity: critical" in text
+    assert "Archived, still open (1):" in listed
+    assert "S3 bucket amzn-s3-demo-bucket is open to everybody (write, read); 1 more cl" in listed
+    assert f"still open, archived by {archiver};" in listed
+    for said in (message.subject, text, card, listed):
+        assert "no longer open to everybody" not in said
+        assert "it has ended" not in said
+        assert "It is over" not in said
+        assert "Closed" not in said
+
+
+def test_what_was_archived_before_is_said_when_the_rest_is_closed() -> None:
+    text = one_line(CASES["archived_before"]("en"))
+
+    assert "no longer open to everybody; 1 archived, still open" in text
+    assert "1 finding archived before and still open: AWS 999988887777." in text
+    assert "it has ended" not in text
+
+
+def test_of_an_unwatched_card_what_is_resolved_is_not_called_unknown() -> None:
+    message = CASES["unwatched_partly"]("en")
+    text = one_line(message)
+
+    assert "perhaps still so: S3 bucket amzn-s3-demo-bucket is open to outside account" in text
+    assert "No longer watched, perhaps still so (1): - account 999988887777" in text
+    assert "Was open to (1): - everybody (public)" in text
+    assert "create-analyzer --analyzer-name MyAnalyzer" in text
+    assert "--region eu-west-1" in text, "where the analyzer is gone"
+
+
+def test_what_is_gone_in_one_region_and_open_in_another_is_not_called_gone() -> None:
+    here, there = public(region="us-west-2"), public(region="eu-west-1", finding_id="id-2")
+
+    text = tell(view(here, ended=(there,), news="changed", told=told(here, there))).text
+
+    assert "- Gone in eu-west-1, still so elsewhere: S3 bucket" in text
+    assert "No longer open" not in text
+
+
+def test_an_archived_finding_is_no_partial_fix() -> None:
+    twelve, five = unused(12, 340), unused(5, 91, finding_id="id-2")
+
+    text = tell(view(five, ended=(twelve,), how="ARCHIVED", news="changed", told=told(twelve))).text
+
+    assert "Partly fixed" not in text
+    assert "- Still open, archived by somebody unknown: IAM role" in text
+
+
+def test_another_access_under_the_same_id_is_said() -> None:
+    before = old(condition=(("aws:SourceVpce", "vpce-1"),))
+    after = old(actions=("s3:GetObject", "s3:ListBucket"))
+
+    text = one_line(tell(view(after, news="changed", told=told(before))))
+
+    assert "Other than it was: open to account 999988887777" in text
+    assert "s3:ListBucket); condition: none." in text
+
+
+def test_findings_beyond_those_a_card_names_are_counted() -> None:
+    of = view(old(), more_open={"high": 3, "low": 40})
     text = one_line(tell(of))
 
-    assert "1 of its findings was archived as meant, so that access is still there." in text
+    assert "43 more findings are open on it than this message can name." in text
+    assert "44 findings, such as" in text
+    assert ", and 43 more" in one_line(
+        digest_message([of], owner=None, language="en", place=PLACE, now=NOW)
+    )
 
 
 def test_unwatched_is_never_called_closed() -> None:
@@ -546,6 +625,96 @@ def test_a_type_that_this_version_does_not_know_is_told_as_it_is(language: str) 
 
         assert_well_formed(message, language)
         assert found.finding_type in message.text
+
+
+@pytest.mark.parametrize(
+    ("of", "creates"),
+    [
+        (view(watch("AnalyzerMissing", kind="external")),
+         "--analyzer-name pare --type ORGANIZATION --region eu-central-1"),
+        (view(watch("AnalyzerMissing", kind="unused")),
+         "--analyzer-name pare --type ORGANIZATION_UNUSED_ACCESS --region eu-central-1 "
+         """--configuration '{"unusedAccess":{"unusedAccessAge":90}}'"""),
+        (view(watch("AnalyzerDeleted", kind="external", analyzer="ours", findings=2)),
+         "--analyzer-name ours --type ORGANIZATION --region eu-central-1"),
+        (view(ended=(old(),), how="UNWATCHED", news="unwatched", told=told(old())),
+         "--analyzer-name MyAnalyzer --type ORGANIZATION --region us-west-2"),
+    ],
+)  # fmt: skip
+def test_an_analyzer_comes_back_by_a_command_and_not_by_a_deployment_alone(
+    of: CardViewJson, creates: str
+) -> None:
+    message = tell(of)
+    text = " ".join(one_line(message).replace("\\", "").split())
+
+    assert f"aws sts get-caller-identity aws accessanalyzer create-analyzer {creates}" in text
+    assert "Where the settings do not create it" in text
+    assert "signed in to the hub account" in text
+    assert "cdk deploy" not in text
+    assert message.card is not None
+    assert any(f"`aws accessanalyzer create-analyzer {creates}`" in step
+               for step in message.card["content"]["nextSteps"])  # fmt: skip
+
+
+def test_an_analyzer_for_unused_access_has_its_price() -> None:
+    text = one_line(CASES["watch_analyzer_missing_unused"]("en"))
+
+    assert "AWS asks 0.20 USD a month for each role and user" in text
+    assert "analyzers.paid_unused_access" in text
+
+
+def test_an_analyzer_that_asks_what_to_watch_has_no_ready_command() -> None:
+    found = watch("AnalyzerDeleted", kind="internal", analyzer="ours", findings=2)
+
+    text = one_line(tell(view(found)))
+
+    assert "in Access Analyzer's console, signed in to the hub account security" in text
+    assert "create-analyzer" not in text
+
+
+@pytest.mark.parametrize(
+    ("finding_type", "command"),
+    [
+        ("UnusedIAMUserAccessKey", "aws iam update-access-key"),
+        ("UnusedIAMUserPassword", "aws iam delete-login-profile"),
+    ],
+)
+def test_a_command_that_changes_an_account_says_which_and_is_checked_first(
+    finding_type: str, command: str
+) -> None:
+    text = one_line(tell(view(credential(finding_type, access_key_id="AKIAIOSFODNN7EXAMPLE"))))
+
+    assert "signed in to account shop-prod (111122223333) (check first)" in text
+    assert f"aws sts get-caller-identity {command}" in text
+
+
+@pytest.mark.parametrize(
+    "resource_type", [each for each in TYPES if "`" not in each and each != "AWS::Later::Thing"]
+)
+def test_advice_that_names_an_aws_command_names_the_account(resource_type: str) -> None:
+    text = re.split(r"\n[123]\. ", tell(view(old(resource_type=resource_type))).text)[2]
+
+    assert ("account shop-prod (111122223333)" in " ".join(text.split())) == ("aws " in text)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_exemption_that_ends_is_extended_by_a_ready_command(ended: bool) -> None:
+    found = watch("ExemptionExpiring", what="exemption", expires="2026-12-01", ended=ended,
+                  owner="alice", reason="meant")  # fmt: skip
+
+    text = one_line(tell(view(found)))
+
+    assert (
+        f'pare findings archive {found.finding_id} \\ --all-regions --reason "why it is meant" '
+        "--expires 2027-05-21" in text
+    )
+
+
+def test_an_archive_rule_that_ends_is_extended_in_its_file() -> None:
+    text = one_line(CASES["watch_archive_rule_ended"]("en"))
+
+    assert "config/archive-rules.yaml" in text
+    assert "pare findings archive" not in text
 
 
 # --- links ----------------------------------------------------------------------------------------
@@ -696,7 +865,9 @@ def test_what_nobody_watches_any_more_is_not_among_the_closed() -> None:
 
     assert text.startswith("Perhaps told before: 1 of these")
     assert text.count("(perhaps told before)") == 1
-    assert text.index("no longer watched, perhaps still so") < text.index("Closed or archived (1)")
+    assert text.index("no longer watched, perhaps still so") < text.index("Closed (1)")
+    assert "nobody knows whether it is still so" in text
+    assert "1 medium, 1 closed" in text
 
 
 def test_without_a_list_there_is_no_address() -> None:
@@ -729,6 +900,49 @@ def test_a_preview_that_could_not_judge_a_resource_says_so() -> None:
 
 
 # --- text from outside ----------------------------------------------------------------------------
+
+DOMAIN = re.compile(r"(?<![\w@/.:-])[\w-]+(\.[\w-]+)*\.[a-z]{2,}\b(?!@)")
+PHISHING = "pay at login.evil.example/fix or evil.example."
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    "of",
+    [
+        view(old(owner=PHISHING)),
+        view(old(account_name=PHISHING)),
+        view(old(exposure="partner", partner=PHISHING)),
+        view(old(condition=(("aws:Referer", PHISHING), ("evil.example/x", "y")))),
+        view(old(unknown=(PHISHING,), principal_account_name=PHISHING, exposure="organization")),
+        view(role_trust(principal=(("Federated", "login.evil.example/fix"),))),
+        view(watch("ExemptionExpiring", what="exemption", reason=PHISHING, owner=PHISHING)),
+        view(watch("ArchiveRuleHidesPublic", rule="evil.example", filter=PHISHING)),
+        view(unused(1, 2), proposal=proposal(verdict="refused", reasons=[PHISHING])),
+    ],
+)  # fmt: skip
+def test_no_words_from_outside_look_like_a_domain(of: CardViewJson, language: str) -> None:
+    given: dict[str, Any] = {"language": language, "place": PLACE, "now": NOW}
+    for message in (
+        tell(of, language),
+        digest_message([of], owner=PHISHING, **given),
+        summary_message([of], **given),
+    ):
+        text = f"{message.subject}\n{message.text}"
+        assert "evil.example" not in text
+        found = {each[0] for each in DOMAIN.finditer(text)}
+        assert found <= {"token.actions.githubusercontent.com", "sts.amazonaws.com"}, found
+        assert "evil .example" in " ".join(text.split()) or "evil" not in text
+
+
+def test_names_of_resources_and_addresses_stay_whole() -> None:
+    found = old(resource="arn:aws:s3:::www-data.shop.example", owner="a.b@shop.example.com")
+
+    text = one_line(tell(view(found)))
+
+    assert "S3 bucket www-data.shop.example is open" in text
+    assert "ARN: arn:aws:s3:::www-data.shop.example" in re.sub(" +", " ", text)
+    assert "Ask a.b@shop.example.com whose account" in text
+
 
 FIELDS = (
     "resource", "resource_type", "account_name", "owner", "error", "finding_id", "region",
@@ -798,8 +1012,9 @@ def test_an_exemption_a_proposal_and_a_blind_spot_cannot_forge_anything(language
             verdict="refused", reasons=[FORGED] * 5)),
         *(view(watch(kind, kind=FORGED, rule=FORGED, error=FORGED, filter=FORGED, expires=FORGED,
                      reason=FORGED, status=FORGED, changed=[FORGED] * 9, name=FORGED))
-          for kind in ("AnalyzerMissing", "AnalyzerNotActive", "AnalyzerDeleted", "RegionUnread",
-                       "ArchiveRuleHidesPublic", "ArchiveRuleDrift", "ExemptionExpiring")),
+          for kind in ("AnalyzerMissing", "AnalyzerNotActive", "AnalyzerDeleted", "AnalyzerUnread",
+                       "RegionUnread", "ArchiveRuleHidesPublic", "ArchiveRuleDrift",
+                       "ExemptionExpiring")),
     ]  # fmt: skip
     for each in of:
         message = tell(each, language)

@@ -14,14 +14,17 @@ import pytest
 from pare.clock import format_time
 from pare.findings.model import SEVERITIES, Finding
 from pare.findings.rounds import (
+    Singles,
+    count_singles,
     list_of,
     message_id_of,
     message_json,
     plan,
     tally,
+    trouble_of,
     view_of,
 )
-from pare.findings.state import applied, released, settled, unsure
+from pare.findings.state import abandoned, applied, claimed, refused, settled, unsure
 
 if TYPE_CHECKING:
     from pare.findings.card import CardJson, CardViewJson
@@ -43,6 +46,7 @@ TERMS = cast(
         "routed_owners": [],
     },
 )
+PLENTY = Singles(always=100, news=20, later=20)
 
 
 def finding(number: int, severity: Severity = "high", **changes: Any) -> Finding:
@@ -95,10 +99,25 @@ def closed(number: int, severity: Severity = "high", *, now: datetime = LATER) -
 
 
 def planned(
-    *views: CardViewJson, kind: RoundKind = "hourly", budget: int = 20, owners: tuple[str, ...] = ()
+    *views: CardViewJson,
+    kind: RoundKind = "hourly",
+    budget: Singles = PLENTY,
+    owners: tuple[str, ...] = (),
+    execution: str = "e-1",
 ) -> list[PlannedMessage]:
     terms: FindingTermsJson = {**TERMS, "routed_owners": list(owners)}
-    return plan(views, kind=kind, budget=budget, terms=terms, now=LATER)
+    return plan(views, kind=kind, budget=budget, terms=terms, now=LATER, execution=execution)
+
+
+def troubled(
+    number: int, severity: Severity = "high", *, refusals: int = 0, deaths: int = 0
+) -> CardViewJson:
+    """Return a view of a new card whose messages SNS refused, or whose rounds died over it."""
+    of = view(number, severity)["card"]
+    for each in range(refusals + deaths):
+        claim = claimed(of, execution=f"e-{each}", message_id=f"m-{each}", now=NOW)
+        of = refused(claim) if each < refusals else abandoned(claim)
+    return view_of(of, {}, now=LATER, terms=TERMS)
 
 
 def numbers(message: PlannedMessage) -> list[int]:
@@ -149,9 +168,19 @@ def test_a_round_of_news_tells_what_cannot_wait_gravest_first() -> None:
 
 
 def test_a_round_of_news_ends_with_the_budget_and_tells_nothing_else() -> None:
-    views = [view(number, "medium") for number in range(5)] + [view(5, "critical")]
-    assert [numbers(each) for each in planned(*views, kind="news", budget=2)] == [[5], [0]]
-    assert planned(*views, kind="news", budget=0, owners=("team-a",)) == []
+    views = [view(number, "medium") for number in range(5)] + [view(5, "high")]
+    told = planned(*views, kind="news", budget=Singles(news=2, later=9))
+    assert [numbers(each) for each in told] == [[5], [0]]
+    assert planned(*views, kind="news", budget=Singles(), owners=("team-a",)) == []
+
+
+def test_what_is_critical_waits_for_no_budget() -> None:
+    views = [view(1), view(2, "critical"), view(3, "critical")]
+    assert count_singles(views, kind="news", terms=TERMS, now=LATER) == Singles(always=2, news=1)
+    for kind in ("news", "hourly"):
+        messages = planned(*views, kind=kind, budget=Singles(always=2))
+        singles = [numbers(each) for each in messages if each.kind == "single"]
+        assert singles == [[2], [3]], kind
 
 
 # --- Hourly rounds --------------------------------------------------------------------------------
@@ -169,10 +198,100 @@ def test_an_hourly_round_tells_all_that_is_due() -> None:
 
 def test_what_is_over_the_budget_comes_in_one_summary() -> None:
     views = [view(number) for number in range(4)] + [view(9, "low"), view(8, "critical")]
-    messages = planned(*views, budget=2)
-    assert [(each.kind, numbers(each)) for each in messages] == [
-        ("single", [8]), ("single", [0]), ("summary", [1, 2, 3]), ("digest", [9]),
+    messages = planned(*views, budget=Singles(always=9, news=1))
+    assert [(each.kind, numbers(each), each.place) for each in messages] == [
+        ("single", [8], "always"), ("single", [0], "news"), ("summary", [1, 2, 3], None),
+        ("digest", [9], None),
     ]  # fmt: skip
+
+
+def test_what_ends_takes_no_place_of_what_begins() -> None:
+    views = [closed(1, "critical"), closed(2), closed(3, "critical"), view(4), view(5, "medium")]
+    wanted = count_singles(views, kind="hourly", terms=TERMS, now=LATER)
+    assert wanted == Singles(always=0, news=2, later=3)
+    messages = planned(*views, budget=Singles(news=1, later=2))
+    assert [(each.kind, numbers(each)) for each in messages] == [
+        ("single", [4]), ("single", [1]), ("single", [3]), ("summary", [5, 2]),
+    ]  # fmt: skip
+
+
+def test_a_reminder_takes_a_place_of_those_that_can_wait() -> None:
+    week = NOW + timedelta(days=7, hours=1)
+    seen = view_of(told(view(1)), {}, now=week, terms=TERMS)
+    assert seen["news"] == "still_open"
+    wanted = count_singles([seen], kind="hourly", terms=TERMS, now=week)
+    assert wanted == Singles(later=1)
+
+
+# --- What cannot be told --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("refusals", "deaths", "trouble"),
+    [(0, 0, 0), (2, 0, 0), (3, 0, 1), (5, 0, 1), (6, 0, 2), (60, 0, 2),
+     (0, 1, 0), (0, 2, 1), (0, 3, 1), (0, 4, 2), (2, 1, 0), (2, 2, 1)],
+)  # fmt: skip
+def test_a_card_is_troubled_whose_messages_come_to_nothing_again_and_again(
+    refusals: int, deaths: int, trouble: int
+) -> None:
+    assert trouble_of(troubled(1, refusals=refusals, deaths=deaths)["card"]) == trouble
+
+
+def test_a_card_that_was_told_is_no_longer_troubled_and_a_lost_answer_is_no_trouble() -> None:
+    seen = troubled(1, refusals=3, deaths=2)
+    assert trouble_of(told(seen)) == 0
+    lost = view(1)["card"]
+    for each in range(5):
+        lost = unsure(lost, {**view(1), "card": lost}, f"m-{each}", NOW)
+    assert trouble_of(lost) == 0
+    # Nor does a refused summary make it well again.
+    again = refused(claimed(troubled(1, deaths=2)["card"], execution="e", message_id="m", now=NOW))
+    assert trouble_of(again) == 1
+
+
+def test_refusals_push_no_other_message_out() -> None:
+    of = told(view(1))
+    for each in range(50):
+        of = refused(claimed(of, execution="e", message_id=f"m-{each}", now=NOW))
+    assert [(each["message_id"], each["how"]) for each in of["messages"]] == [
+        ("m-1", "single"), ("m-49", "refused"),
+    ]  # fmt: skip
+
+
+def test_a_troubled_card_takes_no_place_and_comes_last_beside_others_like_it() -> None:
+    views = [
+        troubled(1, "critical", refusals=3), troubled(2, deaths=2), troubled(3, "low", deaths=2),
+        view(4, "medium"), view(5), view(6, "low", owner="team-a"),
+    ]  # fmt: skip
+    wanted = count_singles(views, kind="hourly", terms=TERMS, now=LATER)
+    assert wanted == Singles(always=0, news=2, later=0)
+    messages = planned(*views, budget=Singles(always=9, news=1), owners=("team-a",))
+    assert [(each.kind, each.owner, each.settle, numbers(each)) for each in messages] == [
+        ("single", None, True, [5]),
+        ("summary", None, True, [4]),
+        ("digest", None, True, [6]),
+        ("digest", "team-a", False, [6]),
+        ("summary", None, True, [1, 2, 3]),
+    ]
+    assert [numbers(each) for each in planned(*views, kind="news")] == [[5], [4]]
+
+
+def test_cards_beside_a_bad_one_get_away_from_it() -> None:
+    """One card spoils any message, and whatever message comes after that one."""
+    left = set(range(40))
+    rounds = 0
+    while len(left) > 1:
+        rounds += 1
+        views = [troubled(number, deaths=4) for number in sorted(left)]
+        messages = planned(*views, execution=f"e-{rounds}")
+        assert len(messages) <= 2
+        assert sorted(n for each in messages for n in numbers(each)) == sorted(left)
+        for each in messages:
+            if 7 in numbers(each):
+                break
+            left -= set(numbers(each))
+        assert rounds < 40
+    assert left == {7}
 
 
 def test_an_owner_with_a_route_gets_a_digest_of_their_own_that_settles_nothing() -> None:
@@ -183,7 +302,9 @@ def test_an_owner_with_a_route_gets_a_digest_of_their_own_that_settles_nothing()
         view(4, "low", owner="team-b"),
         view(5, "low"),
     ]
-    messages = planned(*views, budget=1, owners=("team-b", "team-a", "team-c", "team-a"))
+    messages = planned(
+        *views, budget=Singles(news=1), owners=("team-b", "team-a", "team-c", "team-a")
+    )
     assert [(each.kind, each.owner, each.settle, numbers(each)) for each in messages] == [
         ("single", None, True, [1]),
         ("summary", None, True, [2]),
@@ -195,10 +316,11 @@ def test_an_owner_with_a_route_gets_a_digest_of_their_own_that_settles_nothing()
 
 def test_each_card_is_settled_by_exactly_one_message() -> None:
     views = [view(n, s) for n, s in enumerate(SEVERITIES * 10)]
-    for budget, kind in itertools.product((-1, 0, 3, 100), ("hourly",)):
-        messages = planned(*views, budget=budget, kind=kind, owners=("team-a",))  # type: ignore[arg-type]
+    views += [troubled(40, refusals=3), troubled(41, deaths=4), closed(42)]
+    for budget in itertools.product((-1, 0, 3, 100), repeat=3):
+        messages = planned(*views, budget=Singles(*budget), owners=("team-a",))
         settling = [n for each in messages if each.settle for n in numbers(each)]
-        assert sorted(settling) == list(range(40))
+        assert sorted(settling) == list(range(43))
 
 
 def test_a_card_without_news_is_in_no_message() -> None:
@@ -209,10 +331,12 @@ def test_a_card_without_news_is_in_no_message() -> None:
 
 def test_the_same_cards_give_the_same_plan_in_whatever_order() -> None:
     views = [view(n, s, owner="team-a") for n, s in enumerate(SEVERITIES * 4)]
-    wanted = planned(*views, budget=3, owners=("team-a",))
+    views += [troubled(number, deaths=4) for number in range(20, 30)]
+    budget = Singles(2, 3, 1)
+    wanted = planned(*views, budget=budget, owners=("team-a",))
     for seed in range(20):
         shuffled = random.Random(seed).sample(views, len(views))
-        assert planned(*shuffled, budget=3, owners=("team-a",)) == wanted
+        assert planned(*shuffled, budget=budget, owners=("team-a",)) == wanted
 
 
 # --- Messages -------------------------------------------------------------------------------------
@@ -237,7 +361,8 @@ def test_a_message_has_the_same_id_at_the_same_place_of_a_round_only() -> None:
 @pytest.mark.parametrize("loses", [True, False])
 def test_a_message_says_of_which_cards_nobody_knows_if_they_were_told(loses: bool) -> None:
     seen = view(1)
-    again = unsure(seen["card"], seen, "m-1", NOW) if loses else released(seen["card"])
+    claim = claimed(seen["card"], execution="e", message_id="m-1", now=NOW)
+    again = unsure(claim, seen, "m-1", NOW) if loses else refused(claim)
     (message,) = planned(view_of(again, {}, now=LATER, terms=TERMS))
     written = message_json(message, message_id="m-2", as_of="2026-11-24T09:00:00Z", list_ref=None)
     assert written["perhaps_told"] == ([again["card_id"]] if loses else [])

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
+import botocore.session
 import pytest
 
 from pare.data_tables import read_table
 from pare.findings.model import SEVERITIES, Access, Exposure
 from pare.findings.severity import gravest, rank, rules, severity_of
+from pare.policy.catalogue import load_catalogue
 from tests.recorded import FINDINGS, finding
 
 READ, WRITE = ("List", "Read"), ("Read", "Write")
@@ -39,8 +42,13 @@ def external(exposure: Exposure | None, levels: tuple[str, ...], **changes: Any)
         (external("organization", READ), "low", "organization read"),
         (external("organization", WRITE), "medium", "organization write"),
         (external("account", WRITE), "medium", "organization write"),
-        (external("service", WRITE), "low", "service"),
-        (external("public", WRITE, error="ACCESS_DENIED"), "medium", "not analyzed"),
+        (external("service", WRITE), "medium", "service for anybody"),
+        (external("service", READ), "low", "service"),
+        (external("public", WRITE, error="ACCESS_DENIED"), "critical", "public write"),
+        (external("outside", WRITE, error="ACCESS_DENIED"), "high", "outside write"),
+        (external("unknown", WRITE, error="ACCESS_DENIED"), "medium", "not analyzed"),
+        (external(None, WRITE, error="ACCESS_DENIED"), "medium", "not analyzed"),
+        (finding("unused_iam_role_error", exposure="none"), "medium", "not analyzed"),
         (finding("unused_permission"), "low", "unused"),
         (finding("unused_permission", unused_action_count=9_000), "low", "unused"),
         (finding(access="watch", finding_type="AnalyzerMissing"), "high", "blind spot"),
@@ -51,6 +59,102 @@ def external(exposure: Exposure | None, levels: tuple[str, ...], **changes: Any)
 )  # fmt: skip
 def test_how_grave_a_finding_is(found: Any, severity: str, rule: str) -> None:
     assert severity_of(found) == (severity, rule)
+
+
+SECRET = {"resource_type": "AWS::SecretsManager::Secret", "actions": (
+    "secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue")}  # fmt: skip
+ABOUT_IT = ("secretsmanager:describesecret", "secretsmanager:ListSecretVersionIds")
+
+
+@pytest.mark.parametrize("exposure", ["outside", "federated", "unknown"])
+def test_what_a_stranger_reads_of_a_secret_is_the_secret(exposure: Exposure) -> None:
+    read = external(exposure, READ, **SECRET)
+    assert severity_of(read) == ("high", "outside secret or key")
+    assert severity_of(replace(read, actions=ABOUT_IT)) == ("medium", "outside read")
+    key = replace(read, resource_type="AWS::KMS::Key", actions=("kms:DescribeKey",))
+    assert severity_of(key) == ("medium", "outside read")
+    assert severity_of(replace(key, actions=("kms:GetWhatIsNew",)))[0] == "high"
+
+
+def test_what_a_partner_reads_of_a_secret_is_told_at_once() -> None:
+    read = external("partner", READ, **SECRET)
+    assert severity_of(read) == ("medium", "partner secret or key")
+    assert severity_of(replace(read, actions=ABOUT_IT)) == ("low", "partner read")
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "content", "about"),
+    [
+        ("AWS::EC2::Snapshot", "ebs:GetSnapshotBlock", "ec2:DescribeSnapshots"),
+        ("AWS::RDS::DBSnapshot", "rds:DownloadWhatIsNew", "rds:DescribeDBSnapshots"),
+        ("AWS::RDS::DBClusterSnapshot", "rds:*", "rds:Describe*"),
+        ("AWS::ECR::Repository", "ecr:BatchGetImage", "ecr:DescribeImages"),
+        ("AWS::ECR::Repository", "ecr:GetDownloadUrlForLayer", "ecr:ListImages"),
+        ("AWS::DynamoDB::Table", "dynamodb:GetItem", "dynamodb:DescribeTable"),
+        ("AWS::DynamoDB::Table", "dynamodb:*", "dynamodb:GetResourcePolicy"),
+        ("AWS::DynamoDB::Stream", "dynamodb:GetRecords", "dynamodb:DescribeStream"),
+        ("AWS::SQS::Queue", "sqs:ReceiveMessage", "sqs:GetQueueAttributes"),
+        ("AWS::EFS::FileSystem", "elasticfilesystem:ClientMount",
+         "elasticfilesystem:DescribeMountTargets"),
+        ("AWS::Lambda::Function", "lambda:GetFunction", "lambda:GetPolicy"),
+    ],
+)  # fmt: skip
+def test_contents_are_graver_than_descriptions(
+    resource_type: str, content: str, about: str
+) -> None:
+    found = external("outside", READ, resource_type=resource_type, actions=(content, about))
+    assert severity_of(found) == ("high", "outside data")
+    assert severity_of(replace(found, actions=(about,))) == ("medium", "outside read")
+    assert severity_of(replace(found, actions=()))[0] == "high"
+    assert severity_of(replace(found, exposure="partner"))[0] == "low"
+
+
+@pytest.mark.parametrize(
+    "resource_type", ["AWS::EC2::Snapshot", "AWS::RDS::DBSnapshot", "AWS::RDS::DBClusterSnapshot"]
+)
+def test_a_public_snapshot_is_critical(resource_type: str) -> None:
+    assert severity_of(external("public", READ, resource_type=resource_type)) == (
+        "critical", "public snapshot",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("condition", "rule"),
+    [
+        ({"aws:SourceAccount": "111122223333"}, "service"),
+        ({"AWS:SOURCEACCOUNT": "111122223333"}, "service"),
+        ({"aws:SourceOwner": "111122223333"}, "service"),
+        ({"aws:SourceArn": "arn:aws:s3:::amzn-s3-demo-bucket"}, "service"),
+        ({"aws:SourceArn": "arn:aws:sns:*:111122223333:*"}, "service"),
+        ({"aws:SourceArn": '["arn:aws:sns:*:111122223333:*","arn:aws:s3:::b"]'}, "service"),
+        ({"aws:SourceOrgID": "o-ours"}, "service"),
+        ({"aws:SourceOrgPaths": "o-ours/*"}, "service"),
+        ({}, "service for anybody"),
+        ({"aws:SourceAccount": "*"}, "service for anybody"),
+        ({"aws:SourceArn": "arn:aws:sns:*:*:*"}, "service for anybody"),
+        ({"aws:SourceArn": "arn:aws:s3:::*"}, "service for anybody"),
+        ({"aws:SourceAccount": '["111122223333","*"]'}, "service for anybody"),
+        ({"aws:SourceOrgPaths": "o-*/x"}, "service for anybody"),
+        ({"aws:SourceVpc": "vpc-1"}, "service for anybody"),
+    ],
+)
+def test_a_service_is_bound_to_whom_it_acts_for(condition: dict[str, str], rule: str) -> None:
+    found = external("service", WRITE, condition=tuple(condition.items()))
+    assert severity_of(found)[1] == rule
+
+
+def test_every_rule_has_its_reason_and_every_type_and_action_exists() -> None:
+    table = read_table("severity_rules.json", schema_version=1)
+    assert all(each["why"].endswith(".") for each in table["rules"])
+    named = {each for group in table["resource_types"].values() for each in group}
+    analyzer = botocore.session.get_session().get_service_model("accessanalyzer")
+    resource_type: Any = analyzer.shape_for("ResourceType")
+    assert named <= set(resource_type.enum)
+    catalogue = load_catalogue()
+    for pattern in table["metadata_actions"]:
+        matched = catalogue.expand(pattern)
+        assert matched, pattern
+        assert {catalogue.access_level(each) for each in matched} <= {"Read", "List"}, pattern
 
 
 @pytest.mark.parametrize("levels", [(), ("unknown",), ("Read", "unknown"), ("Tagging",)])
@@ -89,8 +193,9 @@ def test_the_rules_ask_for_nothing_that_is_not_there() -> None:
     known = {
         "access": set(get_args(Access)),
         "exposure": set(get_args(Exposure)),
-        "grants": {"read", "write"},
+        "grants": {"read", "write", "metadata"},
         "error": {True, False},
+        "is_bound": {True, False},
     }
     for rule in rules():
         assert rule.severity in SEVERITIES

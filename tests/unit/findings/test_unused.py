@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pare.findings.unused import INVENTORY, differences, ended, judge
+from pare.findings.unused import INVENTORY, differences, ended, judge, subject_of
 from tests.unit.inventory.row_builders import (
     ACCOUNT,
     ROLE,
@@ -37,15 +37,23 @@ def found_in(*rows: PrincipalRowJson, as_of: str = AS_OF) -> list[Finding]:
 
 
 def changed(
-    rows: list[PrincipalRowJson], known: list[Finding], *, as_of: str = NEXT, read: Any = READ
+    rows: list[PrincipalRowJson],
+    known: list[Finding],
+    *,
+    as_of: str = NEXT,
+    read: Any = READ,
+    unread: Any = (),
+    of_analyzer: list[Finding] | None = None,
 ) -> list[Finding]:
     return list(
         differences(
             rows,
             {each.finding_id: each for each in known},
             read_accounts=read,
+            unread_accounts=unread,
             as_of=as_of,
             region="eu-west-1",
+            of_analyzer=None if of_analyzer is None else set(map(subject_of, of_analyzer)),
         )
     )
 
@@ -134,7 +142,15 @@ def test_a_finding_stays_while_the_inventory_cannot_tell() -> None:
 def test_a_finding_stays_while_its_account_could_not_be_read() -> None:
     known = found_in(IDLE_ROLE)
 
-    assert changed([], known, read={}) == []
+    assert changed([], known, read={}, unread={ACCOUNT}) == []
+
+
+def test_what_is_known_of_an_account_that_is_closed_or_excluded_or_left_ends() -> None:
+    (known,) = found_in(IDLE_ROLE)
+
+    (end,) = changed([], [known], read={"999999999999": "another"}, unread={"888888888888"})
+
+    assert end == ended(known, as_of=NEXT)
 
 
 @pytest.mark.parametrize("rows", [[row(ROLE)], []], ids=["used again", "gone"])
@@ -194,3 +210,48 @@ def test_a_recreated_role_of_the_same_name_is_another() -> None:
 
     assert {each.status for each in now} == {"ACTIVE", "RESOLVED"}
     assert len({each.finding_id for each in now}) == 2
+
+
+# --- Beside the paid analyzer ---
+
+
+def twin_of(own: Finding, **changes: Any) -> Finding:
+    return replace(own, finding_id="aa-1", source="access-analyzer", **changes)
+
+
+def test_a_finding_ends_when_the_analyzer_has_its_twin_and_stays_closed() -> None:
+    (known,) = found_in(IDLE_ROLE)
+    end = ended(known, as_of=NEXT)
+
+    assert changed([IDLE_ROLE], [known], of_analyzer=[twin_of(known)]) == [end]
+    later = "2027-01-01T06:00:00Z"
+    assert changed([IDLE_ROLE], [end], as_of=later, of_analyzer=[twin_of(known)]) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"resource": ROLE + "Other"},
+        {"finding_type": "UnusedPermission"},
+        {"access_key_id": "AKIAAAAAAAAAAAAAAAAA"},
+    ],
+)
+def test_a_finding_without_a_twin_stays_until_it_is_no_longer_so(other: dict[str, Any]) -> None:
+    (known,) = found_in(IDLE_ROLE)
+    strangers = [twin_of(known, **other)]
+
+    assert changed([IDLE_ROLE], [known], of_analyzer=strangers) == []
+    assert changed([row(ROLE)], [known], of_analyzer=strangers) == [ended(known, as_of=NEXT)]
+
+
+def test_a_twin_ends_a_finding_also_where_the_inventory_cannot_tell() -> None:
+    (known,) = found_in(IDLE_ROLE)
+    twin = [twin_of(known)]
+
+    (end,) = changed([], [known], read={}, unread={ACCOUNT}, of_analyzer=twin)
+
+    assert end.status == "RESOLVED"
+
+
+def test_what_is_new_is_the_analyzers_to_tell() -> None:
+    assert changed([IDLE_ROLE], [], of_analyzer=[]) == []

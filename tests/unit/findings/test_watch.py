@@ -14,10 +14,13 @@ from pare.findings.watch import (
     AppliedJson,
     Left,
     RegionJson,
+    Unread,
     Watch,
     differences,
     is_about,
+    sight,
 )
+from tests.recorded import finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,6 +52,7 @@ def analyzer(**changed: Any) -> AnalyzerJson:
         "status": "ACTIVE",
         "status_reason": None,
         "created_at": "2026-01-01T00:00:00Z",
+        "managed_by": None,
     }
     return cast("AnalyzerJson", {**found, **changed})
 
@@ -71,11 +75,12 @@ def watch(
     *regions: RegionJson,
     rules: Iterable[AppliedJson] = (),
     left: Iterable[Left] = (),
+    unread_analyzers: Iterable[Unread] = (),
     now: datetime = NOW,
     **terms: Any,
 ) -> Watch:
     seen: Any = {"partition": "aws", "regions": list(regions)}
-    return Watch(seen, list(rules), list(left), TERMS | terms, now)
+    return Watch(seen, list(rules), list(left), TERMS | terms, now, list(unread_analyzers))
 
 
 def spots(looked: Watch, *cards: CardJson) -> list[tuple[str, dict[str, Any]]]:
@@ -92,6 +97,9 @@ def card(**exemption: Any) -> CardJson:
             {
                 "finding_type": "ExternalAccess",
                 "principal": {"AWS": "555566667777"},
+                "is_public": False,
+                "condition": {},
+                "severity": "medium",
                 "reason": "the partner reads its logs",
                 "by": "arn:aws:iam::222222222222:role/Security",
                 "at": "2026-06-01T08:00:00Z",
@@ -167,24 +175,35 @@ def test_the_unused_access_analyzer_is_missed_where_the_settings_have_one(
     assert (missed in found) is is_missing
 
 
-def test_an_analyzer_that_left_findings_is_missed_until_another_does_its_work() -> None:
+def test_an_analyzer_that_left_findings_is_missed_whatever_other_analyzers_there_are() -> None:
     gone = analyzer(name="gone")["arn"]
     left = [Left(gone, "external", 7)]
     told = ("AnalyzerDeleted", {"region": "eu-west-1", "analyzer": "gone", "kind": "external",
                                 "findings": 7})  # fmt: skip
-    elsewhere = region(analyzer(region="us-east-1"))
-    elsewhere["region"] = "us-east-1"
-    assert told in spots(watch(region(), elsewhere, left=left))
+    assert told in spots(watch(region(), left=left))
     assert told in spots(watch(region(analyzer(status="FAILED")), left=left))
-    assert told not in spots(watch(region(analyzer()), left=left))
+    assert spots(watch(region(analyzer()), left=left)) == [told]
+    assert spots(watch(region(analyzer()))) == []
+
+
+def test_the_same_access_is_seen_by_the_analyzers_of_its_region() -> None:
+    found = finding("external_access")
+    assert sight(found) == sight(replace(found, finding_id="other", analyzer_arn="other"))
+    for changed in (
+        {"region": "eu-north-1"},
+        {"principal": (("AWS", "1"),)},
+        {"resource": "arn:aws:s3:::other"},
+        {"account_id": "999988887777"},
+        {"access": "internal"},
+    ):
+        assert sight(found) != sight(replace(found, **changed))
 
 
 def test_unused_access_is_the_same_in_every_region() -> None:
-    left = [Left(analyzer(name="gone")["arn"], "unused", 7)]
-    other = analyzer(region="us-east-1", type="ORGANIZATION_UNUSED_ACCESS")
-    elsewhere: RegionJson = {"region": "us-east-1", "error": None, "analyzers": [other]}
-    kinds = [kind for kind, _ in spots(watch(region(analyzer()), elsewhere, left=left))]
-    assert "AnalyzerDeleted" not in kinds
+    found = finding("unused_permission")
+    assert sight(found) == sight(replace(found, region="eu-north-1"))
+    key = replace(found, finding_type="UnusedIAMUserAccessKey", access_key_id="AKIAONE")
+    assert sight(key) != sight(replace(key, access_key_id="AKIATWO"))
 
 
 def test_rules_of_others_that_hide_and_rules_of_ours_that_were_changed_are_said() -> None:
@@ -232,9 +251,10 @@ def test_all_have_ids_of_their_own_and_the_same_again() -> None:
         {"region": "us-east-1", "error": "no", "analyzers": []},
         rules=[rules],
     )
-    ids = [each.finding_id for each in looked.blind_spots([card(), card(finding_type="X")])]
-    assert len(ids) == len(set(ids)) == 6
-    assert [each.finding_id for each in looked.blind_spots([card(), card(finding_type="X")])] == ids
+    cards = [card(), card(finding_type="X"), card(is_public=True), card(condition={"k": "v"})]
+    ids = [each.finding_id for each in looked.blind_spots(cards)]
+    assert len(ids) == len(set(ids)) == 8
+    assert [each.finding_id for each in looked.blind_spots(cards)] == ids
 
 
 # --- What changed ---
@@ -315,10 +335,49 @@ def test_a_region_that_can_be_read_again_closes_that() -> None:
     assert (closed.finding_type, closed.status) == ("RegionUnread", "RESOLVED")
 
 
-def test_an_exemption_is_about_a_type_and_a_principal() -> None:
+def test_an_exemption_is_about_one_access_however_grave_it_became() -> None:
     (exemption,) = card()["exemptions"]
-    (blind,) = watch(region()).blind_spots([])
-    external = replace(blind, finding_type="ExternalAccess", principal=(("AWS", "555566667777"),))
+    external = finding("external_access", principal=(("AWS", "555566667777"),))
     assert is_about(exemption, external)
-    assert not is_about(exemption, replace(external, principal=(("AWS", "1"),)))
-    assert not is_about(exemption, replace(external, finding_type="InternalAccess"))
+    assert is_about(exemption, replace(external, severity="critical"))
+    for changed in (
+        {"principal": (("AWS", "1"),)},
+        {"finding_type": "InternalAccess"},
+        {"is_public": True},
+        {"condition": (("aws:SourceVpc", "vpc-1"),)},
+    ):
+        assert not is_about(exemption, replace(external, **changed))
+
+
+def test_an_analyzer_of_another_service_does_not_stand_in_for_the_regions_own() -> None:
+    managed = analyzer(managed_by="securityhubv2.amazonaws.com")
+    missing = ("AnalyzerMissing", {"region": "eu-west-1", "kind": "external"})
+    assert spots(watch(region(managed))) == [missing]
+    assert spots(watch(region(managed, analyzer(name="own")))) == []
+
+
+def test_nothing_of_the_rules_of_an_analyzer_that_was_not_asked_is_closed() -> None:
+    """It is disabled, say, so no step looked at its rules."""
+    drift = applied(drift={"changed": ["pare-a"], "deleted": []})
+    before = known(watch(region(analyzer()), rules=[drift]))
+    broken = analyzer(status="DISABLED")
+    disabled = watch(region(broken))
+    found = list(differences(disabled, disabled.blind_spots([]), before))
+    assert [each.finding_type for each in found] == ["AnalyzerNotActive"]
+    deleted = watch(region(analyzer(name="new")), rules=[applied(analyzer_arn="another")])
+    (closed,) = differences(deleted, deleted.blind_spots([]), before)
+    assert closed.status == "RESOLVED"
+
+
+def test_an_analyzer_that_could_not_be_read_is_said_until_it_can() -> None:
+    unread = watch(region(analyzer()), unread_analyzers=[
+        Unread(analyzer(), "findings", "access-analyzer:ListFindings: \x1b[31mno")])  # fmt: skip
+    ((kind, values),) = spots(unread)
+    assert (kind, values["what"], values["analyzer"]) == ("AnalyzerUnread", "findings", "org")
+    assert "\x1b" not in values["error"]
+    before = known(unread)
+    blind = watch(region(error="no"))
+    found = list(differences(blind, blind.blind_spots([]), before))
+    assert [each.finding_type for each in found] == ["RegionUnread"]
+    read = watch(region(analyzer()))
+    assert [each.status for each in differences(read, [], before)] == ["RESOLVED"]

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 from pare.findings.message import card_message, digest_message, preview_message, summary_message
 from pare.findings.normalize import normalize
 from tests.recorded import FINDINGS, event
-from tests.unit.findings.view_builders import NOW, PLACE, proposal, sample, told, view, watch
+from tests.unit.findings.view_builders import (
+    NOW,
+    PLACE,
+    is_open,
+    proposal,
+    sample,
+    told,
+    view,
+    watch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +126,16 @@ def many() -> CardViewJson:
     )  # fmt: skip
 
 
+def partly_archived(news: str = "archived") -> CardViewJson:
+    """Return a card of which everybody's access is archived, and an account's resolved."""
+    of = view(ended=(public(), old()), ends={public().finding_id: "ARCHIVED"}, news=news,
+              told=told(public(), old()))  # fmt: skip
+    of["archived"] = {public().finding_id: {
+        "by": "arn:aws:sts::111122223333:assumed-role/Developer/bob", "how": "call",
+        "reason": None, "at": "2026-11-22T08:31:00Z", "expires": None}}  # fmt: skip
+    return of
+
+
 def some_views() -> list[CardViewJson]:
     """Return cards of every severity and news, as a summary and a digest have them."""
     twelve, five = unused(12, 340), unused(5, 91, finding_id=f"66666666{HEX}")
@@ -129,6 +148,9 @@ def some_views() -> list[CardViewJson]:
         view(old(severity="high", **payments, owner=None), news="worsened", told=told(old())),
         view(PARTNER),
         view(ended=(old(resource="arn:aws:s3:::old-logs"),), news="closed", told=told(old())),
+        view(ended=(old(resource="arn:aws:s3:::left-logs"),), how="UNWATCHED", news="unwatched",
+             told=told(old())),
+        partly_archived(),
         view(credential("UnusedIAMRole", **role, **payments)),
         view(sample("external_access_error", resource="arn:aws:s3:::sealed",
                     created_at="2026-11-21T00:00:00Z")),
@@ -144,7 +166,8 @@ def summary(language: str) -> Message:
 
 
 def digest(owner: str | None) -> Callable[[str], Message]:
-    low = [each for each in some_views() if each["severity"] in {"low", "medium"}]
+    low = [each for each in some_views()
+           if each["severity"] in {"low", "medium"} or each["news"] == "archived"]  # fmt: skip
     mine = [each for each in low if owner is None or each["card"]["owner"] == owner]
     return lambda language: digest_message(
         mine, owner=owner, language=language, place=PLACE, now=NOW, perhaps_told=()
@@ -177,6 +200,9 @@ _TWELVE, _FIVE = unused(12, 340), unused(5, 91, finding_id=f"66666666{HEX}")
 _EXEMPTION: Any = {
     "finding_type": "ExternalAccess",
     "principal": {"AWS": "999988887777"},
+    "is_public": False,
+    "condition": {},
+    "severity": "medium",
     "reason": "The auditors read it until the end of March",
     "by": "arn:aws:sts::222222222222:assumed-role/SecurityTeam/alice",
     "at": "2026-11-22T08:30:00Z",
@@ -230,13 +256,24 @@ CASES: dict[str, Callable[[str], Message]] = {
                             exemptions=[_EXEMPTION])),
     "archived_by_unknown": single(
         view(ended=(old(),), how="ARCHIVED", news="archived", told=told(old()))),
+    "archived_partly": single(partly_archived()),
+    "archived_before": single(view(
+        ended=(public(),), news="archived", told=told(public(), old()),
+        archived={old().finding_id: is_open(old())})),
+    "unwatched_partly": single(view(
+        ended=(public(), old(region="eu-west-1")), ends={public().finding_id: "RESOLVED"},
+        how="UNWATCHED", news="unwatched", told=told(public(), old()))),
     "unwatched": single(view(ended=(old(),), how="UNWATCHED", news="unwatched", told=told(old()))),
     "watch_analyzer_missing": single(view(watch("AnalyzerMissing", kind="external"))),
+    "watch_analyzer_missing_unused": single(view(watch("AnalyzerMissing", kind="unused"))),
     "watch_analyzer_not_active": single(view(watch(
         "AnalyzerNotActive", kind="external", analyzer="pare-external", status="DISABLED",
         reason="AWS_SERVICE_ACCESS_DISABLED"))),
     "watch_analyzer_deleted": single(view(watch(
         "AnalyzerDeleted", kind="external", analyzer="pare-external", findings=214))),
+    "watch_analyzer_unread": single(view(watch(
+        "AnalyzerUnread", kind="external", analyzer="pare-external", what="archive rules",
+        error="access-analyzer:CreateArchiveRule: ValidationException: no such key"))),
     "watch_region_unread": single(view(watch(
         "RegionUnread", error="access-analyzer:ListAnalyzers: AccessDeniedException: explicit deny"
                               " in a service control policy"))),

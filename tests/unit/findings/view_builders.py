@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from pare.findings.card import card_id_of
 from pare.findings.card_view import Place
 from pare.findings.model import SEVERITIES, Finding
 from pare.findings.severity import severity_of
+from pare.findings.state import principal_text
 from tests.recorded import finding
 
 if TYPE_CHECKING:
@@ -122,7 +124,9 @@ def told(*findings: Finding, **changes: Any) -> ToldJson:
         "news": "first_sight",
         "severity": gravest(list(findings)) if findings else None,
         "findings": {each.finding_id: is_open(each) for each in findings},
+        "more_open": {},
         "reminders": 0,
+        "reminded_from": TOLD_AT,
         "first_at": TOLD_AT,
         "proposal_at": None,
         **changes,
@@ -136,7 +140,14 @@ def is_open(finding: Finding) -> Any:
         "severity": finding.severity or "medium",
         "finding_type": finding.finding_type,
         "region": finding.region,
+        "principal": principal_text(finding),
+        "digest": digest_of(finding),
     }
+
+
+def digest_of(finding: Finding) -> str:
+    access = (finding.principal, finding.condition, finding.actions, finding.error)
+    return hashlib.sha256(repr(access).encode()).hexdigest()[:12]
 
 
 def has_ended(finding: Finding, how: str = "RESOLVED", *, by_pare: bool = False) -> EndedJson:
@@ -144,6 +155,8 @@ def has_ended(finding: Finding, how: str = "RESOLVED", *, by_pare: bool = False)
         "how": how,
         "by_pare": by_pare,
         "finding_type": finding.finding_type,
+        "severity": finding.severity or "medium",
+        "principal": principal_text(finding),
         "at": "2026-11-22T08:31:00Z",
     }
     found: EndedJson = made
@@ -178,7 +191,9 @@ def card(*findings: Finding, **changes: Any) -> CardJson:
         "resource_type": first.resource_type,
         "owner": first.owner,
         "open": {each.finding_id: is_open(each) for each in findings},
+        "more_open": {},
         "ended": {},
+        "archived": {},
         "opened_at": min((each.created_at for each in findings), default=None),
         "told": None,
         "telling": None,
@@ -199,7 +214,8 @@ def view(
     *findings: Finding,
     news: str = "first_sight",
     ended: tuple[Finding, ...] = (),
-    how: str = "RESOLVED",
+    how: str = "RESOLVED",  # all of them ended so; ``ends`` says it of some
+    ends: dict[str, str] | None = None,
     severity: str | None = None,
     **changes: Any,
 ) -> CardViewJson:
@@ -208,7 +224,12 @@ def view(
     if not findings:
         of_card["open"] = {}
         of_card["opened_at"] = None
-    of_card["ended"] = {each.finding_id: has_ended(each, how) for each in ended}
+    of_card["ended"] = {}
+    for each in ended:
+        of = (ends or {}).get(each.finding_id, how)
+        of_card["ended"][each.finding_id] = has_ended(each, of)
+        if of == "ARCHIVED":
+            of_card["archived"] = {**of_card["archived"], each.finding_id: is_open(each)}
     shown = findings or ended
     made: Any = {
         "card": of_card,
