@@ -337,12 +337,12 @@ def proposals_of(box: Box, principal_arn: str) -> list[dict[str, Any]]:
 
 def runs_of(box: Box, workflow: str) -> list[dict[str, Any]]:
     """Return the run records of a workflow, oldest first."""
-    answer = box.hub("dynamodb").query(
+    pages = box.hub("dynamodb").get_paginator("query").paginate(
         TableName=box.outputs["RunsTableName"],
         KeyConditionExpression="workflow = :workflow",
         ExpressionAttributeValues={":workflow": {"S": workflow}},
-    )
-    return [from_item(item) for item in answer["Items"]]
+    )  # fmt: skip
+    return [from_item(item) for page in pages for item in page["Items"]]
 
 
 def finding_item(box: Box, finding_id: str) -> dict[str, Any] | None:

@@ -51,6 +51,19 @@ def test_unused_permission_becomes_item_proposal_and_one_message(deployed: Deplo
     assert f"{proposal['after_action_count']:,} actions" in text
     assert len(deployed.messages(finding_id)) == 1
 
+    # Within the cool-down another finding about the role starts no second proposal.
+    proposals = len(demo.proposals_of(deployed.box, role.arn))
+    deployed.send(deployed.event("shop-prod/ShopCheckout", finding_id="cool-1"))
+    (run,) = deployed.runs_about("cool-1", 1)
+    states = [
+        each["stateEnteredEventDetails"]["name"]
+        for each in deployed.history(run["execution_arn"])
+        if "stateEnteredEventDetails" in each
+    ]
+    assert "Record finding" in states
+    assert "Start policy workflow" not in states
+    assert len(demo.proposals_of(deployed.box, role.arn)) == proposals
+
 
 def test_external_and_internal_access_are_told_and_propose_nothing(deployed: Deployed) -> None:
     organization = deployed.box.created.organization
