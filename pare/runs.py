@@ -33,8 +33,9 @@ _TELLING_STEPS = (
     "finding", "built", "recorded", "counted", "listed", "started", "collected", "compared",
     "reviewed",
 )  # fmt: skip
-# A flood of executions that fail for one cause must not be a flood of mails: people get one an hour
-# of a kind.
+# A flood of executions that fail for one cause must not be a flood of mails: people get so many an
+# hour of a kind.
+FAILURES_TOLD_AN_HOUR = 5
 _HOUR = len("2026-11-22T09")
 # Of a round's messages: these ended as they should not, though the round itself went on.
 _MISSED = ("messages_refused", "messages_unsettled")
@@ -191,7 +192,7 @@ _AFTERWARDS = {
 
 
 def kind_of_failure(run: RunJson) -> str:
-    """Return what people hear of once: a workflow's error, in the hour that the run began in.
+    """Return what people hear of some times: a workflow's error, in the hour the run began in.
 
     Not the hour it ended in: the step that tells may be retried in the next.
     """
@@ -216,9 +217,9 @@ def failure_message(run: RunJson) -> Message:
         paragraph("What to do: " + (run["what_to_do"] or PareError.what_to_do)),
         paragraph(_AFTERWARDS[run["outcome"]]),
         paragraph(
-            f"Runs of this workflow that began in the same hour ({run['started_at'][11:13]}:00 "
-            "UTC) and end with the same error send no other mail. Each has its record: "
-            "docs/operations.md, 'What failed lately'."
+            f"Of runs of this workflow that begin in one hour and end with the same error, "
+            f"{FAILURES_TOLD_AN_HOUR} send a mail. Each has its record: docs/operations.md, "
+            "'What failed lately'."
         ),
     ]) + "\n"  # fmt: skip
     return Message(

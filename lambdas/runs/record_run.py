@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -13,9 +14,11 @@ from pare.aws.tables import PERIOD, RunsTable
 from pare.aws.topics import Topics
 from pare.clock import format_time, parse_time
 from pare.errors import PareError
-from pare.runs import failure_message, kind_of_failure, run_record
+from pare.runs import FAILURES_TOLD_AN_HOUR, failure_message, kind_of_failure, run_record
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 
@@ -76,10 +79,11 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     count("Runs", workflow=workflow, outcome=run["outcome"])
     if run["outcome"] != "succeeded":
         topics = Topics(client("sns"), settings.people_topic_arn, settings.machines_topic_arn)
-        # Machines get each; people one of a kind, or the first of a flood would not be seen either.
-        topics.tell_once(
-            failure_message(run), key=f"runs#{kind_of_failure(run)}", runs=runs, now=now
-        )
+        failure = failure_message(run)
+        if _has_room(runs, kind_of_failure(run), now):
+            topics.tell_once(failure, key=f"run#{execution}", runs=runs, now=now)
+        else:
+            topics.tell_machines(failure)
     elif workflow == "inventory":
         # Not before people were told: until now a new start goes on where this one was stopped,
         # from now on it does nothing.
@@ -90,6 +94,15 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         "error": run["error"] or "",
         "message": run["message"] or "",
     }
+
+
+def _has_room(runs: RunsTable, kind: str, now: datetime) -> bool:
+    """Return whether people may hear of one more failure of a kind; a repeated step asks anew."""
+    expires_at = int((now + timedelta(days=1)).timestamp())
+    return any(
+        runs.claim_message(f"runs#{kind}#{number}", expires_at=expires_at)
+        for number in range(FAILURES_TOLD_AN_HOUR)
+    )
 
 
 def _transitions(execution: str) -> int | None:

@@ -138,12 +138,12 @@ def test_a_run_that_did_not_succeed_is_recorded_told_and_its_input_kept(
     assert json.loads(facts["Message"])["run"]["error"] == error
 
 
-def test_a_flood_of_one_cause_is_one_mail_an_hour_and_machines_get_each(
+def test_a_flood_of_one_cause_is_five_mails_an_hour_and_machines_get_each(
     tables: Any, people: Topic, machines: Topic, context: Any
 ) -> None:
-    for number in range(5):
+    for number in range(8):
         record(context, failed("AwsCallError"), f"{EXECUTION}{number}")
-    assert (len(people.messages()), len(machines.messages()), len(runs(tables))) == (1, 5, 5)
+    assert (len(people.messages()), len(machines.messages()), len(runs(tables))) == (5, 8, 8)
 
     record(context, failed("States.Timeout"), f"{EXECUTION}-other-cause")
     record(context, failed("AwsCallError"), f"{EXECUTION}-other-workflow", workflow="policy")

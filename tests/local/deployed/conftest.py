@@ -52,9 +52,13 @@ class Deployed:
         """
         for kind in (KIND, COOL_DOWN, "message-budget"):
             self.forget(kind)
+        self.forget("message", "runs#")  # how many failures people heard of in this hour
 
-    def forget(self, kind: str) -> None:
-        """Delete the items of a kind (``workflow``) from the table of runs."""
+    def forget(self, kind: str, begin: str = "") -> None:
+        """Delete the items of a kind (``workflow``) from the table of runs; of those that begin so.
+
+        A message's claim is such an item: who forgets one tells people again.
+        """
         dynamodb, table = self.box.hub("dynamodb"), self.box.outputs["RunsTableName"]
         found = dynamodb.query(
             TableName=table,
@@ -62,8 +66,9 @@ class Deployed:
             ExpressionAttributeValues={":kind": {"S": kind}},
         )
         for item in found["Items"]:
-            key = {name: item[name] for name in ("workflow", "run_id")}
-            dynamodb.delete_item(TableName=table, Key=key)
+            if item["run_id"]["S"].startswith(begin):
+                key = {name: item[name] for name in ("workflow", "run_id")}
+                dynamodb.delete_item(TableName=table, Key=key)
 
     def evidence_of(self, execution_arn: str) -> dict[str, Any]:
         """Return what a policy execution gathered: the input of its step Build policy."""
