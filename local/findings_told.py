@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Telling:
     ended: frozenset[str]
     proposal_at: str | None
     perhaps_told: bool
+    said: Mapping[str, str] = field(default_factory=dict)  # of open ones: to whom, what
 
 
 def message_of(delivered: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -57,6 +58,7 @@ def tellings(facts: Mapping[str, Any], frozen: MessageJson) -> list[Telling]:
             card_id=view["card"]["card_id"],
             news=view["news"],
             open={key: each["severity"] for key, each in view["card"]["open"].items()},
+            said={key: each["digest"] for key, each in view["card"]["open"].items()},
             ended=frozenset(view["card"]["ended"]),
             proposal_at=proposal["created_at"] if (proposal := view["card"]["proposal"]) else None,
             perhaps_told=view["card"]["card_id"] in frozen["perhaps_told"],
@@ -117,7 +119,9 @@ def _problems(before: Telling | None, each: Telling) -> list[str]:
     else:
         if each.news == "first_sight":
             found.append(f"{where}: told before by {before.message_id}")
-        is_same = each.open == before.open and each.proposal_at == before.proposal_at
+        is_same = (each.open, each.said, each.proposal_at) == (
+            before.open, before.said, before.proposal_at,
+        )  # fmt: skip
         if is_same and each.news != "still_open":
             found.append(f"{where}: says what {before.message_id} said")
     if bool(each.open) != (each.news not in {"closed", "archived", "unwatched"}):

@@ -91,7 +91,9 @@ def test_demo_on_real_records_tells_the_whole_story(state_dir: Path, port: str) 
 
     status = pare("local", "status", "--state-dir", str(state_dir), "--format", "json")
     found = json.loads(status.stdout)
-    assert found["executions"]["Policy"] == {"SUCCEEDED": 1}
+    # What the inventory found unused has its policies looked for, too.
+    assert found["executions"]["Policy"]["SUCCEEDED"] >= 1
+    assert "FAILED" not in found["executions"]["Policy"]
     assert found["outputs"] == summary["stack_outputs"]
     shown = pare("local", "status", "--state-dir", str(state_dir)).stdout
     assert f"export AWS_ENDPOINT_URL=https://127.0.0.1:{port}" in shown
