@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeGuard
 import pare.errors
 from pare.data_tables import read_table
 from pare.errors import MessageError, PareError
-from pare.findings.rounds import tally
+from pare.findings.outcomes import tally
 from pare.message import Message, headline, paragraph, plain, rows, subject
 
 if TYPE_CHECKING:

@@ -1,10 +1,15 @@
-"""The terms of findings, as the settings give them, for tests to change."""
+"""The terms of findings, as the settings give them, and cards as messages see them, for tests."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from pare.findings.state import card_news, card_severity
+
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pare.findings.card import CardJson, CardViewJson
     from pare.findings.terms import FindingTermsJson
 
 
@@ -33,3 +38,15 @@ def finding_terms(**changes: Any) -> FindingTermsJson:
         "archive_rules": [],
     }
     return cast("FindingTermsJson", {**terms, **changes})
+
+
+def bare_view(card: CardJson, now: datetime) -> CardViewJson:
+    """Return a card as a round has it that tells of it now, without its findings."""
+    return {
+        "card": card,
+        "news": card_news(card, now, finding_terms()),
+        "severity": card_severity(card),
+        "findings": [],
+        "ended": [],
+        "archived": {},
+    }

@@ -17,6 +17,7 @@ from pare.aws.executions import has_ended
 from pare.aws.findings_table import CardsTable, FindingsTable
 from pare.aws.tables import RunsTable
 from pare.clock import format_time, parse_time
+from pare.findings.outcomes import tally
 from pare.findings.rounds import (
     SHOWN_CARDS,
     Singles,
@@ -25,7 +26,6 @@ from pare.findings.rounds import (
     message_id_of,
     message_json,
     plan,
-    tally,
     trouble_of,
     view_of,
 )
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
     from pare.findings.card import CardJson, CardViewJson
     from pare.findings.model import FindingJson
-    from pare.findings.rounds import MessageKind, PlannedMessage, RoundKind, SettledJson
+    from pare.findings.outcomes import SettledJson
+    from pare.findings.rounds import MessageKind, PlannedMessage, RoundKind
     from pare.findings.terms import FindingTermsJson
     from pare.object_ref import ObjectRef
 

@@ -11,6 +11,7 @@ from lambdas.runtime import client, logger, metrics, read_environment
 from pare.arns import region_of
 from pare.aws.evidence_store import EvidenceStore
 from pare.clock import parse_time
+from pare.findings.card import open_count
 from pare.findings.message import Place, card_message, cut, digest_message, summary_message
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _without_maps(facts: dict[str, Any]) -> dict[str, Any]:
         return {}
     told = card["told"]
     counts = {
-        "open": len(card["open"]) + sum((card.get("more_open") or {}).values()),
+        "open": open_count(card),
         "ended": len(card["ended"]),
         "archived": len(card.get("archived") or {}),
         "told": len(told["findings"]) if told else 0,

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from pare.findings.card import CardViewJson
-    from pare.findings.rounds import MessageJson, SettledJson
+    from pare.findings.outcomes import SettledJson
+    from pare.findings.rounds import MessageJson
     from pare.findings.terms import FindingTermsJson
     from pare.object_ref import ObjectRef
 

@@ -151,3 +151,13 @@ class CardViewJson(TypedDict):
 def card_id_of(account_id: str, resource: str) -> str:
     """Return the id of the card of a resource: the same in every Region."""
     return hashlib.sha256(f"{account_id} {resource}".encode()).hexdigest()[:32]
+
+
+def more_open(card: CardJson) -> int:
+    """Return how many findings of a card are open beyond those that it names."""
+    return sum((card.get("more_open") or {}).values())  # none in a card of an earlier version
+
+
+def open_count(card: CardJson) -> int:
+    """Return how many findings of a card are open, named or counted."""
+    return len(card["open"]) + more_open(card)

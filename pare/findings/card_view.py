@@ -116,11 +116,6 @@ def archived_before(view: CardViewJson) -> list[OpenJson]:
     return [kept[each] for each in sorted(kept) if each not in card["ended"]]
 
 
-def more_open(view: CardViewJson) -> int:
-    """Return how many findings are open beyond those that the card names."""
-    return sum((view["card"].get("more_open") or {}).values())
-
-
 def grouped(findings: Iterable[FindingJson]) -> list[Group]:
     """Return findings that say the same together, in the order in which each is first met."""
     groups: dict[tuple[object, ...], list[FindingJson]] = {}

@@ -34,11 +34,6 @@ def finding_link(finding: FindingJson, *, partition: str) -> str | None:
     return _link("finding", finding, finding["finding_id"], partition)
 
 
-def analyzers_link(region: str, *, partition: str) -> str | None:
-    """Return Access Analyzer's page of a Region."""
-    return _filled("findings", region, "", partition)
-
-
 def name_of(resource: str) -> str:
     """Return the name people call a resource by: the last of what its ARN says of it.
 
@@ -58,12 +53,8 @@ def name_of(resource: str) -> str:
 
 
 def _link(key: str, finding: FindingJson, name: str, partition: str) -> str | None:
-    return _filled(key, finding["region"], name, partition)
-
-
-def _filled(key: str, region: str, name: str, partition: str) -> str | None:
     """Return a link of the table with Region and name put in, each encoded whole."""
-    table = _table()
+    table, region = _table(), finding["region"]
     host = table["hosts"].get(partition)
     if key not in table["links"] or host is None:
         return None

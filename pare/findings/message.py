@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pare.chat_card import card as chat_card
+from pare.findings.card import more_open
 from pare.findings.card_view import (
     PARTS,
     Group,
@@ -22,7 +23,6 @@ from pare.findings.card_view import (
     archivers_of,
     findings_of,
     groups_of,
-    more_open,
 )
 from pare.findings.changes import changes
 from pare.findings.links import finding_link, resource_link
@@ -240,8 +240,8 @@ def _leads(told: _Told) -> list[str]:
     elif told.is_over:
         leads += _over_leads(told)
     if not told.is_over:
-        if more_open(view):
-            leads.append(say("lead_more_open", count=more_open(view)))
+        if more_open(view["card"]):
+            leads.append(say("lead_more_open", count=more_open(view["card"])))
         if finding["error"]:
             key = "lead_error_unused" if finding["access"] == "unused" else "lead_error"
             leads.append(say(key, error=error_code(finding, say)))
@@ -439,7 +439,7 @@ def _unknown(told: _Told) -> str:
 
 def _ids(told: _Told) -> list[tuple[str, str]]:
     finding, say = told.gravest, told.say
-    count = len(told.findings) + more_open(told.view)
+    count = len(told.findings) + more_open(told.view["card"])
     shown = say.safe(finding["finding_id"], 100)
     if count > 1:
         shown = say("group_findings", count=count, id=shown)

@@ -11,7 +11,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pare.chat_card import card as chat_card
-from pare.findings.card_view import Place, archivers_of, findings_of, groups_of, more_open
+from pare.findings.card import more_open
+from pare.findings.card_view import Place, archivers_of, findings_of, groups_of
 from pare.findings.model import SEVERITIES
 from pare.findings.phrases import (
     Words,
@@ -220,7 +221,7 @@ def _item(
     if card["proposal"] and part not in _QUIET:
         proposal = proposal_in_words(card["proposal"], say, group="short_verdict")
         said = say("between").join([said, proposal])
-    more = sum(group.part == part for group in groups) - 1 + more_open(view)
+    more = sum(group.part == part for group in groups) - 1 + more_open(view["card"])
     if more:
         said = say("item_more", headline=said, count=more)
     news = view["news"] if part == "open" else part

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 TEXTS: Final = Texts("finding_texts.json")
 LISTED_ACTIONS = 10
 LISTED_CONDITIONS = 5
-LISTED_SERVICES = 10
 # In the order in which they harm; ``unknown``: an action that the catalogue does not have.
 LEVELS = ("Permissions management", "Write", "Tagging", "Read", "List", "unknown")
 _PLAIN_ACCOUNT = 12

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 
 RoundKind = Literal["news", "hourly"]
 MessageKind = Literal["single", "summary", "digest"]
-# ``refused``: nobody was told. ``unknown``: the answer was lost. ``unsettled``: as it may be, the
-# cards could not be told.
-Outcome = Literal["told", "refused", "unknown", "unsettled"]
 
 # Which places of the hour's budget a message about a single card may take: of what is critical and
 # begins any; of what else cannot wait those that are left; of what ends, and reminders, half.
@@ -47,11 +44,6 @@ _MOST_DEATHS = 2
 # A message shows no more cards line by line; what has more comes with a list of all of them.
 SHOWN_CARDS: Final = 100
 
-_ENDED: Mapping[Outcome, str] = {
-    "refused": "SNS refused",
-    "unknown": "nobody knows whether people got",
-    "unsettled": "the cards do not know what became of",
-}
 _URGENCIES: tuple[Urgency | None, ...] = ("now", "hourly", "digest", None)
 # Of message ids, so that a repeated step gives a message the id that it had.
 _NAMESPACE = uuid.UUID("5f0c9d3e-3f0a-4b8e-9a57-0d2a6c1e7b44")
@@ -306,32 +298,3 @@ def _line(view: CardViewJson) -> dict[str, Any]:
         "open": sorted(card["open"]),
         "ended": sorted(card["ended"]),
     }
-
-
-# --- What became of them --------------------------------------------------------------------------
-
-
-class SettledJson(TypedDict):
-    """What became of one message; of ``unsettled`` its cards do not know."""
-
-    message_id: str
-    outcome: Outcome
-    error: str | None  # its name, where people were not told, or nobody knows
-    untold: list[str]  # of machines and chat: who was not
-
-
-def tally(told: Iterable[SettledJson]) -> tuple[dict[str, int], list[str]]:
-    """Return how many messages ended how, and a sentence for each that people may not have got."""
-    counts: dict[str, int] = {}
-    unknown: list[str] = []
-    for each in told:
-        name = f"messages_{each['outcome']}"
-        counts[name] = counts.get(name, 0) + 1
-        because = f" ({each['error']})" if each["error"] else ""
-        if each["outcome"] != "told":
-            unknown.append(f"{_ENDED[each['outcome']]} message {each['message_id']}{because}")
-        unknown += [
-            f"the topic {topic} did not get message {each['message_id']}"
-            for topic in each["untold"]
-        ]
-    return counts, unknown

@@ -296,11 +296,6 @@ def _counted(counts: Mapping[str, int], severity: Severity, by: int) -> dict[str
     return {key: count for key, count in sorted(after.items()) if count > 0}
 
 
-def open_count(card: CardJson) -> int:
-    """Return how many findings of a card are open, those included that it does not name."""
-    return len(card["open"]) + sum(card["more_open"].values())
-
-
 def _is_open(card: CardJson) -> bool:
     return bool(card["open"] or card["more_open"])
 

@@ -20,10 +20,9 @@ from pare.findings.state import (
     MAX_ARCHIVED,
     MAX_OPEN,
     card_news,
-    card_severity,
     perhaps_told,
 )
-from tests.finding_terms import finding_terms
+from tests.finding_terms import bare_view, finding_terms
 from tests.recorded import finding
 
 if TYPE_CHECKING:
@@ -99,14 +98,7 @@ def card_in(table: CardsTable, card_id: str = CARD) -> CardJson:
 
 
 def view_of(card: CardJson, now: datetime = NOW) -> CardViewJson:
-    return {
-        "card": card,
-        "news": card_news(card, now, TERMS),
-        "severity": card_severity(card),
-        "findings": [],
-        "ended": [],
-        "archived": {},
-    }
+    return bare_view(card, now)
 
 
 def due(

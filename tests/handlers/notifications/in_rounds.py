@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from lambdas.notifications import collect_news, settle_message
 from pare.aws.findings_table import CardsTable, FindingsTable
 from pare.clock import format_time
 from pare.findings.card import card_id_of
 from pare.findings.model import Finding
+from tests.finding_terms import finding_terms
 from tests.handlers.fake_aws import HUB, REGION
 
 if TYPE_CHECKING:
     from pare.aws.evidence_store import EvidenceStore
     from pare.findings.card import CardJson
     from pare.findings.model import Severity
-    from pare.findings.rounds import MessageJson, SettledJson
-    from pare.findings.terms import FindingTermsJson
+    from pare.findings.outcomes import SettledJson
+    from pare.findings.rounds import MessageJson
 
 ACCOUNT = "111122223333"
 # Long after whenever these tests run: a round's clock may be ahead, never behind.
@@ -27,18 +28,7 @@ LATER = NOW + timedelta(days=2)  # everything that can wait is due
 ROUND, NEXT_ROUND = (
     f"arn:aws:states:{REGION}:{HUB}:execution:Notification:{name}" for name in ("one", "two")
 )
-TERMS = cast(
-    "FindingTermsJson",
-    {
-        "settle_seconds": 60,
-        "max_messages_per_hour": 20,
-        "remind_after_days": {"critical": 3, "high": 7, "medium": 30},
-        "digest": "daily",
-        "digest_hour": 8,
-        "time_zone": "UTC",
-        "routed_owners": [],
-    },
-)
+TERMS = finding_terms()
 
 
 def finding(number: int, severity: Severity = "high", **changes: Any) -> Finding:

@@ -11,6 +11,7 @@ import pytest
 from pare.aws.findings_table import CardsTable, FindingsTable
 from pare.clock import parse_time
 from pare.findings.model import Finding
+from tests.finding_terms import finding_terms
 from tests.handlers.fake_aws import HUB, MEMBER, REGION
 
 if TYPE_CHECKING:
@@ -22,28 +23,13 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 EXECUTION = f"arn:aws:states:{REGION}:{HUB}:execution:Reconcile:daily-1"
 BUCKET_ARN = "arn:aws:s3:::amzn-s3-demo-bucket"
-TERMS: Any = {
-    "organization_id": "o-example0000",
-    "hub_account_id": HUB,
-    "home_region": REGION,
-    "governed_regions": [REGION, "us-east-1"],
-    "owner_tag_keys": ["owner"],
-    "default_owner": "security@example.com",
-    "partner_accounts": {},
-    "settle_seconds": 120,
-    "max_messages_per_hour": 20,
-    "remind_after_days": {"critical": 3, "high": 7, "medium": 30},
-    "digest": "daily",
-    "digest_hour": 8,
-    "time_zone": "UTC",
-    "language": "en",
-    "routed_owners": [],
-    "cool_down_days": 30,
-    "expects_unused_analyzer": False,
-    "has_unused_analyzer": False,
-    "announce_days": 14,
-    "archive_rules": [],
-}
+TERMS: Any = finding_terms(
+    hub_account_id=HUB,
+    home_region=REGION,
+    governed_regions=[REGION, "us-east-1"],
+    owner_tag_keys=["owner"],
+    settle_seconds=120,
+)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pare.findings.card import card_id_of
+from pare.findings.card import card_id_of, open_count
 from pare.findings.severity import rank
 from pare.findings.state import (
     LOOK_AGAIN,
@@ -29,7 +29,6 @@ from pare.findings.state import (
     is_expired,
     is_worth_a_card,
     looked_at,
-    open_count,
     perhaps_told,
     quieted,
     released,
@@ -43,7 +42,7 @@ from pare.findings.state import (
     with_proposal,
     without_exemption,
 )
-from tests.finding_terms import finding_terms
+from tests.finding_terms import bare_view, finding_terms
 from tests.recorded import finding
 
 if TYPE_CHECKING:
@@ -97,14 +96,7 @@ def card_with(*findings: Finding, card: CardJson | None = None, **more: Any) -> 
 
 
 def view_of(card: CardJson, now: datetime = NOW) -> CardViewJson:
-    return {
-        "card": card,
-        "news": card_news(card, now, TERMS),
-        "severity": card_severity(card),
-        "findings": [],
-        "ended": [],
-        "archived": {},
-    }
+    return bare_view(card, now)
 
 
 def told(card: CardJson, *, now: datetime = NOW, how: Any = "single") -> CardJson:

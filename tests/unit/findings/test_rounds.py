@@ -7,12 +7,13 @@ import json
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pare.clock import format_time
 from pare.findings.model import SEVERITIES, Finding
+from pare.findings.outcomes import tally
 from pare.findings.rounds import (
     Singles,
     count_singles,
@@ -20,32 +21,22 @@ from pare.findings.rounds import (
     message_id_of,
     message_json,
     plan,
-    tally,
     trouble_of,
     view_of,
 )
 from pare.findings.state import abandoned, applied, claimed, refused, settled, unsure
+from tests.finding_terms import finding_terms
 
 if TYPE_CHECKING:
     from pare.findings.card import CardJson, CardViewJson
     from pare.findings.model import Severity
-    from pare.findings.rounds import PlannedMessage, RoundKind, SettledJson
+    from pare.findings.outcomes import SettledJson
+    from pare.findings.rounds import PlannedMessage, RoundKind
     from pare.findings.terms import FindingTermsJson
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
 LATER = NOW + timedelta(days=2)  # everything that can wait is due
-TERMS = cast(
-    "FindingTermsJson",
-    {
-        "settle_seconds": 60,
-        "max_messages_per_hour": 20,
-        "remind_after_days": {"critical": 3, "high": 7, "medium": 30},
-        "digest": "daily",
-        "digest_hour": 8,
-        "time_zone": "UTC",
-        "routed_owners": [],
-    },
-)
+TERMS = finding_terms()
 PLENTY = Singles(always=100, news=20, later=20)
 
 
