@@ -85,7 +85,7 @@ class Setup:
         fields: dict[str, Any] = dict(value)
         if fields.pop("schema_version") != SCHEMA_VERSION:
             raise ValueError(f"schema version {value['schema_version']}, not {SCHEMA_VERSION}")
-        trail = {
+        trail: dict[str, Any] = {
             name: tuple(each) if isinstance(each, list) else each
             for name, each in fields.pop("trail").items()
         }
