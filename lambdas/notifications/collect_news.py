@@ -7,11 +7,12 @@ import heapq
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
+from pare.aws.attempts import AT_ONCE, attempt_all
 from pare.aws.evidence_store import EvidenceStore
 from pare.aws.executions import has_ended
 from pare.aws.findings_table import CardsTable, FindingsTable
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-    from pare.findings.card import CardJson, CardViewJson
+    from pare.aws.findings_table import BecameOf
+    from pare.findings.card import CardJson, CardViewJson, TellingJson
     from pare.findings.model import FindingJson
     from pare.findings.outcomes import SettledJson
     from pare.findings.rounds import MessageKind, PlannedMessage, RoundKind
@@ -55,8 +57,6 @@ MAX_STEPS = 10
 # and what all messages of a step leave has 256 KiB. Beyond it they are told in the summary.
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 MAX_SINGLES = 400
-# Requests to DynamoDB side by side.
-AT_ONCE = 8
 
 
 class MessageItem(TypedDict):
@@ -70,6 +70,17 @@ class Output(TypedDict):
     unknown: list[str]
     has_more: bool
     step: int
+
+
+class Plan(TypedDict):
+    """What a step decided, written before anything is sent.
+
+    ``cards``: those that an hourly step was about. ``told_in``: the message of each claimed card.
+    """
+
+    output: Output
+    cards: list[str]
+    told_in: dict[str, str]
 
 
 class Start(TypedDict):
@@ -145,6 +156,9 @@ class Step:
     cards: CardsTable
     findings: FindingsTable
     runs: RunsTable
+    # Of rounds whose claims were met: whether they have ended, and what their plans say.
+    ended: dict[str, bool] = field(default_factory=dict)
+    plans: dict[str, Plan | None] = field(default_factory=dict)
 
     @classmethod
     def of(cls, event: Input) -> Step:
@@ -184,7 +198,8 @@ class Step:
         due, has_more = self._due()
         planned = self._planned([self._view(card, {}) for card in due])
         self._note_claims(planned)
-        messages = self._frozen(planned, self._claimed(planned))
+        claimed, unclaimed = self._claimed(planned)
+        messages = self._frozen(planned, claimed)
         written = self._written(messages)
         counts, unknown = self._so_far()
         for name, number in self._counts(messages).items():
@@ -192,13 +207,27 @@ class Step:
         output: Output = {
             "messages": written,
             "counts": counts,
-            "unknown": [*unknown, *_missing(messages), *_troubled(messages)],
+            "unknown": [
+                *unknown,
+                *_missing(messages),
+                *_troubled(messages),
+                *_unclaimed(unclaimed),
+            ],
             "has_more": has_more and self.number < MAX_STEPS,
             "step": self.number,
         }
         plan_key = self.plan_ref(self.number)["key"]
-        cards = sorted({card["card_id"] for card in due} if self.kind == "hourly" else ())
-        self.store.put_json(plan_key, {"output": output, "cards": cards})
+        plan: Plan = {
+            "output": output,
+            "cards": sorted({card["card_id"] for card in due} if self.kind == "hourly" else ()),
+            "told_in": {
+                view["card"]["card_id"]: message_id
+                for message_id, message in messages
+                if message.settle
+                for view in message.views
+            },
+        }
+        self.store.put_json(plan_key, plan)
         return output
 
     def _due(self) -> tuple[list[CardJson], bool]:
@@ -217,7 +246,7 @@ class Step:
                 now=self.now,
                 terms=self.terms,
                 execution=self.execution,
-                has_ended=self._has_ended,
+                became_of=self._became_of,
             )
             if card["card_id"] not in seen
         )
@@ -236,8 +265,25 @@ class Step:
             for card_id in self.store.get_json(self.plan_ref(number))["cards"]
         }
 
-    def _has_ended(self, execution: str) -> bool:
-        return has_ended(client("stepfunctions"), execution)
+    def _became_of(self, card_id: str, telling: TellingJson) -> BecameOf:
+        """Return what became of a round that claimed a card.
+
+        A message is sent only once the plan that names it is written, and with the cards that the
+        plan has in it: of what is in no plan nobody was told.
+        """
+        execution, key = telling["round"], telling.get("plan")
+        if execution not in self.ended:
+            self.ended[execution] = has_ended(client("stepfunctions"), execution)
+        if not self.ended[execution]:
+            return "running"
+        if key is None:  # claimed by a version of Pare that did not say
+            return "unknown"
+        if key not in self.plans:
+            found = self.store.find_bytes({"bucket": self.store.bucket, "key": key})
+            self.plans[key] = json.loads(found) if found is not None else None
+        plan = self.plans[key]
+        told_in = plan["told_in"].get(card_id) if plan else None
+        return "unknown" if told_in == telling["message_id"] else "untold"
 
     def _give_back(self) -> None:
         """Take off the claims of a try of this step before this one.
@@ -248,12 +294,12 @@ class Step:
         noted = self.store.find_bytes(self._claims_ref())
         claims: dict[str, str] = json.loads(noted) if noted is not None else {}
 
-        def release(each: tuple[str, str]) -> None:
+        def release(each: tuple[str, str]) -> bool:
             card_id, message_id = each
-            self.cards.release(card_id, message_id=message_id, now=self.now)
+            return self.cards.release(card_id, message_id=message_id, now=self.now)
 
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            list(threads.map(release, claims.items()))
+        # What cannot be released is claimed again, or taken off by a later round.
+        attempt_all(release, claims.items())
 
     def _note_claims(self, planned: Sequence[tuple[str, PlannedMessage]]) -> None:
         """Write which cards are about to be claimed, for a try after this one."""
@@ -322,13 +368,25 @@ class Step:
             return []
         return [self.hour, self._later] if message.place == "later" else [self.hour]
 
-    def _claimed(self, planned: Sequence[tuple[str, PlannedMessage]]) -> dict[str, CardJson]:
-        """Return the cards that are ours now; one that somebody changed meanwhile stays due."""
+    def _claimed(
+        self, planned: Sequence[tuple[str, PlannedMessage]]
+    ) -> tuple[dict[str, CardJson], list[str]]:
+        """Return the cards that are ours now, and the ids of those of which AWS would not say.
+
+        One that somebody changed meanwhile stays due. So does one that could not be claimed; where
+        it was claimed after all and only the answer lost, a later round finds that nobody was told.
+        Raises what AWS said where not a single one could be claimed.
+        """
+        plan_key = self.plan_ref(self.number)["key"]
 
         def claim(each: tuple[str, CardJson]) -> CardJson | None:
             message_id, card = each
             return self.cards.claim(
-                card, execution=self.execution, message_id=message_id, now=self.now
+                card,
+                execution=self.execution,
+                message_id=message_id,
+                plan=plan_key,
+                now=self.now,
             )
 
         wanted = [
@@ -337,8 +395,11 @@ class Step:
             if message.settle
             for view in message.views
         ]
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            return {card["card_id"]: card for card in threads.map(claim, wanted) if card}
+        claimed, failed = attempt_all(claim, wanted)
+        if failed and not claimed:
+            raise failed[0][1]
+        cards = {card["card_id"]: card for card in claimed if card}
+        return cards, sorted(card["card_id"] for (_, card), _ in failed)
 
     def _frozen(
         self,
@@ -434,6 +495,13 @@ def _missing(messages: Sequence[tuple[str, PlannedMessage]]) -> list[str]:
         - {each["finding_id"] for each in (*view["findings"], *view["ended"])}
     }
     return [f"findings not in the table: {listed(sorted(missing))}"] if missing else []
+
+
+def _unclaimed(card_ids: Sequence[str]) -> list[str]:
+    """Return which cards wait for the next round because AWS failed."""
+    if not card_ids:
+        return []
+    return [f"could not be claimed, so they wait for the next round: cards {listed(card_ids)}"]
 
 
 def _troubled(messages: Sequence[tuple[str, PlannedMessage]]) -> list[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from lambdas.runtime import client, count, logger, metrics, read_environment, utc_now
+from pare.aws.attempts import attempt_all
 from pare.aws.evidence_store import EvidenceStore
 from pare.aws.findings_table import CardsTable
 from pare.aws.tables import RunsTable
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pare.findings.terms import FindingTermsJson
     from pare.object_ref import ObjectRef
 
-# Requests to DynamoDB side by side.
-AT_ONCE = 8
 # How the SDK's errors end that came from the service: "(Service: Sns, Status Code: 403, …)". With
 # a status from 400 to 499 it says no, whatever name it has.
 _REFUSED = re.compile(r"\(Service: Sns, Status Code: 4\d\d\b")
@@ -94,8 +92,10 @@ def lambda_handler(event: Input, context: LambdaContext) -> SettledJson:
 
     settled = 0
     if message["settle"]:
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            settled = sum(threads.map(settle, message["views"]))
+        done, failed = attempt_all(settle, message["views"])
+        if failed:  # what is settled stays so; a repeated call has only the others left
+            raise failed[0][1]
+        settled = sum(done)
     if outcome == "refused":
         runs = RunsTable(client("dynamodb"), settings.runs_table_name)
         for budget in message["budgets"]:

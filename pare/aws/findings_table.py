@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         CardViewJson,
         ExemptionJson,
         ProposalNoteJson,
+        TellingJson,
         Urgency,
     )
     from pare.findings.model import FindingJson, Severity
@@ -72,6 +73,8 @@ BY_ANALYZER: Final = "by_analyzer"
 BY_DUE: Final = "by_due"
 # The partitions of the index: what must not wait, and all else.
 Partition = Literal["now", "later"]
+# What became of the round that claimed a card: it runs, it surely told nobody, or nobody knows.
+BecameOf = Literal["running", "untold", "unknown"]
 # An item has at most 400 KB.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
 MAX_HISTORY: Final = 50
@@ -517,7 +520,7 @@ class CardsTable(_VersionedTable):
         now: datetime,
         terms: FindingTermsJson,
         execution: str,
-        has_ended: Callable[[str], bool],
+        became_of: Callable[[str, TellingJson], BecameOf],
         sleep: Callable[[float], None] = time.sleep,
     ) -> Iterator[CardJson]:
         """Yield the cards that are due by then and have news, as they are now, each once.
@@ -527,10 +530,10 @@ class CardsTable(_VersionedTable):
         urgent. In each the earliest due first.
         Of cards that are being told, only those that this round (``execution``, an ARN) claimed
         itself, in a try before this one. The claim of another round that has ended without a word
-        (``has_ended``, asked of its ARN) is taken off: ``perhaps_told`` says so then. Cards that
-        only had to be looked at again, or forgotten quietly, are, and are not yielded.
+        is taken off. ``became_of``, asked of the card's id and the claim, says whether nobody was
+        told by it, or whether that is ``unknown``: ``perhaps_told`` says so then. Cards that only
+        had to be looked at again, or forgotten quietly, are, and are not yielded.
         """
-        ended: dict[str, bool] = {}
         until = before.replace(microsecond=0)
         for card_ids in self._due_ids(until, partitions):
             cards = self.get_many(card_ids, sleep=sleep)
@@ -538,11 +541,11 @@ class CardsTable(_VersionedTable):
                 card = cards.get(card_id)
                 telling = card["telling"] if card else None
                 if card and telling and telling["round"] != execution:
-                    if telling["round"] not in ended:
-                        ended[telling["round"]] = has_ended(telling["round"])
-                    if not ended[telling["round"]]:
+                    end = became_of(card_id, telling)
+                    if end == "running":
                         continue
-                    card = self._replace(card, abandoned(card), now)
+                    after = refused(card) if end == "untold" else abandoned(card)
+                    card = self._replace(card, after, now)
                     telling = None
                 if card and telling is None:
                     card = self._looked_at(card, now, terms)
@@ -583,15 +586,17 @@ class CardsTable(_VersionedTable):
         return self._replace(card, looked_at(card, now, terms), now)
 
     def claim(
-        self, card: CardJson, *, execution: str, message_id: str, now: datetime
+        self, card: CardJson, *, execution: str, message_id: str, plan: str, now: datetime
     ) -> CardJson | None:
         """Return the card as this round has it now; None where somebody has changed it since.
+
+        ``plan``: the key of the object by which the round tells.
 
         The same round and message again: the card, as it is now.
         """
         telling = card["telling"]
         if telling is None:
-            after = claimed(card, execution=execution, message_id=message_id, now=now)
+            after = claimed(card, execution=execution, message_id=message_id, plan=plan, now=now)
             done = self._replace(card, after, now)
             if done:
                 return done

@@ -73,6 +73,7 @@ class TellingJson(TypedDict):
     message_id: str
     at: str
     version: int  # of the card when it was claimed
+    plan: str  # the key of the plan by which it tells; without that object it told nobody
 
 
 class ExemptionJson(TypedDict):

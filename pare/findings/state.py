@@ -623,10 +623,13 @@ def round_name(due_at: str) -> str:
 # --- A round tells people -------------------------------------------------------------------------
 
 
-def claimed(card: CardJson, *, execution: str, message_id: str, now: datetime) -> CardJson:
+def claimed(
+    card: CardJson, *, execution: str, message_id: str, plan: str, now: datetime
+) -> CardJson:
     """Return the card as a round (an execution's ARN) has it that is about to tell people of it.
 
-    It stays due, so that another round finds it should this one die.
+    ``plan``: the key of the object that names its messages, written before any is sent. The card
+    stays due, so that another round finds it should this one die.
     """
     return {
         **card,
@@ -635,6 +638,7 @@ def claimed(card: CardJson, *, execution: str, message_id: str, now: datetime) -
             "message_id": message_id,
             "at": format_time(now),
             "version": card["version"],
+            "plan": plan,
         },
     }
 
@@ -725,7 +729,9 @@ def released(card: CardJson) -> CardJson:
 
 
 def refused(card: CardJson) -> CardJson:
-    """Return the card after SNS refused the message: released, with a note.
+    """Return the card after a message that surely reached nobody: released, with a note.
+
+    SNS refused it, or its round ended before it sent anything.
 
     One entry says how often running that happened: so no other is pushed out by it.
     """

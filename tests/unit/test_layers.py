@@ -45,7 +45,8 @@ RULES = (
     Rule(
         EVERYWHERE,
         ("boto3", "botocore"),
-        except_=("bench", "lambdas", "local", "pare.aws", "pare.cli", "tests"),
+        # infra.inline: the source of a function that a template carries, never imported by infra.
+        except_=("bench", "infra.inline", "lambdas", "local", "pare.aws", "pare.cli", "tests"),
     ),
     # Compiled wheels: only functions with the asset that has them may come to import them.
     Rule(EVERYWHERE, ("obstore",), except_=("bench", "pare.aws", "tests")),

@@ -26,7 +26,9 @@ from tests.finding_terms import bare_view, finding_terms
 from tests.recorded import finding
 
 if TYPE_CHECKING:
-    from pare.aws.findings_table import Partition, RecordedJson
+    from collections.abc import Mapping
+
+    from pare.aws.findings_table import BecameOf, Partition, RecordedJson
     from pare.findings.card import (
         ArchivedJson,
         CardJson,
@@ -41,6 +43,7 @@ NOW = datetime(2026, 11, 22, 9, 15, 20, tzinfo=UTC)
 TERMS = finding_terms()
 ROUND = "arn:aws:states:eu-west-1:123456789012:execution:Notification:news-1"
 OTHER_ROUND = f"{ROUND}-other"
+PLAN = "notifications/2026-11-22/plan.json"
 BASE = finding("external_access", severity="high", updated_at=EARLY, analyzed_at=EARLY)
 CARD = card_id_of(BASE.account_id, BASE.resource)
 
@@ -105,7 +108,7 @@ def due(
     table: CardsTable,
     before: datetime,
     *,
-    ended: tuple[str, ...] = (),
+    ended: Mapping[str, BecameOf] | None = None,
     execution: str = ROUND,
     partitions: tuple[Partition, ...] = ("now", "later"),
 ) -> list[CardJson]:
@@ -116,14 +119,14 @@ def due(
             now=before,
             terms=TERMS,
             execution=execution,
-            has_ended=lambda arn: arn in ended,
+            became_of=lambda _, telling: (ended or {}).get(telling["round"], "running"),
         )
     )
 
 
 def told(table: CardsTable, now: datetime = NOW) -> CardJson:
     """Let a round tell of the card, and return it."""
-    claim = table.claim(card_in(table), execution=ROUND, message_id="m-1", now=now)
+    claim = table.claim(card_in(table), execution=ROUND, message_id="m-1", plan=PLAN, now=now)
     assert claim is not None
     assert table.settle(view_of(claim, now), message_id="m-1", how="single", now=now, terms=TERMS)
     return card_in(table)
@@ -688,7 +691,7 @@ def test_a_card_that_changes_partition_while_a_round_reads_comes_once(
     record(findings, seen("b"), "run-2")
     found = cards.due(
         NOW + timedelta(days=1), partitions=("now", "later"), now=NOW + timedelta(days=1),
-        terms=TERMS, execution=ROUND, has_ended=lambda _: False,
+        terms=TERMS, execution=ROUND, became_of=lambda *_: "running",
     )  # fmt: skip
 
     assert next(found)["due"] == "now"
@@ -718,16 +721,17 @@ def test_a_claimed_card_is_of_one_round(findings: FindingsTable, cards: CardsTab
     card = card_in(cards)
     later = NOW + timedelta(minutes=2)
 
-    claim = cards.claim(card, execution=ROUND, message_id="m-1", now=later)
+    claim = cards.claim(card, execution=ROUND, message_id="m-1", plan=PLAN, now=later)
 
     assert claim is not None
     assert claim["telling"] == {
         "round": ROUND, "message_id": "m-1", "at": "2026-11-22T09:17:20Z", "version": 1,
+        "plan": PLAN,
     }  # fmt: skip
     assert claim == card_in(cards)
-    again = cards.claim(card, execution=ROUND, message_id="m-1", now=later)
+    again = cards.claim(card, execution=ROUND, message_id="m-1", plan=PLAN, now=later)
     assert again == claim, "a retried step"
-    assert cards.claim(card, execution=OTHER_ROUND, message_id="m-2", now=later) is None
+    assert cards.claim(card, execution=OTHER_ROUND, message_id="m-2", plan=PLAN, now=later) is None
     assert due(cards, later, execution=OTHER_ROUND) == []
     assert due(cards, later) == [claim], "its own, should the step be tried again"
 
@@ -739,7 +743,7 @@ def test_a_card_that_changed_since_it_was_read_is_not_claimed(
     card = card_in(cards)
     record(findings, seen("b"), "run-2")
 
-    assert cards.claim(card, execution=ROUND, message_id="m-1", now=NOW) is None
+    assert cards.claim(card, execution=ROUND, message_id="m-1", plan=PLAN, now=NOW) is None
     assert card_in(cards)["telling"] is None
 
 
@@ -749,28 +753,29 @@ def test_a_claim_whose_answer_was_lost_is_ours(
     record(findings, seen())
     aws.lose_answer("dynamodb:PutItem")
 
-    claim = cards.claim(card_in(cards), execution=ROUND, message_id="m-1", now=NOW)
+    claim = cards.claim(card_in(cards), execution=ROUND, message_id="m-1", plan=PLAN, now=NOW)
 
     assert claim == card_in(cards)
 
 
+@pytest.mark.parametrize(("end", "is_unsure"), [("unknown", True), ("untold", False)])
 def test_the_claim_of_a_round_that_died_is_taken_off_and_people_are_told_so(
-    findings: FindingsTable, cards: CardsTable
+    findings: FindingsTable, cards: CardsTable, end: BecameOf, is_unsure: bool
 ) -> None:
     record(findings, seen())
     later = NOW + timedelta(minutes=2)
-    cards.claim(card_in(cards), execution=OTHER_ROUND, message_id="m-1", now=later)
+    cards.claim(card_in(cards), execution=OTHER_ROUND, message_id="m-1", plan=PLAN, now=later)
 
-    (card,) = due(cards, later, ended=(OTHER_ROUND,))
+    (card,) = due(cards, later, ended={OTHER_ROUND: end})
 
     assert card["telling"] is None
-    assert perhaps_told(card)
+    assert perhaps_told(card) is is_unsure
     assert card["messages"][-1]["message_id"] == "m-1"
 
 
 def test_what_was_told_is_settled_once(findings: FindingsTable, cards: CardsTable) -> None:
     record(findings, seen())
-    claim = cards.claim(card_in(cards), execution=ROUND, message_id="m-1", now=NOW)
+    claim = cards.claim(card_in(cards), execution=ROUND, message_id="m-1", plan=PLAN, now=NOW)
     assert claim is not None
     record(findings, seen("b"), "run-2")
 
@@ -789,7 +794,7 @@ def test_a_settling_that_meets_an_event_keeps_both(
     findings: FindingsTable, cards: CardsTable
 ) -> None:
     record(findings, seen())
-    claim = cards.claim(card_in(cards), execution=ROUND, message_id="m-1", now=NOW)
+    claim = cards.claim(card_in(cards), execution=ROUND, message_id="m-1", plan=PLAN, now=NOW)
     assert claim is not None
     racing = Racing(findings.dynamodb, lambda: record(findings, seen("b"), "run-2"))
 
@@ -805,14 +810,14 @@ def test_a_refused_and_a_lost_message_leave_their_news(
     findings: FindingsTable, cards: CardsTable
 ) -> None:
     record(findings, seen())
-    claim = cards.claim(card_in(cards), execution=ROUND, message_id="m-1", now=NOW)
+    claim = cards.claim(card_in(cards), execution=ROUND, message_id="m-1", plan=PLAN, now=NOW)
     assert claim is not None
     assert not cards.release(CARD, message_id="another", now=NOW)
     assert cards.release(CARD, message_id="m-1", now=NOW)
     assert not cards.release(CARD, message_id="m-1", now=NOW)
     assert not perhaps_told(card_in(cards))
 
-    claim = cards.claim(card_in(cards), execution=ROUND, message_id="m-2", now=NOW)
+    claim = cards.claim(card_in(cards), execution=ROUND, message_id="m-2", plan=PLAN, now=NOW)
     assert claim is not None
     assert cards.unsure(view_of(claim), message_id="m-2", now=NOW)
     assert not cards.unsure(view_of(claim), message_id="m-2", now=NOW)

@@ -54,6 +54,12 @@ def ends(aws: FakeAws, *, is_over: bool) -> None:
     )
 
 
+def plan_of() -> str:
+    """Return the key of the only plan there is."""
+    (key,) = [each for each in objects() if "/plan-" in each]
+    return key
+
+
 def objects() -> list[str]:
     listed = boto3.client("s3").list_objects_v2(Bucket=BUCKET)
     return sorted(each["Key"] for each in listed.get("Contents", []))
@@ -529,6 +535,62 @@ def test_what_a_round_left_that_ended_is_told_and_says_perhaps_told_before(
     assert output["counts"]["cards_perhaps_told_before"] == 2
     # All cards of that round: its end is asked for once.
     assert [each["executionArn"] for each in aws.called("sfn:DescribeExecution")] == [ROUND]
+
+
+def test_a_round_that_ended_before_its_plan_told_nobody(
+    tables: Any, evidence: EvidenceStore, context: Any, aws: FakeAws
+) -> None:
+    record(tables, finding(1), finding(2, "low"))
+    aws.fail("s3:PutObject", "InternalError", 500, when=lambda asked: "/plan-" in asked["Key"])
+    with pytest.raises(AwsServiceError):
+        collect(context)
+    aws.mend("s3:PutObject")
+    ends(aws, is_over=True)
+
+    output = collect(context, execution=NEXT_ROUND)
+
+    messages = frozen(evidence, output)
+    assert [each["perhaps_told"] for each in messages] == [[], []]
+    assert [each["views"][0]["news"] for each in messages] == ["first_sight", "first_sight"]
+    assert output["counts"]["cards_perhaps_told_before"] == 0
+
+
+def test_a_card_that_was_claimed_and_is_in_no_message_was_not_told(
+    tables: Any, evidence: EvidenceStore, context: Any, aws: FakeAws
+) -> None:
+    record(tables, finding(1), finding(2))
+    lost = [card_id(2)]
+
+    def is_lost(asked: dict[str, Any]) -> bool:
+        return asked.get("Item", {}).get("card_id", {}).get("S") in lost
+
+    aws.fail("dynamodb:PutItem", "InternalServerError", 500, when=is_lost)
+    first = collect(context)
+    assert kinds(evidence, first) == [("single", [1])]
+    assert first["unknown"] == [
+        f"could not be claimed, so they wait for the next round: cards {card_id(2)}"
+    ]
+    aws.mend("dynamodb:PutItem")
+    # As if the claim had been written, and only its answer had been lost.
+    CardsTable(tables, "Cards").claim(
+        card(tables, 2), execution=ROUND, message_id="lost", plan=plan_of(), now=LATER
+    )
+    ends(aws, is_over=True)
+
+    messages = frozen(evidence, collect(context, execution=NEXT_ROUND))
+
+    told = {numbers(each)[0]: each["perhaps_told"] for each in messages}
+    assert told == {1: [card_id(1)], 2: []}
+
+
+def test_where_no_card_can_be_claimed_the_step_is_tried_again(
+    tables: Any, evidence: EvidenceStore, context: Any, aws: FakeAws
+) -> None:
+    record(tables, finding(1), finding(2))
+    aws.fail("dynamodb:PutItem", "InternalServerError", 500)
+    with pytest.raises(AwsServiceError):
+        collect(context)
+    assert not [each for each in objects() if "/plan-" in each]
 
 
 def test_after_a_lost_answer_the_next_message_says_perhaps_told_before(

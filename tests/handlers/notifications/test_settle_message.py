@@ -16,6 +16,7 @@ from tests.handlers.notifications.in_rounds import (
     NEXT_ROUND,
     NOW,
     card,
+    card_id,
     close,
     collect,
     finding,
@@ -133,6 +134,25 @@ def test_what_ended_and_could_not_be_told_gives_both_its_places_back(
     runs = RunsTable(tables, "Runs")
     assert runs.take_budget(f"{hour} later", 9, 1, execution="another") == 1
     assert runs.take_budget(hour, 9, 2, execution="another") == 2
+
+
+def test_what_could_be_settled_stays_so_and_a_second_call_has_the_rest(
+    tables: Any, evidence: EvidenceStore, context: Any, aws: FakeAws
+) -> None:
+    record(tables, *(finding(number, "low") for number in range(1, 6)))
+    (item,) = collect(context)["messages"]
+
+    def is_third(asked: dict[str, Any]) -> bool:
+        return bool(asked.get("Item", {}).get("card_id") == {"S": card_id(3)})
+
+    aws.fail("dynamodb:PutItem", "InternalServerError", 500, when=is_third)
+    with pytest.raises(AwsServiceError):
+        settle(context, item)
+    told = {number: card(tables, number)["told"] is not None for number in range(1, 6)}
+    assert told == {1: True, 2: True, 3: False, 4: True, 5: True}
+    aws.mend("dynamodb:PutItem")
+    assert settle(context, item)["outcome"] == "told"
+    assert card(tables, 3)["told"] is not None
 
 
 def test_what_changed_while_people_were_told_is_the_next_news(

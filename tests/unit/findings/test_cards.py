@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 TERMS = finding_terms()
 NOW = datetime(2026, 11, 22, 9, 15, 20, tzinfo=UTC)
+PLAN = "notifications/2026-11-22/plan.json"
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 EARLY, LATE = "2026-11-21T09:00:00Z", "2026-11-22T09:00:00Z"
 ROUND = "arn:aws:states:eu-west-1:123456789012:execution:Notification:news"
@@ -101,7 +102,7 @@ def view_of(card: CardJson, now: datetime = NOW) -> CardViewJson:
 
 def told(card: CardJson, *, now: datetime = NOW, how: Any = "single") -> CardJson:
     """Let a round tell of a card, with nothing happening meanwhile."""
-    claim = claimed(card, execution=ROUND, message_id="m", now=now)
+    claim = claimed(card, execution=ROUND, message_id="m", plan=PLAN, now=now)
     return settled(claim, view_of(claim, now), "m", how, now, TERMS)
 
 
@@ -678,7 +679,9 @@ def test_a_round_is_named_after_its_minute() -> None:
 
 
 def test_what_happens_while_a_round_tells_is_the_next_news() -> None:
-    claim = claimed(card_with(seen()), execution=ROUND, message_id="m", now=NOW + 2 * HOUR)
+    claim = claimed(
+        card_with(seen()), execution=ROUND, message_id="m", plan=PLAN, now=NOW + 2 * HOUR
+    )
     view = view_of(claim)
     assert claim["due"] == "now", "or nobody finds it should the round die"
 
@@ -698,7 +701,7 @@ def test_what_happens_while_a_round_tells_is_the_next_news() -> None:
 def test_what_ends_while_it_is_told_for_the_first_time_is_told_as_ended(
     how: str, news: CardNews
 ) -> None:
-    claim = claimed(card_with(seen()), execution=ROUND, message_id="m", now=NOW)
+    claim = claimed(card_with(seen()), execution=ROUND, message_id="m", plan=PLAN, now=NOW)
 
     card = settled(card_with(ended(how=how), card=claim), view_of(claim), "m", "single", NOW, TERMS)
 
@@ -708,7 +711,7 @@ def test_what_ends_while_it_is_told_for_the_first_time_is_told_as_ended(
 def test_a_card_that_changes_and_changes_back_while_it_is_told_stays_due() -> None:
     claim = claimed(
         card_with(seen("b"), card=told(card_with(seen()))),
-        execution=ROUND, message_id="m", now=NOW + HOUR,
+        execution=ROUND, message_id="m", plan=PLAN, now=NOW + HOUR,
     )  # fmt: skip
 
     card = card_with(ended("b"), card=claim)
@@ -719,7 +722,7 @@ def test_a_card_that_changes_and_changes_back_while_it_is_told_stays_due() -> No
 
 def test_a_refused_message_leaves_the_card_as_it_was() -> None:
     before = card_with(seen())
-    claim = claimed(before, execution=ROUND, message_id="m", now=NOW)
+    claim = claimed(before, execution=ROUND, message_id="m", plan=PLAN, now=NOW)
 
     assert released(claim) == before
     card = released(card_with(ended(), card=claim))
@@ -727,7 +730,7 @@ def test_a_refused_message_leaves_the_card_as_it_was() -> None:
 
 
 def test_a_lost_answer_is_told_again_with_a_word_about_it() -> None:
-    claim = claimed(card_with(seen()), execution=ROUND, message_id="m", now=NOW)
+    claim = claimed(card_with(seen()), execution=ROUND, message_id="m", plan=PLAN, now=NOW)
     card = unsure(claim, view_of(claim), "m", NOW)
 
     assert (news_of(card), card["told"], card["telling"]) == ("first_sight", None, None)
@@ -741,7 +744,7 @@ def test_a_lost_answer_is_told_again_with_a_word_about_it() -> None:
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_what_people_may_have_heard_of_is_told_as_closed(is_lost: bool) -> None:
     """The answer was lost, or the round ended without a word."""
-    claim = claimed(card_with(seen()), execution=ROUND, message_id="m", now=NOW)
+    claim = claimed(card_with(seen()), execution=ROUND, message_id="m", plan=PLAN, now=NOW)
     card = unsure(claim, view_of(claim), "m", NOW) if is_lost else abandoned(claim)
 
     card = card_with(ended(), card=card)
@@ -753,7 +756,7 @@ def test_what_people_may_have_heard_of_is_told_as_closed(is_lost: bool) -> None:
 
 def test_people_who_may_have_heard_that_it_closed_hear_that_it_is_open() -> None:
     card = card_with(ended(), card=told(card_with(seen())))
-    card = abandoned(claimed(card, execution=ROUND, message_id="m", now=NOW))
+    card = abandoned(claimed(card, execution=ROUND, message_id="m", plan=PLAN, now=NOW))
 
     card = card_with(seen(updated_at="2026-11-23T09:00:00Z"), card=card)
 
@@ -763,7 +766,7 @@ def test_people_who_may_have_heard_that_it_closed_hear_that_it_is_open() -> None
 def test_the_last_messages_are_kept() -> None:
     card = card_with(seen())
     for number in range(30):
-        claim = claimed(card, execution=ROUND, message_id=f"m-{number}", now=NOW)
+        claim = claimed(card, execution=ROUND, message_id=f"m-{number}", plan=PLAN, now=NOW)
         card = settled(claim, view_of(claim), f"m-{number}", "digest", NOW, TERMS)
 
     assert [each["message_id"] for each in card["messages"]] == [
@@ -957,7 +960,9 @@ class Box(Tables):
             return
         self.rounds += 1
         message_id = f"m-{self.rounds}"
-        self.write(claimed(self.card, execution=ROUND, message_id=message_id, now=self.now))
+        self.write(
+            claimed(self.card, execution=ROUND, message_id=message_id, plan=PLAN, now=self.now)
+        )
         self.running, self.is_published = (message_id, view_of(self.card, self.now)), False
 
     def publish(self, *, arrives: bool = True) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pare.findings.terms import FindingTermsJson
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
+PLAN = "notifications/2026-11-22/plan.json"
 LATER = NOW + timedelta(days=2)  # everything that can wait is due
 TERMS = finding_terms()
 PLENTY = Singles(always=100, news=20, later=20)
@@ -106,7 +107,7 @@ def troubled(
     """Return a view of a new card whose messages SNS refused, or whose rounds died over it."""
     of = view(number, severity)["card"]
     for each in range(refusals + deaths):
-        claim = claimed(of, execution=f"e-{each}", message_id=f"m-{each}", now=NOW)
+        claim = claimed(of, execution=f"e-{each}", message_id=f"m-{each}", plan=PLAN, now=NOW)
         of = refused(claim) if each < refusals else abandoned(claim)
     return view_of(of, {}, now=LATER, terms=TERMS)
 
@@ -236,14 +237,16 @@ def test_a_card_that_was_told_is_no_longer_troubled_and_a_lost_answer_is_no_trou
         lost = unsure(lost, {**view(1), "card": lost}, f"m-{each}", NOW)
     assert trouble_of(lost) == 0
     # Nor does a refused summary make it well again.
-    again = refused(claimed(troubled(1, deaths=2)["card"], execution="e", message_id="m", now=NOW))
+    again = refused(
+        claimed(troubled(1, deaths=2)["card"], execution="e", message_id="m", plan=PLAN, now=NOW)
+    )
     assert trouble_of(again) == 1
 
 
 def test_refusals_push_no_other_message_out() -> None:
     of = told(view(1))
     for each in range(50):
-        of = refused(claimed(of, execution="e", message_id=f"m-{each}", now=NOW))
+        of = refused(claimed(of, execution="e", message_id=f"m-{each}", plan=PLAN, now=NOW))
     assert [(each["message_id"], each["how"]) for each in of["messages"]] == [
         ("m-1", "single"), ("m-49", "refused"),
     ]  # fmt: skip
@@ -352,7 +355,7 @@ def test_a_message_has_the_same_id_at_the_same_place_of_a_round_only() -> None:
 @pytest.mark.parametrize("loses", [True, False])
 def test_a_message_says_of_which_cards_nobody_knows_if_they_were_told(loses: bool) -> None:
     seen = view(1)
-    claim = claimed(seen["card"], execution="e", message_id="m-1", now=NOW)
+    claim = claimed(seen["card"], execution="e", message_id="m-1", plan=PLAN, now=NOW)
     again = unsure(claim, seen, "m-1", NOW) if loses else refused(claim)
     (message,) = planned(view_of(again, {}, now=LATER, terms=TERMS))
     written = message_json(message, message_id="m-2", as_of="2026-11-24T09:00:00Z", list_ref=None)
