@@ -26,13 +26,16 @@ check: setup ## lint, types, layers, docs
 	@$(PYTHON) -m pytest -q tests/unit/test_layers.py tests/unit/test_docs.py
 
 test-fast: setup ## unit, handler and infrastructure tests, no emulator
-	@$(PYTHON) -m pytest -q -n 2 tests/unit tests/handlers tests/infra
+	@$(PYTHON) -m pytest -q -n 2 tests/unit tests/handlers tests/infra tests/org/test_aws_cli.py
 
 test-browser: setup ## the monthly report in a real Chromium; skipped, loudly, where there is none
 	@$(PYTHON) -m pytest -q tests/browser
 
-test-local: setup ## the deployed app on the emulator
-	@$(PYTHON) -m pytest -q tests/local
+test-local: setup ## the deployed app on the emulator, in two emulated organizations side by side
+	@$(PYTHON) -m pytest -q -n 2 tests/local
+
+test-org: setup ## a deployed organization broken in every way, one at a time: named by `pare doctor`, mended as it prints
+	@$(PYTHON) -m pytest -q -s tests/org
 
 test-scale: setup ## the inventory of 50 accounts x 200 roles, throttled and failing, on the emulator
 	@PARE_SCALE=50x200 $(PYTHON) -m pytest -q -s tests/local/deployed/test_inventory_scale.py
@@ -56,4 +59,4 @@ bench: setup ## measure the reading of logs (BENCH=--full: on 1 GB)
 lock: setup ## resolve the dependencies of pyproject.toml into requirements*.txt
 	@tools/lock
 
-.PHONY: help setup demo demo-down test check test-fast test-browser test-local test-scale test-load synth data bench lock
+.PHONY: help setup demo demo-down test check test-fast test-browser test-local test-org test-scale test-load synth data bench lock

@@ -5,9 +5,9 @@
 
 A size is accounts x roles. IAM throttles the calls of an account, 5 % of the last accessed
 jobs fail and a few never end. ``--keep`` writes the last size's figures into
-bench/inventory_measured.json, from which ``--project`` prints the tables of docs/cost.md. Seconds
-are those of functions that share this machine's processors, with no network in between: on AWS
-they would differ. The five seeded accounts are in all figures.
+pare/data/inventory_measured.json, from which ``--project`` prints the tables of docs/cost.md.
+Seconds are those of functions that share this machine's processors, with no network in between: on
+AWS they would differ. The five seeded accounts are in all figures.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.inventory_cost import MEASURED, Measured, Step, figures, tables
+from bench.inventory_cost import figures, tables
 from local import demo, process, scale
 from pare.clock import parse_time
+from pare.inventory.cost import MEASURED, Measured, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,9 +77,7 @@ def free_port() -> int:
 def measure(box: demo.Box, accounts: int, roles: int, *, period: str) -> Measured:
     """Return what one inventory did with so many accounts of so many roles."""
     created = box.created.organization
-    added = scale.add_accounts(
-        box.emulator, like=created.account("shop-prod").account_id, accounts=accounts, roles=roles
-    )
+    added = scale.add_accounts(box.emulator, accounts=accounts, roles=roles)
     box.emulator.control(
         "settings",
         {

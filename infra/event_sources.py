@@ -96,7 +96,7 @@ def call_events(
 
 
 def hub_test_events(settings: Settings) -> events.EventPattern:
-    """Return the pattern of a person's tests, since nobody may send events that claim to be AWS's.
+    """Return the pattern of a person's and the doctor's tests: nobody may send events as AWS's.
 
     Only the hub itself: another account of the organization must not mail its people.
     """
@@ -149,7 +149,7 @@ class EventSources(Construct):
              call_events(settings, ARCHIVING_CALLS, own_roles=own_roles), finding),
             ("WatchedCall", "Analyzers and archive rules changed by somebody else",
              call_events(settings, WATCHED_CALLS, own_roles=own_roles), reconcile),
-            ("TestFinding", "Test findings, sent by the hub account itself",
+            ("TestFinding", "Test findings and the doctor's test events, of the hub account itself",
              hub_test_events(settings), finding),
         )  # fmt: skip
         for bus_name, bus in (("Hub", hub_bus), ("Default", default_bus)):

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aws_cdk import Stack
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from infra.workflow import Workflow, record_run
+from pare.findings import check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aws_cdk import aws_dynamodb as dynamodb
+    from aws_cdk import aws_kms as kms
     from aws_cdk import aws_logs as logs
 
     from infra.lambda_function import StepFunction
@@ -21,6 +25,13 @@ if TYPE_CHECKING:
 # this; under the name and with the input of one that runs, it just answers with that one.
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 ALREADY_STARTED = ["StepFunctions.ExecutionAlreadyExistsException"]
+RETRY: Mapping[str, Any] = {
+    "IntervalSeconds": 2,
+    "BackoffRate": 2,
+    "MaxAttempts": 6,
+    "MaxDelaySeconds": 60,
+    "JitterStrategy": "FULL",
+}
 
 
 class FindingWorkflow(Construct):
@@ -29,10 +40,12 @@ class FindingWorkflow(Construct):
     What follows: its archiving where it is meant, a proposed policy, and, once no more events are
     likely to come, a round of the notification workflow: one a minute, whatever the flood. An
     access preview is told, and a call that archived something is recorded. A finding that cannot be
-    enriched is recorded as it came, and says so.
+    enriched is recorded as it came, and says so. Of the doctor's test event it is noted that it
+    arrived, and nothing else: no card, no message, no run record, whoever sends how many of them.
 
-    ``policy_workflow`` and ``notification_workflow``: the state machines that are started, for
-    which its role gets the right here. ``terms``: ``settings.finding_terms()``.
+    ``policy_workflow`` and ``notification_workflow``: the state machines that are started;
+    ``runs_table``, encrypted with ``key``: where test events are noted. Its role gets the rights
+    here. ``terms``: ``settings.finding_terms()``.
     """
 
     def __init__(
@@ -50,6 +63,8 @@ class FindingWorkflow(Construct):
         terms: Mapping[str, Any],
         policy_workflow: sfn.IStateMachine,
         notification_workflow: sfn.IStateMachine,
+        runs_table: dynamodb.ITable,
+        key: kms.IKey,
         log_group: logs.ILogGroup,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -108,10 +123,12 @@ class FindingWorkflow(Construct):
             )
             .otherwise(is_policy_wanted)
         )
+        checked = self._record_check(runs_table, end)
         what = (
             sfn.Choice(self, "What came?")
             .when(sfn.Condition.string_equals("$.normalized.kind", "preview"), preview.next(end))
             .when(sfn.Condition.string_equals("$.normalized.kind", "call"), archiver.next(end))
+            .when(sfn.Condition.string_equals("$.normalized.kind", "check"), checked)
             .otherwise(keep.next(enrich).next(record).next(is_meant))
         )
         self.workflow = Workflow(
@@ -129,6 +146,69 @@ class FindingWorkflow(Construct):
                 record_run_function,
             ],
             starts=[policy_workflow, notification_workflow],
+        )
+        self._let_record_checks(runs_table, key)
+
+    def _record_check(self, runs_table: dynamodb.ITable, end: sfn.IChainable) -> sfn.IChainable:
+        """Return the states that note the arrival of the doctor's test event, for a day.
+
+        A service integration: a function would only forward. The same event again is the same
+        item. https://docs.aws.amazon.com/step-functions/latest/dg/connect-ddb.html
+        """
+        record = sfn.CustomState(
+            self,
+            "Record check",
+            state_json={
+                "Type": "Task",
+                "Resource": f"arn:{Stack.of(self).partition}:states:::dynamodb:putItem",
+                "Parameters": {
+                    "TableName": runs_table.table_name,
+                    "Item": {
+                        "workflow": {"S": check.KIND},
+                        "run_id": {"S.$": "$.normalized.check.check_id"},
+                        "region": {"S.$": "$.normalized.check.region"},
+                        "arrived_at": {"S.$": "$$.State.EnteredTime"},
+                        "expires_at": {"N.$": "$.normalized.check.expires_at"},
+                    },
+                },
+                "ResultPath": "$.checked",
+                "Retry": [{"ErrorEquals": ["States.TaskFailed"], **RETRY}],
+            },
+        )
+        record.add_catch(end, errors=["States.ALL"], result_path="$.failure")
+        return record.next(sfn.Succeed(self, "Check recorded"))
+
+    def _let_record_checks(self, runs_table: dynamodb.ITable, key: kms.IKey) -> None:
+        role = self.workflow.role
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="RecordChecks",
+                actions=["dynamodb:PutItem"],
+                resources=[runs_table.table_arn],
+                conditions={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": [check.KIND]}},
+            )
+        )
+        # What AWS asks of whoever uses a table with a customer managed key.
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+        role.add_to_policy(
+            iam.PolicyStatement(
+                sid="UseKeyOfTables",
+                actions=[
+                    "kms:Decrypt",
+                    "kms:DescribeKey",
+                    "kms:Encrypt",
+                    "kms:GenerateDataKey",
+                    "kms:ReEncryptFrom",
+                    "kms:ReEncryptTo",
+                ],
+                resources=[key.key_arn],
+                # In China the name may end in ".cn"; AWS's pages do not say.
+                conditions={
+                    "StringLike": {
+                        "kms:ViaService": f"dynamodb.{Stack.of(self).region}.amazonaws.com*"
+                    }
+                },
+            )
         )
 
     def _start_policy(
@@ -207,15 +287,8 @@ class FindingWorkflow(Construct):
                 "ResultPath": result_path,
                 "Retry": [
                     {"ErrorEquals": ALREADY_STARTED, "MaxAttempts": 0},
-                    {
-                        # Throttling has many names; a start under a known name is harmless.
-                        "ErrorEquals": ["States.TaskFailed"],
-                        "IntervalSeconds": 2,
-                        "BackoffRate": 2,
-                        "MaxAttempts": 6,
-                        "MaxDelaySeconds": 60,
-                        "JitterStrategy": "FULL",
-                    },
+                    # Throttling has many names; a start under a known name is harmless.
+                    {"ErrorEquals": ["States.TaskFailed"], **RETRY},
                 ],
             },
         )

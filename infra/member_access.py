@@ -26,7 +26,8 @@ MEMBER_CALLERS = (
 # The steps that list and read the trail's bucket. Their roles have fixed names for the same reason:
 # the bucket's and the key's policy in the log archive account must spell them.
 TRAIL_LISTERS = ("ListLogs", "ChooseRoute")
-TRAIL_READERS = (*TRAIL_LISTERS, "DigestLogs")
+TRAIL_FILE_READERS = ("DigestLogs",)
+TRAIL_READERS = (*TRAIL_LISTERS, *TRAIL_FILE_READERS)
 
 
 def caller_role_name(step: str) -> str:

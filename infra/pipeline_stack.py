@@ -29,6 +29,7 @@ from infra.notifications import Alarms, Dashboard, Topics
 from infra.policy_workflow import PolicyWorkflow
 from infra.reconcile_workflow import ReconcileWorkflow
 from infra.region_stack import external_access_analyzer
+from infra.setup import tell_doctor
 from infra.storage_stack import BY_ANALYZER, BY_DUE
 from pare.findings.archive_rules import PREFIX as OWN_RULES
 
@@ -174,6 +175,7 @@ class PipelineStack(cdk.Stack):
         )
         self.settings = settings
         self.storage = storage
+        tell_doctor(self, settings.setup())
         # The import itself rather than a reference, so that explain() can name it.
         self._evidence_arn = storage.export_value(storage.evidence_bucket.bucket_arn)
         self._key_users: set[tuple[str, str]] = set()
@@ -391,7 +393,7 @@ class PipelineStack(cdk.Stack):
             "list_logs": {
                 **evidence,
                 **trail,
-                "TRAIL_REGION": settings.trail.region,
+                "TRAIL_REGION": settings.trail.bucket_region,
             },
             "digest_logs": {**evidence, **trail_bucket},
             "merge_activity": evidence,
@@ -582,11 +584,11 @@ class PipelineStack(cdk.Stack):
             "Log files of every account and Region; CloudTrail makes up their names.",
             *(f"Resource::{each}" for each in objects),
         )
-        if trail.kms_key_arn is not None:
+        if trail.kms_key_arns:
             function.allow(
                 "DecryptTrail",
                 ["kms:Decrypt"],
-                [trail.kms_key_arn],
+                list(trail.kms_key_arns),
                 # In China the name may end in ".cn"; the bucket's Region may be another one.
                 StringLike={"kms:ViaService": "s3.*.amazonaws.com*"},
             )
@@ -756,6 +758,8 @@ class PipelineStack(cdk.Stack):
             terms=finding_terms,
             policy_workflow=policy.workflow.state_machine,
             notification_workflow=notification.workflow.state_machine,
+            runs_table=self.storage.runs_table,
+            key=self.storage.key,
             log_group=log_group,
         )
         finding_arn = finding.workflow.state_machine.state_machine_arn

@@ -23,6 +23,7 @@ from infra.event_sources import (
     dead_letter_queue,
     hub_test_events,
 )
+from infra.setup import tell_doctor
 
 if TYPE_CHECKING:
     from constructs import Construct
@@ -61,6 +62,7 @@ class RegionStack(cdk.Stack):
             description="Pare: Access Analyzer events of this Region, to the hub bus",
             **kwargs,
         )
+        tell_doctor(self)
         # From its names: no stack of another Region exports anything to this one. EventBridge takes
         # any bus as a target, there or not: this stack comes before ParePipeline (app.py).
         hub_bus_arn = self.format_arn(

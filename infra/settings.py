@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from infra.checked_file import Get, Schema
+    from pare.doctor.setup import MemberStacks, Setup
     from pare.findings.archive_rules import ArchiveRule
 
 SCHEMA_PATH = Path(__file__).parent / "settings.schema.json"
@@ -34,6 +35,20 @@ ARCHIVE_RULES = "archive-rules.yaml"
 MAX_RULES_CHARACTERS = 50_000
 # How long before its end an exemption is announced.
 ANNOUNCE_DAYS = 14
+# In a trail's ARN: each account has a trail of its own.
+ANY_ACCOUNT = "{account_id}"
+# What config/pare.yaml says of an organization that does not exist; a test compares them.
+PLACEHOLDERS = {
+    "organization_id": "o-example0000",
+    "management_account_id": "111111111111",
+    "hub_account_id": "222222222222",
+    "log_archive_account_id": "333333333333",
+    "organizational_units": ("r-exam",),
+    "trail.arn": "arn:aws:cloudtrail:us-east-1:111111111111:trail/organization",
+    "trail.bucket": "example-organization-trail",
+    "notifications.people_emails": ("security@example.com",),
+    "notifications.default_owner": "security@example.com",
+}
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html, and botocore's partitions.
 PARTITION_BY_REGION_PREFIX = {
@@ -45,6 +60,12 @@ PARTITION_BY_REGION_PREFIX = {
     "us-isob-": "aws-iso-b",
     "us-isof-": "aws-iso-f",
 }
+# Where services are called under amazonaws.com or amazonaws.com.cn, as Pare's policies say.
+# https://docs.aws.amazon.com/general/latest/gr/rande.html
+PARTITIONS = ("aws", "aws-us-gov", "aws-cn")
+# Where trusted access for StackSets cannot be enabled.
+# https://docs.amazonaws.cn/en_us/AWSCloudFormation/latest/UserGuide/stacksets-prereqs.html
+WITHOUT_STACK_SETS = ("aws-cn",)
 
 
 # An execution may have 25,000 events, and one poll makes nine of them.
@@ -69,16 +90,19 @@ class Names:
     region_dead_letters_name: str = "PareRegionDeadLetters"
     # PutEvents refuses sources that start with "aws.", so rules match this one too.
     test_event_source: str = "pare.test"
+    # The doctor looks for it, and people name it to the AWS CLI.
+    stack_set_name: str = "PareMembers"
 
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """The organization trail."""
+    """The organization trail, or the trails of all accounts that write into one bucket."""
 
     arn: str
     bucket: str
+    bucket_region: str
     prefix: str | None
-    kms_key_arn: str | None
+    kms_key_arns: tuple[str, ...]
     made_by_control_tower: bool
 
     @property
@@ -87,9 +111,9 @@ class Trail:
         return self.arn.split(":")[3]
 
     @property
-    def account_id(self) -> str:
-        """The account that owns the trail."""
-        return self.arn.split(":")[4]
+    def is_organization_trail(self) -> bool:
+        """Whether it is one trail for all accounts; otherwise each has one of this name."""
+        return ANY_ACCOUNT not in self.arn
 
     def log_roots(self, organization_id: str) -> tuple[str, ...]:
         """Return the prefixes right above the accounts' folders, or above the organization's.
@@ -258,6 +282,8 @@ class Settings:
     management_account_id: str
     hub_account_id: str
     log_archive_account_id: str
+    member_stacks: MemberStacks
+    organizational_units: tuple[str, ...]
     home_region: str
     governed_regions: tuple[str, ...]
     trail: Trail
@@ -284,6 +310,18 @@ class Settings:
     def other_regions(self) -> tuple[str, ...]:
         """The governed Regions but the home Region."""
         return tuple(each for each in self.governed_regions if each != self.home_region)
+
+    @property
+    def partition(self) -> str:
+        """The partition of the home Region, and so of all that Pare is in."""
+        return partition_of(self.home_region)
+
+    def setup(self) -> Setup:
+        """Return what is deployed with these settings, as the doctor reads it."""
+        # Here, because it takes CDK, and most who read settings do without.
+        from infra.setup import setup_of
+
+        return setup_of(self)
 
     def terms(self) -> dict[str, Any]:
         """Return what proposals are made by, as ``Build policy`` takes it."""
@@ -345,6 +383,8 @@ class Settings:
             "cool_down_days": self.proposals.cool_down_days,
             "expects_unused_analyzer": unused,
             "has_unused_analyzer": unused,
+            "creates_external_analyzer": self.analyzers.create_external_access,
+            "creates_unused_analyzer": self.analyzers.paid_unused_access,
             "announce_days": ANNOUNCE_DAYS,
             "archive_rules": [each.to_json() for each in self.archive_rules],
         }
@@ -358,6 +398,22 @@ class Settings:
         }
         return [sentence for sentence, value in is_set.items() if value]
 
+    def placeholders(self) -> list[str]:
+        """Return which settings are still those of the organization that does not exist."""
+        left = []
+        for name, example in PLACEHOLDERS.items():
+            value: Any = self
+            for part in name.split("."):
+                value = getattr(value, part)
+            if value == example:
+                left.append(name)
+        if not left:
+            return []
+        return [
+            f"{', '.join(left)}: still as config/pare.yaml came with Pare, of an organization that "
+            "does not exist. Replace them before you deploy."
+        ]
+
     def prices(self) -> list[str]:
         """Return what is switched on and costs by the account or principal: a sentence each."""
         if not self.analyzers.paid_unused_access:
@@ -365,8 +421,10 @@ class Settings:
         usd = usd_per_principal_month()
         return [
             f"analyzers.paid_unused_access is true: AWS asks {usd:.2f} USD a month for each role "
-            "and user of every account but those of account_exclusions. `pare findings agreement` "
-            "counts them, and says what the analyzer finds that the inventory does not."
+            f"and user of every account but those of account_exclusions, {1000 * usd:,.0f} USD a "
+            "month for each 1,000. How many there are is not known here: `pare findings agreement` "
+            "counts those of the last inventory, and says what the analyzer finds that the "
+            "inventory does not."
         ]
 
 
@@ -418,6 +476,8 @@ def _check_accounts(get: Get) -> Iterator[Problem]:
     own = {
         get(key) for key in ("management_account_id", "hub_account_id", "log_archive_account_id")
     }
+    yield from _check_member_stacks(get)
+    yield from _check_organizational_units(get)
     seen: set[str] = set()
     for index, partner in enumerate(get("partner_accounts") or ()):
         account_id = partner.get("account_id") if isinstance(partner, dict) else None
@@ -433,6 +493,53 @@ def _check_accounts(get: Get) -> Iterator[Problem]:
         seen.add(account_id or "")
 
 
+def _check_member_stacks(get: Get) -> Iterator[Problem]:
+    home, units = get("home_region"), get("organizational_units")
+    if not home:
+        return
+    partition, said = partition_of(home), get("member_stacks")
+    if said == "stack-set" and partition in WITHOUT_STACK_SETS:
+        yield Problem(
+            ("member_stacks",),
+            f"'{said}' is not possible in {partition}, where StackSets get no trusted access to an "
+            "organization",
+            "write by-hand, and deploy ByHand/PareMember with each account's credentials.",
+        )
+    elif _member_stacks(said, home) == "stack-set" and units == []:
+        path: KeyPath = ("organizational_units",)
+        yield Problem(
+            path,
+            "names none, and the stack set must know which accounts get the member roles",
+            f"{_schema_at(path)['x-fix'].removesuffix('.')}; or write member_stacks: by-hand.",
+        )
+
+
+def _member_stacks(said: MemberStacks | None, home_region: str) -> MemberStacks:
+    """Return what member_stacks means in a partition."""
+    if said:
+        return said
+    return "by-hand" if partition_of(home_region) in WITHOUT_STACK_SETS else "stack-set"
+
+
+def _check_organizational_units(get: Get) -> Iterator[Problem]:
+    units: list[str] = get("organizational_units") or []
+    for index, unit in enumerate(units):
+        path: KeyPath = ("organizational_units", index)
+        # r-ROOT and ou-ROOT-UNIT
+        if unit.split("-")[1] != units[0].split("-")[1]:
+            yield Problem(
+                path,
+                f"'{unit}' is of another organization than '{units[0]}'",
+                "the part after the first - is the same in all ids of an organization.",
+            )
+        elif unit.startswith("r-") and len(units) > 1:
+            yield Problem(
+                path,
+                f"'{unit}' is the whole organization, and the others are in it",
+                "keep the root alone, or remove it.",
+            )
+
+
 def _check_regions(get: Get) -> Iterator[Problem]:
     home, governed = get("home_region"), get("governed_regions")
     if home and governed and home not in governed:
@@ -443,15 +550,32 @@ def _check_regions(get: Get) -> Iterator[Problem]:
         )
     if not home:
         return
-    partition = _partition(home)
-    for index, region in enumerate(governed or ()):
-        if _partition(region) != partition:
+    partition = partition_of(home)
+    if partition not in PARTITIONS:
+        yield Problem(
+            ("home_region",),
+            f"'{home}' is in the partition {partition}, whose services have names that Pare's "
+            "policies do not know",
+            f"choose a Region of {', '.join(PARTITIONS[:-1])} or {PARTITIONS[-1]}.",
+        )
+    regions: list[tuple[KeyPath, str | None]] = [
+        *((("governed_regions", index), region) for index, region in enumerate(governed or ())),
+        (("trail", "bucket_region"), get("trail", "bucket_region")),
+    ]
+    for path, region in regions:
+        if region and partition_of(region) != partition:
             yield Problem(
-                ("governed_regions", index),
-                f"'{region}' is in the partition {_partition(region)}, home_region in {partition}",
+                path,
+                f"'{region}' is in the partition {partition_of(region)}, home_region in "
+                f"{partition}",
                 "deploy Pare once in each partition, each with a settings file of its own.",
             )
-    for path in (("trail", "arn"), ("trail", "kms_key_arn"), ("analyzers", "unused_access_arn")):
+    arns: list[KeyPath] = [
+        ("trail", "arn"),
+        *(("trail", "kms_key_arns", index) for index in range(len(_keys(get)))),
+        ("analyzers", "unused_access_arn"),
+    ]
+    for path in arns:
         arn = get(*path)
         if arn and arn.split(":")[1] != partition:
             yield Problem(
@@ -461,7 +585,27 @@ def _check_regions(get: Get) -> Iterator[Problem]:
             )
 
 
-def _partition(region: str) -> str:
+def _keys(get: Get) -> list[str]:
+    keys: list[str] | None = get("trail", "kms_key_arns")
+    return keys or []
+
+
+def _check_trail(get: Get) -> Iterator[Problem]:
+    arn = get("trail", "arn")
+    bucket_region = get("trail", "bucket_region") or (arn and arn.split(":")[3])
+    for index, key in enumerate(_keys(get)):
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+        if bucket_region and key.split(":")[3] != bucket_region:
+            yield Problem(
+                ("trail", "kms_key_arns", index),
+                f"the key is in {key.split(':')[3]}, the bucket in {bucket_region}, and S3 uses "
+                "keys of a bucket's own Region only",
+                "write the Region the bucket is in as trail.bucket_region, or remove the key.",
+            )
+
+
+def partition_of(region: str) -> str:
+    """Return the partition of a Region, by how its name begins."""
     for prefix, partition in PARTITION_BY_REGION_PREFIX.items():
         if region.startswith(prefix):
             return partition
@@ -597,6 +741,7 @@ def _check_cron(get: Get, key: str, allowed: re.Pattern[str], what: str) -> Iter
 _CHECKS = (
     _check_accounts,
     _check_regions,
+    _check_trail,
     _check_analyzers,
     _check_notifications,
     _check_times,
@@ -614,9 +759,11 @@ def _settings(value: dict[str, Any], archive_rules: tuple[ArchiveRule, ...]) -> 
         management_account_id=value["management_account_id"],
         hub_account_id=value["hub_account_id"],
         log_archive_account_id=value["log_archive_account_id"],
+        member_stacks=_member_stacks(value["member_stacks"], value["home_region"]),
+        organizational_units=tuple(value["organizational_units"]),
         home_region=value["home_region"],
         governed_regions=tuple(value["governed_regions"]),
-        trail=Trail(**value["trail"]),
+        trail=_trail(value["trail"]),
         analyzers=Analyzers(**value["analyzers"]),
         owner_tag_keys=tuple(value["owner_tag_keys"]),
         break_glass_tag=value["break_glass_tag"],
@@ -646,6 +793,16 @@ def _settings(value: dict[str, Any], archive_rules: tuple[ArchiveRule, ...]) -> 
         partner_accounts=tuple(PartnerAccount(**each) for each in value["partner_accounts"]),
         archive_rules=archive_rules,
         member_external_id=value["member_external_id"] or f"pare-{value['organization_id']}",
+    )
+
+
+def _trail(value: dict[str, Any]) -> Trail:
+    return Trail(
+        **{
+            **value,
+            "bucket_region": value["bucket_region"] or value["arn"].split(":")[3],
+            "kms_key_arns": tuple(value["kms_key_arns"]),
+        }
     )
 
 

@@ -10,6 +10,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 
+from infra.setup import tell_doctor
+
 if TYPE_CHECKING:
     from constructs import Construct
 
@@ -29,6 +31,7 @@ class StorageStack(cdk.Stack):
             termination_protection=True,
             **kwargs,
         )
+        tell_doctor(self)
         self.key = kms.Key(
             self,
             "Key",

@@ -122,7 +122,7 @@ def bring_up(
         emulator = process.start(state_dir, port, wait_scale=wait_scale)
     with watch.step("create the organization"):
         created = create_organization(emulator, organization, now=now)
-    settings_file = deploy.write_settings(state_dir / "pare.yaml", created)
+    settings_file = deploy.write_settings(state_dir / "pare.yaml", emulator, created)
     hub = created.organization.hub_account.account_id
     with ThreadPoolExecutor(2) as pool:
         # Two of these want a core each; the trail is written meanwhile by this thread.
@@ -142,11 +142,9 @@ def bring_up(
             ready.result()
             assembly.result()
         with watch.step("deploy"):
-            members = pool.submit(deploy.deploy_members, emulator, created, assembly.result())
-            regions = pool.submit(deploy.deploy_regions, emulator, created, assembly.result())
+            by_hand = pool.submit(deploy.deploy_by_hand, emulator, created, assembly.result())
             outputs = deploy.deploy_hub(emulator, created, assembly.result())
-            members.result()
-            regions.result()
+            by_hand.result()
     principal = (
         imported.finding_principal_arn
         if imported

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from infra.by_hand import BY_HAND, LOG_ARCHIVE_STACK
+from infra.member_stack import MEMBER_STACK
 from infra.settings import ARCHIVE_RULES
+from infra.stacks import PIPELINE_STACK
 from pare.errors import PareError
 
 if TYPE_CHECKING:
@@ -24,9 +27,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 CDK = ROOT / "node_modules" / ".bin" / "cdk"
-HUB_STACKS = ("PareStorage", "ParePipeline")
-MEMBER_STACK = "PareMember"
-REGION_STACKS = "PareRegion-*"
 # Of the seed: whom the role PartnerFeed lets in, and who answers for that.
 PARTNER_ACCOUNT, PARTNER_OWNER = "910000000001", "logistics@northwind.example"
 
@@ -45,18 +45,21 @@ class Deployment:
     outputs: dict[str, str]
 
 
-def write_settings(path: Path, created: CreatedOrganization) -> Path:
+def write_settings(path: Path, emulator: Emulator, created: CreatedOrganization) -> Path:
     """Write the settings file that fits the emulated organization, and return it.
 
     The archive rules lie beside it.
     """
     organization = created.organization
+    management = organization.management_account.account_id
+    roots = emulator.client("organizations", management).list_roots()["Roots"]
     today = datetime.now(UTC).date()
     settings = {
         "organization_id": created.organization_id,
-        "management_account_id": organization.management_account.account_id,
+        "management_account_id": management,
         "hub_account_id": organization.hub_account.account_id,
         "log_archive_account_id": organization.log_archive_account.account_id,
+        "organizational_units": [root["Id"] for root in roots],
         "home_region": organization.home_region,
         "governed_regions": list(organization.regions),
         "trail": {
@@ -104,16 +107,23 @@ def write_settings(path: Path, created: CreatedOrganization) -> Path:
 
 
 def synthesize(state_dir: Path, settings_file: Path) -> Path:
-    """Return the cloud assembly of the app for these settings."""
+    """Return the cloud assembly of the app for these settings.
+
+    One after the other of a checkout: each fills .build anew with the functions' code.
+    """
     assembly = state_dir / "cdk.out"
     shutil.rmtree(assembly, ignore_errors=True)
-    _run(
-        [str(CDK), "synth", "--quiet", "--app", f"{sys.executable} app.py",
-         "--output", str(assembly), "-c", f"settings={settings_file}", "-c", "synthesizer=cli",
-         "-c", "functions=host"],
-        log=state_dir / "synth.log",
-        env={},
-    )  # fmt: skip
+    lock_file = ROOT / ".build" / "synth.lock"
+    lock_file.parent.mkdir(exist_ok=True)
+    with lock_file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _run(
+            [str(CDK), "synth", "--quiet", "--app", f"{sys.executable} app.py",
+             "--output", str(assembly), "-c", f"settings={settings_file}", "-c", "synthesizer=cli",
+             "-c", "functions=host"],
+            log=state_dir / "synth.log",
+            env={},
+        )  # fmt: skip
     return assembly
 
 
@@ -128,47 +138,36 @@ def bootstrap(emulator: Emulator, account_id: str, region: str) -> None:
 
 
 def deploy_hub(emulator: Emulator, created: CreatedOrganization, assembly: Path) -> dict[str, str]:
-    """Deploy storage and pipeline into the hub account and return the pipeline's outputs."""
+    """Deploy the hub's stacks of all Regions and return the outputs of the pipeline.
+
+    The stack set among them puts the member roles into every account but the management account.
+    """
     organization = created.organization
     outputs = emulator.state_dir / "outputs.json"
     _run(
-        # Without the stacks of other Regions, on which the pipeline depends: deploy_regions.
-        [str(CDK), "deploy", *HUB_STACKS, "--exclusively", "--app", str(assembly),
-         "--require-approval", "never", "--outputs-file", str(outputs), "--progress", "events"],
+        [str(CDK), "deploy", "--all", "--app", str(assembly), "--require-approval", "never",
+         "--outputs-file", str(outputs), "--progress", "events", "--concurrency", "2"],
         log=emulator.state_dir / "deploy-hub.log",
         env=emulator.environment(organization.hub_account.account_id, organization.home_region),
     )  # fmt: skip
-    found: dict[str, str] = json.loads(outputs.read_text(encoding="utf-8"))["ParePipeline"]
+    found: dict[str, str] = json.loads(outputs.read_text(encoding="utf-8"))[PIPELINE_STACK]
     return {name: value for name, value in found.items() if not name.startswith("Exports")}
 
 
-def deploy_members(emulator: Emulator, created: CreatedOrganization, assembly: Path) -> None:
-    """Deploy the member roles into every account; StackSets do this in AWS (docs/emulator.md)."""
-
-    def deploy(account_id: str) -> None:
-        own = _copy(emulator, assembly, account_id)
-        _run(
-            [str(CDK), "deploy", MEMBER_STACK, "--app", str(own), "--require-approval", "never",
-             "--progress", "events"],
-            log=emulator.state_dir / f"deploy-member-{account_id}.log",
-            env=emulator.environment(account_id, created.organization.home_region),
-        )  # fmt: skip
-
-    with ThreadPoolExecutor(2) as pool:
-        for _ in pool.map(deploy, created.account_ids):
-            pass
-
-
-def deploy_regions(emulator: Emulator, created: CreatedOrganization, assembly: Path) -> None:
-    """Deploy the rules of the hub's other Regions, which forward to the hub bus."""
+def deploy_by_hand(emulator: Emulator, created: CreatedOrganization, assembly: Path) -> None:
+    """Deploy what other accounts deploy: the management account and the log archive account."""
     organization = created.organization
-    own = _copy(emulator, assembly, "regions")
-    _run(
-        [str(CDK), "deploy", REGION_STACKS, "--app", str(own), "--require-approval", "never",
-         "--progress", "events", "--concurrency", "2"],
-        log=emulator.state_dir / "deploy-regions.log",
-        env=emulator.environment(organization.hub_account.account_id, organization.home_region),
-    )  # fmt: skip
+    for stack, account in (
+        (MEMBER_STACK, organization.management_account),
+        (LOG_ARCHIVE_STACK, organization.log_archive_account),
+    ):
+        own = _copy(emulator, assembly, stack)
+        _run(
+            [str(CDK), "deploy", f"{BY_HAND}/{stack}", "--app", str(own),
+             "--require-approval", "never", "--progress", "events"],
+            log=emulator.state_dir / f"deploy-{stack}.log",
+            env=emulator.environment(account.account_id, organization.home_region),
+        )  # fmt: skip
 
 
 def _copy(emulator: Emulator, assembly: Path, name: str) -> Path:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 SEED_FOLDER = Path(__file__).parent / "seed"
 SERVICE_LINKED_PATH = "/aws-service-role/"
+STACK_SETS_SERVICE = "member.org.stacksets.cloudformation.amazonaws.com"
 IDENTITY_CENTER_PATH = "/aws-reserved/sso.amazonaws.com/"
 ADMINISTRATOR_ACCESS = "arn:aws:iam::aws:policy/AdministratorAccess"
 
@@ -540,7 +541,11 @@ def _create_accounts(
     for service in organization.delegated_services:
         hub_id = organization.hub_account.account_id
         try:
-            client.enable_aws_service_access(ServicePrincipal=service)
+            if service == STACK_SETS_SERVICE:
+                # StackSets are trusted from their own side alone (facts §6).
+                emulator.client("cloudformation", management_id).activate_organizations_access()
+            else:
+                client.enable_aws_service_access(ServicePrincipal=service)
             client.register_delegated_administrator(AccountId=hub_id, ServicePrincipal=service)
         except ClientError as error:
             if error.response["Error"]["Code"] not in _NOT_IMPLEMENTED:
@@ -762,10 +767,10 @@ def _create_bucket(emulator: EmulatorClients, organization: Organization) -> Non
 
 
 def trail_bucket_policy(organization: Organization) -> JsonObject:
-    """Return the trail bucket's policy: TLS only, CloudTrail writes, policy generation and we read.
+    """Return the trail bucket's policy as it is before Pare comes: TLS only, CloudTrail writes.
 
     https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-policy-generation.html
+    What reading takes is added by PareLogArchive.
     """
     bucket_arn = f"arn:aws:s3:::{organization.trail_bucket}"
     organization_id = organization.organization_id
@@ -806,55 +811,8 @@ def trail_bucket_policy(organization: Organization) -> JsonObject:
                     }
                 },
             },
-            {
-                "Sid": "PolicyGenerationBucketPolicy",
-                "Effect": "Allow",
-                "Principal": {"AWS": "*"},
-                "Action": ["s3:GetObject", "s3:ListBucket"],
-                "Resource": [
-                    bucket_arn,
-                    f"{bucket_arn}/AWSLogs/{organization_id}/${{aws:PrincipalAccount}}/*",
-                ],
-                "Condition": {
-                    "StringEquals": {"aws:PrincipalOrgID": organization_id},
-                    "ArnLike": {
-                        "aws:PrincipalArn": "arn:aws:iam::${aws:PrincipalAccount}:role/"
-                        "service-role/AccessAnalyzerMonitorServiceRole*"
-                    },
-                },
-            },
-            *pare_reads_the_trail(organization),
         ],
     }
-
-
-def pare_reads_the_trail(organization: Organization) -> list[JsonObject]:
-    """Return what Pare's own functions need of the trail bucket, as docs/operations.md prints."""
-    bucket_arn = f"arn:aws:s3:::{organization.trail_bucket}"
-    hub = f"arn:aws:iam::{organization.hub_account.account_id}"
-    return [
-        {
-            "Sid": "PareListsTheTrail",
-            "Effect": "Allow",
-            "Principal": {"AWS": f"{hub}:root"},
-            "Action": "s3:ListBucket",
-            "Resource": bucket_arn,
-            "Condition": {
-                "StringLike": {"s3:prefix": "AWSLogs/*"},
-                "ArnEquals": {
-                    "aws:PrincipalArn": [f"{hub}:role/PareListLogs", f"{hub}:role/PareChooseRoute"]
-                },
-            },
-        },
-        {
-            "Sid": "PareReadsTheTrail",
-            "Effect": "Allow",
-            "Principal": {"AWS": f"{hub}:root"},
-            "Action": "s3:GetObject",
-            "Resource": f"{bucket_arn}/AWSLogs/*/CloudTrail/*",
-            "Condition": {"ArnEquals": {"aws:PrincipalArn": f"{hub}:role/PareDigestLogs"}},
-        },
-    ]
 
 
 def _create_trail(emulator: EmulatorClients, organization: Organization) -> str:

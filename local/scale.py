@@ -6,8 +6,10 @@ but for what those cannot do: age and use.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -49,12 +51,11 @@ class ScaledAccount:
 def add_accounts(
     emulator: EmulatorClients,
     *,
-    like: str,
     accounts: int,
     roles: int,
     first_id: int = 700_000_000_001,
 ) -> list[ScaledAccount]:
-    """Add accounts with so many roles each; the member role is copied from the account ``like``.
+    """Add accounts with so many roles each; the stack set brings them the member role.
 
     Roles are named alike in every account: what differs is who used what, and when.
     """
@@ -66,40 +67,26 @@ def add_accounts(
             for each in ids
         ]},
     )  # fmt: skip
-    member = _member_role(emulator, like)
     with ThreadPoolExecutor(_WORKERS) as pool:
-        return list(pool.map(lambda each: _fill(emulator, each, member, like, roles), ids))
+        added = list(pool.map(lambda each: _fill(emulator, each, roles), ids))
+    for account_id in ids:
+        _wait_for_member_role(emulator.client("iam", account_id), account_id)
+    return added
 
 
-def _member_role(emulator: EmulatorClients, account_id: str) -> dict[str, Any]:
+def _wait_for_member_role(iam: Any, account_id: str, seconds: float = 300) -> None:
+    """Return once the stack set has brought an account the member role; it does so by itself."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+            iam.get_role(RoleName=MEMBER_ROLE)
+            return
+        time.sleep(0.5)
+    raise RuntimeError(f"after {seconds:.0f} s account {account_id} has no role {MEMBER_ROLE}")
+
+
+def _fill(emulator: EmulatorClients, account_id: str, roles: int) -> ScaledAccount:
     iam = emulator.client("iam", account_id)
-    role = iam.get_role(RoleName=MEMBER_ROLE)["Role"]
-    names = iam.list_role_policies(RoleName=MEMBER_ROLE)["PolicyNames"]
-    return {
-        "trust": json.dumps(role["AssumeRolePolicyDocument"]),
-        "policies": {
-            name: json.dumps(
-                iam.get_role_policy(RoleName=MEMBER_ROLE, PolicyName=name)["PolicyDocument"]
-            )
-            for name in names
-        },
-    }
-
-
-def _fill(
-    emulator: EmulatorClients, account_id: str, member: dict[str, Any], like: str, roles: int
-) -> ScaledAccount:
-    iam = emulator.client("iam", account_id)
-    iam.create_role(
-        RoleName=MEMBER_ROLE,
-        AssumeRolePolicyDocument=member["trust"].replace(like, account_id),
-    )
-    for name, document in member["policies"].items():
-        iam.put_role_policy(
-            RoleName=MEMBER_ROLE,
-            PolicyName=name,
-            PolicyDocument=document.replace(like, account_id),
-        )
     arns = tuple(_role(iam, number) for number in range(roles))
     now = datetime.now(UTC)
     emulator.control(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pare.cli_activity import activity, backfill, printable
+from pare.cli_doctor import doctor
 from pare.cli_explain import explain_principal
 from pare.cli_findings import findings
 from pare.cli_inventory import inventory
@@ -60,6 +61,7 @@ policy.add_command(start)
 main.add_command(findings)
 main.add_command(inventory)
 main.add_command(last_accessed)
+main.add_command(doctor)
 main.add_command(explain_principal)
 
 
@@ -202,6 +204,12 @@ def _print_deployment(emulator: Emulator, found: dict[str, Any]) -> None:
         click.echo(f"  export {name}={value}")
     click.echo(f"  aws dynamodb scan --table-name {found['outputs']['ProposalsTableName']}")
     click.echo(f"  aws s3 ls --recursive s3://{found['outputs']['EvidenceBucketName']}/")
+    click.echo("What people were told since the demo (a mail cannot be received here):")
+    click.echo("  aws sqs receive-message --max-number-of-messages 10 --queue-url \\")
+    click.echo(
+        '    "$(aws sqs get-queue-url --queue-name pare-demo-people --query QueueUrl '
+        '--output text)"'
+    )
 
 
 @local.command()

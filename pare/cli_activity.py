@@ -333,12 +333,11 @@ def _read_activity_file(file: str) -> Activity:
 
 def _read_bucket(address: str, since: str, digest: Digest) -> None:
     """Count every log file below an ``s3://bucket/prefix`` address."""
-    import boto3
-
+    from pare.aws.calls import shell_session
     from pare.aws.log_address import list_logs
 
     skipped: dict[str, int] = {}
-    fetcher, objects = list_logs(boto3.Session(), address, skipped, first_date=since[:10])
+    fetcher, objects = list_logs(shell_session(), address, skipped, first_date=since[:10])
     for reason, count in skipped.items():
         digest.skip_file(reason, count)
     size = sum(each.size for each in objects)
@@ -374,12 +373,11 @@ def backfill(days: int, again: bool, wait: bool) -> None:
 
     Example: pare backfill --days 90
     """
-    import boto3
-
     from pare.aws.backfill import start_backfill
+    from pare.aws.calls import shell_session
     from pare.aws.executions import ended
 
-    session = boto3.Session()
+    session = shell_session()
     started = start_backfill(session, days=days, now=datetime.now(UTC), again=again)
     what = "Started" if started.is_new else "Already running"
     click.echo(f"{what}: {started.first_date} to {started.last_date}")

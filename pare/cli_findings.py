@@ -28,6 +28,7 @@ from pare.findings import page as pages
 from pare.findings import view
 from pare.findings.model import SEVERITIES, Finding
 from pare.findings.state import exemption_of
+from pare.inventory.view import wrapped
 from pare.message import listed, plain, sentence, several
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from pare.findings.view import FindingItemJson, ListedCardJson
 
 FAILED = 3
+_WRONG_USE = 2
 _WIDTH = 100
 _SHOWN = 5
 _EXEMPTION_DAYS = 365
@@ -86,10 +88,8 @@ def _exit(code: int) -> None:
 
 
 @findings.command("list")
-@click.option(
-    "--active", "which", flag_value="active", default=True, help="Open ones. The default."
-)
-@click.option("--all", "which", flag_value="all", help="Those that ended or are archived, too.")
+@click.option("--active", "is_active", is_flag=True, help="Open ones. The default.")
+@click.option("--all", "is_all", is_flag=True, help="Those that ended or are archived, too.")
 @click.option(
     "--status",
     "statuses",
@@ -137,12 +137,14 @@ def _exit(code: int) -> None:
 @click.option(
     "--fail-on",
     type=click.Choice(SEVERITIES),
-    help="Exit code 1 if anything listed is open and that grave or graver, or nobody judged it.",
+    help="Exit code 1 if anything listed is open and that grave or graver, or nobody judged it; "
+    "also while Pare does not know where it is blind.",
 )
 @_format_option("text", "json", "csv")
 @local_options
 def list_findings(
-    which: str,
+    is_active: bool,
+    is_all: bool,
     statuses: tuple[str, ...],
     types: tuple[str, ...],
     accounts: tuple[str, ...],
@@ -163,12 +165,14 @@ def list_findings(
 
     Example: pare findings list --account payments --fail-on high
     """
-    if statuses and which == "all":
-        raise click.UsageError("Give either --all or --status.")
+    if is_active + is_all + bool(statuses) > 1:
+        raise click.UsageError("Give one of --active, --all and --status.")
     found = _findings(is_local, state_dir)
     cards = found.cards()
-    statuses = statuses or (() if which == "all" else ("ACTIVE",))
+    statuses = statuses or (() if is_all else ("ACTIVE",))
     items = found.items(active_only=statuses == ("ACTIVE",), say=say)
+    _check_regions(regions, items, found)
+    _check_resources(resources, cards, items)
     wanted = view.Filter(
         statuses=statuses,
         types=types,
@@ -180,24 +184,97 @@ def list_findings(
         resources=resources,
     )
     rows = view.chosen(cards, items, wanted)
+    reconciled_at, problem = _reconciled(found)
+    unseen = [*_unreconciled_lines(reconciled_at, problem), *_unseen_lines(items)]
     if form == "json":
-        click.echo(json.dumps(_list_json(rows, items), indent=2, sort_keys=True))
+        told = _list_json(rows, items, reconciled_at)
+        click.echo(json.dumps(told, indent=2, sort_keys=True))
     elif form == "csv":
         _print_csv(rows)
-        echo_lines((f"pare: {line}" for line in _unseen_lines(items)), err=True)
+        echo_lines((f"pare: {line}" for line in unseen), err=True)
     else:
         # Where the output is no terminal and COLUMNS is not set, it is as wide as most terminals.
         echo_lines(view.table(rows, shutil.get_terminal_size((_WIDTH, 24)).columns))
         if rows:
             click.echo()
         echo_lines([view.summary(rows)])
-        echo_lines(_unseen_lines(items))
+        echo_lines(_archiving_lines(rows))
+        echo_lines(unseen)
     if fail_on and any(
         each["status"] == "ACTIVE" and view.is_as_grave(each["severity"], fail_on)
         for row in rows
         for each in row["findings"]
     ):
         _exit(FOUND_PROBLEMS)
+    if fail_on and reconciled_at is None:
+        say(f"--fail-on {fail_on}: unknown, because it is not known where Pare is blind")
+        _exit(FOUND_PROBLEMS)
+
+
+def _reconciled(found: DeployedFindings) -> tuple[str | None, str]:
+    """Return when the last reconcile that succeeded began; else None, and why that is unknown."""
+    try:
+        return found.reconciled_at(), ""
+    except PareError as error:
+        return None, str(error)
+
+
+def _unreconciled_lines(reconciled_at: str | None, problem: str) -> Iterator[str]:
+    if problem:
+        yield f"When Pare last looked for blind spots could not be read: {sentence(problem)}"
+    elif reconciled_at is None:
+        yield (
+            "Blind spots are not known yet: no reconcile has succeeded. Look for them: "
+            "pare findings reconcile --wait"
+        )
+
+
+def _archiving_lines(rows: Iterable[ListedCardJson]) -> Iterator[str]:
+    asked = [
+        each["archiving"]["at"] for row in rows for each in row["findings"] if each["archiving"]
+    ]
+    if asked:
+        yield (
+            f"Of {several(len(asked), 'finding')} archiving was asked for (last at "
+            f"{plain(max(asked))}), and is not yet in the table."
+        )
+
+
+def _check_regions(
+    regions: Iterable[str], items: Iterable[FindingItemJson], found: DeployedFindings
+) -> None:
+    """Refuse what is no Region; say of one that nothing is recorded of it, governed or not."""
+    seen = {item["finding"]["region"] for item in items}
+    there = seen | found.regions_of_aws() if set(regions) - seen else seen
+    for each in regions:
+        if each not in there:
+            have = listed(sorted(seen), 10) or "none yet"
+            raise click.UsageError(
+                printable(f"There is no Region {each}. Findings are recorded of: {have}.")
+            )
+        if each not in seen:
+            say(
+                f"nothing of this is recorded of {each}; nobody watches it unless it is one of "
+                "governed_regions in config/pare.yaml"
+            )
+
+
+def _check_resources(
+    resources: Iterable[str], cards: Iterable[CardJson], items: Iterable[FindingItemJson]
+) -> None:
+    """Refuse a part of a name; say of an ARN or a pattern that no finding was ever about it."""
+    known = {card["resource"] for card in cards} | {item["finding"]["resource"] for item in items}
+    for each in resources:
+        if any(view.is_one_of(resource, (each,)) for resource in known):
+            continue
+        if "*" not in each and not each.startswith("arn:"):
+            raise click.UsageError(
+                printable(
+                    f"No finding is about {each}. Give a whole ARN, or a part with * around it: "
+                    f"--resource '*{each}*'"
+                )
+            )
+        say(f"no finding was ever recorded about {each}")
 
 
 def _with_ids(
@@ -248,9 +325,12 @@ def _unseen_lines(items: Sequence[FindingItemJson]) -> Iterator[str]:
         )
 
 
-def _list_json(rows: list[ListedCardJson], items: Sequence[FindingItemJson]) -> dict[str, Any]:
+def _list_json(
+    rows: list[ListedCardJson], items: Sequence[FindingItemJson], reconciled_at: str | None
+) -> dict[str, Any]:
     return {
         "as_of": format_time(datetime.now(UTC).replace(microsecond=0)),
+        "reconciled_at": reconciled_at,
         "counts": view.counts_of(rows),
         "cards": rows,
         "blind_spots": [
@@ -272,7 +352,7 @@ CSV_COLUMNS = (
     "severity", "status", "finding_type", "what", "resource", "resource_type", "account_id",
     "account_name", "region", "owner", "created_at", "updated_at", "told_at", "source",
     "severity_rule", "exposure", "principal", "access_levels", "error", "archived_by",
-    "archived_reason", "unknown", "card_id", "finding_id",
+    "archived_reason", "unknown", "card_id", "finding_id", "archiving_asked_at",
 )  # fmt: skip
 
 
@@ -291,6 +371,7 @@ def _print_csv(rows: list[ListedCardJson]) -> None:
                 "access_levels": "; ".join(each["access_levels"]),
                 "archived_by": archived.get("by"),
                 "archived_reason": archived.get("reason"),
+                "archiving_asked_at": (each["archiving"] or {}).get("at"),
                 "unknown": "; ".join(each["unknown"]),
             }
             writer.writerow([csv_cell(str(cells[name] or "")) for name in CSV_COLUMNS])
@@ -308,10 +389,16 @@ def _meant(asked: str, cards: Sequence[CardJson], items: Sequence[FindingItemJso
     if found:
         lines = "\n".join(f"  {each.finding_id or each.card_id}" for each in found[:_SHOWN])
         more = f"\n  … and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
-        raise click.UsageError(f"{shown} names {len(found):,}. Give one of these:\n{lines}{more}")
+        raise _RefusedError(f"{shown} names {len(found):,}. Give one of these:\n{lines}{more}")
     if len(asked) < view.SHORTEST_PREFIX and not asked.startswith("arn:"):
-        raise click.UsageError(f"{shown} is too short: give at least 6 characters of an id.")
+        raise _RefusedError(f"{shown} is too short: give at least 6 characters of an id.")
     raise _NoFindingError(f"no finding, card or resource is {shown}")
+
+
+class _RefusedError(click.ClickException):
+    """What was asked for is well said, and yet not done: no lines on usage help."""
+
+    exit_code = _WRONG_USE
 
 
 class _NoFindingError(PareError):
@@ -410,7 +497,9 @@ def archive(
     Exit code 3: not everything could be archived; what is and what is not is said. Run again, it
     goes on with the rest.
 
-    Example: pare findings archive 3f2a91c0 --all-regions --reason 'Public website, see WEB-7'
+    \b
+    Example: pare findings archive 3f2a91c0 --all-regions \\
+               --reason "Our website is public, see WEB-7" --yes
     """
     if expires and not all_regions:
         raise click.UsageError("--expires ends an exemption, and only --all-regions makes one.")
@@ -442,6 +531,8 @@ def archive(
             told.left(item)
     if form == "text" and not all_regions and any(told.done):
         say("only these: those of other Regions, and later ones, stay open (--all-regions)")
+    if not chosen:
+        say("nothing of it is open: it is archived already, or over")
     told.end({"reason": reason, "expires": expires, "by": found.caller})
 
 
@@ -491,6 +582,8 @@ def unarchive(
                     "config/archive-rules.yaml.")  # fmt: skip
         else:
             told.left(item)
+    if not chosen:
+        say("nothing of it is archived: it is already open, or over")
     told.end({"by": found.caller})
 
 
@@ -580,16 +673,23 @@ def _confirm(chosen: Sequence[FindingItemJson], *, yes: bool) -> None:
     if not grave or yes:
         return
     lines = [
-        f"  {plain(item['finding']['region'])}  {view.severity_of(item['finding'])}  "
-        f"{plain(item['finding']['resource'], 2_100)}: {view.in_words(item['finding'])}"
+        line
         for item in grave
+        for line in wrapped(
+            f"{plain(item['finding']['region'])}  {view.severity_of(item['finding'])}  "
+            f"{plain(item['finding']['resource'], 2_100)}: {view.in_words(item['finding'])}",
+            first="  ",
+            rest="    ",
+        )
     ]
     echo_lines(
         [f"{several(len(grave), 'finding')} of public or critical access:", *lines], err=True
     )
     if not sys.stdin.isatty():
-        raise click.UsageError("Nobody is told of it any more: add --yes if you mean it.")
-    if not click.confirm("Archive, so that nobody is told of it any more?", err=True):
+        raise _RefusedError(
+            "Nothing was archived. Nobody would be told of it any more: add --yes if you mean it."
+        )
+    if not click.confirm("Archive, so that nobody would be told of it any more?", err=True):
         raise click.Abort
 
 
@@ -607,12 +707,22 @@ def _refuse_exempted(chosen: Iterable[FindingItemJson], cards: Sequence[CardJson
             )
 
 
+# Why a finding is left as it is, by its status.
+_ALREADY = {
+    "ACTIVE": "it is already open",
+    "ARCHIVED": "it is already archived",
+    "RESOLVED": "it is resolved",
+    "UNWATCHED": "its analyzer is gone",
+}
+
+
 class _Told:
     """What became of each finding, told as it comes, or as one JSON object at the end."""
 
     def __init__(self, form: str, done_word: str) -> None:
         self._is_text, self._done_word = form == "text", done_word
         self._rows: list[dict[str, Any]] = []
+        self._resource = ""  # the last one that was named
         self._exemptions: list[dict[str, Any]] = []
 
     @property
@@ -634,9 +744,9 @@ class _Told:
         if self._is_text:
             end = f"until {result.expires}" if result.expires else "ended"
             what = f"{result.error}. {result.what_to_do}" if result.error else end
+            self._name(finding["resource"])
             self._say(
-                f"{'exemption':<11} {plain(finding['finding_type'])} of "
-                f"{plain(finding['resource'], 2_100)}: {plain(what, 1_000)}"
+                f"  {'exemption':<9}  {plain(finding['finding_type'])}: {plain(what, 1_000)}",
             )
 
     def changed(self, item: FindingItemJson, result: Changed) -> None:
@@ -664,20 +774,27 @@ class _Told:
         )
         if self._is_text:
             why = {
-                "left": f"it is {view.status_of(finding)} already",
+                "left": _ALREADY.get(view.status_of(finding), "it is over"),
                 "resolved": "it is resolved already, and AWS leaves it so",
                 "gone": "its analyzer does not have it any more",
             }.get(outcome, "")
             told = " ".join(
                 sentence(plain(part, 1_000)) for part in (why, error, what_to_do) if part
             )
+            self._name(finding["resource"])
             self._say(
-                f"{outcome:<11} {plain(finding['region']):<14}  {plain(item['finding_id'])}  "
-                f"{plain(finding['resource'], 2_100)}{f': {told}' if told else ''}"
+                f"  {outcome:<9}  {plain(finding['region']):<14}  {plain(item['finding_id'])}"
+                f"{f': {told}' if told else ''}"
             )
 
+    def _name(self, resource: str) -> None:
+        """Print the resource that the lines are about from here on."""
+        if resource != self._resource:
+            echo_lines([plain(resource, 2_100)])
+            self._resource = resource
+
     def _say(self, line: str) -> None:
-        echo_lines([line])
+        echo_lines(wrapped(line.removeprefix("  "), first="  ", rest="    "))
 
     def end(self, more: dict[str, Any]) -> None:
         """Print what is left to be said; exit code 3 where anything failed."""
@@ -686,6 +803,8 @@ class _Told:
         if self._is_text:
             parts = [f"{count} {outcome}" for outcome, count in sorted(counts.items())]
             click.echo(f"{several(len(self._rows), 'finding')}: {', '.join(parts) or 'none'}.")
+            if any(self.done):
+                say("Pare's tables, and `list`, follow in a minute or two")
             if failed:
                 say("not everything could be done. Run it again: what is done stays done")
         else:
@@ -802,6 +921,11 @@ def _agreement_lines(told: AgreementJson) -> Iterator[str]:
     )
     if not told["is_on"]:
         yield "AWS's unused-access analyzer is off. Pare's own results stand in for it."
+        if though_off := told.get("found_though_off"):
+            yield (
+                f"Yet {several(though_off, 'finding')} of such an analyzer came: test events, or "
+                "of one that the settings (analyzers) do not name. They are told, and not compared."
+            )
         yield f"Switched on, AWS would ask for {cost}."
         return
     yield f"AWS's unused-access analyzer is on, for {cost}."

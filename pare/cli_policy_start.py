@@ -48,12 +48,11 @@ def start(principal_arns: tuple[str, ...], account_id: str | None, wait: bool, f
     """
     if bool(principal_arns) == (account_id is not None):
         raise click.UsageError("Name either principals or one --account.")
-    import boto3
-
+    from pare.aws.calls import shell_session
     from pare.aws.executions import ended
     from pare.aws.policy_start import start_account, start_principals
 
-    session, now = boto3.Session(), datetime.now(UTC)
+    session, now = shell_session(), datetime.now(UTC)
     if account_id is not None:
         started = [start_account(session, account_id, now=now)]
     else:

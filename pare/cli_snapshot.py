@@ -74,12 +74,12 @@ def aws_session(is_local: bool, state_dir: Path, account_id: str | None = None) 
 
     Raises NotDeployedError where no emulated organization runs.
     """
-    import boto3
+    from pare.aws.calls import shell_session
 
     if is_local:
         ctx = click.get_current_context()
         ctx.with_resource(_environment_of(state_dir, account_id))
-    return boto3.Session()
+    return shell_session()
 
 
 @contextmanager

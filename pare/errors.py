@@ -102,8 +102,8 @@ class MemberAccountError(PareError):
     """A member account could not be entered, or refused a call there."""
 
     what_to_do = (
-        "Deploy the PareMember stack to that account (or let the StackSet do it), and check that "
-        "no SCP denies sts:AssumeRole from the hub account."
+        "`pare doctor --only members` names what the account lacks: its member stack, a right of "
+        "the role PareMember, or a service control policy that keeps the hub out."
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 # SNS: a subject has fewer than 100 characters and no line break (facts §5).
 SUBJECT_LIMIT = 99
@@ -33,6 +33,13 @@ _NO_LINK = re.compile(
     r"|(?:token\.actions\.githubusercontent|accounts\.google|gitlab)\.com(?::[a-z_]+)?"
     r"|[a-z0-9-]+\.amazonaws\.com(?:\.cn)?)[)>\"',;:.!?]*"
 )
+# The last word of a cut line, with the number and the signs before it.
+_LAST_WORD = re.compile(r"[\s,;:(]+(?:[\d,.]+\s+)?\S*$")
+_LONGEST_CUT = 30
+# A word of Japanese that takes more columns may be broken.
+_LONGEST_WORD = 24
+# What stands before a word and belongs to it: polite forms, "again", "not yet".
+_BEGIN_A_WORD = frozenset("おご再未")
 # Signs and small letters that begin no line, beside punctuation (JIS X 4051, kinsoku shori).
 _NOT_FIRST = frozenset("ーぁぃぅぇぉっゃゅょァィゥェォッャュョ々")
 
@@ -114,7 +121,14 @@ def subject(text: str, *, ascii_only: bool = True) -> str:
     line = plain(text, 10_000)
     if ascii_only:
         line = line.encode("ascii", "replace").decode()
-    return line if len(line) <= SUBJECT_LIMIT else line[: SUBJECT_LIMIT - 3] + "..."
+    if len(line) <= SUBJECT_LIMIT:
+        return line
+    kept = line[: SUBJECT_LIMIT - 3]
+    if line[SUBJECT_LIMIT - 3] != " ":
+        # Cut at a word, if that is not far away; a number without its word says too much.
+        at_word = _LAST_WORD.sub("", kept)
+        kept = at_word if len(kept) - len(at_word) <= _LONGEST_CUT else kept
+    return kept.rstrip() + "..."
 
 
 def paragraph(text: str) -> str:
@@ -162,8 +176,9 @@ def columns(text: str) -> int:
 def fill(text: str, *, first: str = "", after: str = "") -> str:
     """Return text in lines of at most WIDTH columns, the first and the others beginning so.
 
-    Words stay whole; Japanese, which has no spaces, is broken between any two characters but
-    before a full stop or behind an opening bracket.
+    Words stay whole. Japanese, which has no spaces, is broken where the script changes, so that a
+    word of it stays whole, unless it is long; never before a full stop or behind an opening
+    bracket.
     """
     if columns(text) == len(text) and columns(first) == len(first):
         return textwrap.fill(
@@ -191,20 +206,49 @@ def _pieces(text: str) -> list[tuple[str, str]]:
     pieces: list[tuple[str, str]] = []
     for word in text.split():
         space = " "
-        for character in word:
-            is_open = bool(pieces) and not space  # the piece before is of the same word
-            last = pieces[-1][1][-1] if is_open else ""
-            if is_open and (
-                character in _NOT_FIRST
-                or unicodedata.category(character) in {"Pe", "Pf", "Po"}
-                or unicodedata.category(last) in {"Ps", "Pi"}
-                or (not _is_wide(character) and not _is_wide(last))
-            ):
-                pieces[-1] = (pieces[-1][0], pieces[-1][1] + character)
-            else:
-                pieces.append((space, character))
-            space = ""
+        for piece in _parts(word, _is_one_word):
+            is_short = columns(piece) <= _LONGEST_WORD or not any(map(_is_wide, piece))
+            for part in [piece] if is_short else _parts(piece, _is_one_sign):
+                pieces.append((space, part))
+                space = ""
     return pieces
+
+
+def _parts(word: str, is_one: Callable[[str, str], bool]) -> list[str]:
+    """Return a word cut wherever two characters are not one."""
+    parts: list[str] = []
+    for character in word:
+        if parts and is_one(parts[-1][-1], character):
+            parts[-1] += character
+        else:
+            parts.append(character)
+    return parts
+
+
+def _is_one_sign(last: str, character: str) -> bool:
+    """Return whether no line may end between two characters."""
+    return (
+        character in _NOT_FIRST
+        or unicodedata.category(character) in {"Pe", "Pf", "Po"}
+        or unicodedata.category(last) in {"Ps", "Pi"}
+        or (not _is_wide(character) and not _is_wide(last))
+    )
+
+
+def _is_one_word(last: str, character: str) -> bool:
+    """Return whether two characters are likely of one word: of one script, or kanji and ending."""
+    one, other = _script(last), _script(character)
+    is_word = one != "" and (one == other or (one, other) == ("kanji", "hiragana"))
+    is_word = is_word or (last in _BEGIN_A_WORD and other != "")
+    return is_word or _is_one_sign(last, character)
+
+
+def _script(character: str) -> str:
+    if "\u3041" <= character <= "\u309f":
+        return "hiragana"
+    if "\u30a1" <= character <= "\u30ff":
+        return "katakana"
+    return "kanji" if "\u4e00" <= character <= "\u9fff" or character == "\u3005" else ""
 
 
 def _is_wide(character: str) -> bool:

@@ -10,6 +10,7 @@ import pare.errors
 from pare.data_tables import read_table
 from pare.errors import MessageError, PareError
 from pare.findings.outcomes import tally
+from pare.findings.sent import PARE_FINDING
 from pare.message import Message, headline, paragraph, plain, rows, subject
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class RunJson(TypedDict):
     message: str | None
     what_to_do: str | None
     subject: str
+    asked_by: str | None  # who asked for it, where the input says so
     counts: dict[str, int]
     unknown: list[str]
     transitions: int | None  # children included; None: the history could not be read
@@ -88,6 +90,14 @@ def failure_text(failure: FailureJson) -> tuple[str, str]:
     if isinstance(parsed, dict) and "errorMessage" in parsed:
         return failure["Error"], str(parsed["errorMessage"])
     return failure["Error"], cause
+
+
+_SENT_BY_PARE = (
+    "Pare itself sent it: its command line, reconcile or the inventory. So nobody's event is at "
+    "fault, but perhaps the versions: update the command line (git pull) and deploy "
+    "(npx cdk deploy --all), so that both are one, then run the command again. If it stays, report "
+    "it to the maintainers, with the kept input."
+)
 
 
 def what_to_do(error: str) -> str:
@@ -149,8 +159,9 @@ def run_record(
         "outcome": outcome,
         "error": error,
         "message": message[:2_000] if message else None,
-        "what_to_do": what_to_do(error) if error else None,
+        "what_to_do": _what_to_do(error, state) if error else None,
         "subject": _subject_of(state),
+        "asked_by": _asked_by(state),
         "counts": counts,
         "unknown": unknown,
         "transitions": transitions,
@@ -172,15 +183,41 @@ def _is_failure(value: object) -> TypeGuard[FailureJson]:
 
 
 def _subject_of(state: Mapping[str, Any]) -> str:
-    """Return what the run was about: a finding, a principal, a period."""
+    """Return what the run was about: a finding, a principal, a period.
+
+    Of an event that was not accepted: the finding that its sender names in it.
+    """
     for keys in (("finding", "finding_id"), ("principal_arn",), ("listed", "period"),
-                 ("scheduled_at",), ("as_of",), ("account_id",), ("id",)):  # fmt: skip
-        value: Any = state
-        for key in keys:
-            value = value.get(key) if isinstance(value, dict) else None
-        if value:
+                 ("scheduled_at",), ("as_of",), ("account_id",),
+                 ("detail", "finding", "finding_id"), ("detail", "findingId"), ("detail", "id"),
+                 ("id",)):  # fmt: skip
+        if value := _at(state, *keys):
             return str(value)
     return "unknown"
+
+
+def _asked_by(state: Mapping[str, Any]) -> str | None:
+    """Return who asked for the run: whose command it was, or who called AWS."""
+    for keys in (("detail", "asked_by"), ("detail", "userIdentity", "arn")):
+        if isinstance(value := _at(state, *keys), str) and value:
+            return value
+    return None
+
+
+def _what_to_do(error: str, state: Mapping[str, Any]) -> str:
+    """Return what to do about a run's error; whose event is refused is Pare's own is said."""
+    is_of_pare = str(_at(state, "detail-type")) == PARE_FINDING
+    if is_of_pare and error in {"FindingParseError", "UnknownFindingError"}:
+        return _SENT_BY_PARE
+    return what_to_do(error)
+
+
+def _at(state: Mapping[str, Any], *keys: str) -> Any:
+    """Return the value under keys in each other; None where there is none."""
+    value: Any = state
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 _AFTERWARDS = {
@@ -208,6 +245,7 @@ def failure_message(run: RunJson) -> Message:
         headline(title),
         rows([
             ("About", plain(run["subject"], 1_000)),
+            ("Asked by", plain(run["asked_by"] or "", 1_000)),
             ("Error", plain(error)),
             ("Message", plain(run["message"] or "", 1_500)),
             ("Started", run["started_at"]),

@@ -1,4 +1,4 @@
-"""What all tests share: the golden files."""
+"""What all tests share: the golden files, and that a slow machine fails no property."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("pare", deadline=None)
+settings.load_profile("pare")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 import boto3
 
+from lambdas.probe import answers_probe
 from lambdas.runtime import client, logger, read_environment
 from pare.aws.activity_store import TOO_LATE, ActivityStore
 from pare.aws.trail_bucket import LogFetcher, LogObject
@@ -68,6 +69,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
+@answers_probe
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Progress:
     """Return how far the account is read; what was read lies in a part of its own."""

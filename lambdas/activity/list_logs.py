@@ -14,6 +14,7 @@ from datetime import UTC, date, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from lambdas.probe import answers_probe
 from lambdas.runtime import client, logger, read_environment, utc_now
 from pare.aws.activity_store import ActivityStore
 from pare.aws.trail_bucket import TrailBucket
@@ -105,6 +106,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
+@answers_probe
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return where the manifest lies: a JSON list of accounts with log files to read.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from lambdas.probe import answers_probe
 from lambdas.runtime import client, logger, read_environment, utc_now
 from pare.arns import parse_principal_arn, region_of
 from pare.aws.access_analyzer import AccessAnalyzer
@@ -51,6 +52,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
+@answers_probe
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> FindingJson:
     """Return the finding with all that could be read about it."""

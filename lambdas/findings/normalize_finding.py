@@ -1,10 +1,10 @@
-"""Normalize finding: what an event is about: a finding, an access preview, or somebody's call."""
+"""Normalize finding: what an event is about: a finding, a preview, a call, the doctor's test."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lambdas.runtime import logger
+from lambdas.runtime import logger, utc_now
 from pare.findings.normalize import normalize
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> NormalizedJson:
     """Return what an event is about; raises FindingParseError or UnknownFindingError."""
-    normalized = normalize(event)
+    normalized = normalize(event, utc_now())
     if finding := normalized["finding"]:
         logger.append_keys(finding_id=finding["finding_id"], account_id=finding["account_id"])
     logger.info("event normalized", kind=normalized["kind"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 from lambdas.runtime import client, logger, read_environment
 from pare.aws.evidence_store import EvidenceStore
 from pare.aws.executions import start_named
+from pare.findings.sent import event_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 # Started in one step: some seconds, and what Access Analyzer, asked by each of them, stands.
 AT_ONCE = 200
-# Who brings a finding in, by its source; the finding workflow asks who may bring what.
-_SENDERS = {"pare-inventory": "pare.inventory"}
 
 
 class Differences(TypedDict):
@@ -99,15 +98,6 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
 
 def _rows(store: EvidenceStore, ref: ObjectRef, start: int, most: int) -> Iterator[FindingJson]:
     return islice(store.each_ndjson_gz(ref), start, start + most)
-
-
-def event_of(finding: FindingJson) -> dict[str, Any]:
-    """Return the event by which the finding workflow takes a finding from Pare itself."""
-    return {
-        "source": _SENDERS.get(finding["source"], "pare.reconcile"),
-        "detail-type": "Pare Finding",
-        "detail": {"finding": finding},
-    }
 
 
 def execution_name(execution: str, finding: FindingJson) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from lambdas.probe import answers_probe
 from lambdas.runtime import client, logger, read_environment, utc_now
 from pare.arns import parse_principal_arn
 from pare.aws.evidence_store import EvidenceStore
@@ -60,6 +61,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
+@answers_probe
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: AccountItem, context: LambdaContext) -> Output:
     """Store what the account's IAM says, once in a run; raises only what is worth a retry."""

@@ -67,7 +67,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         item["finding_id"]: Finding.from_json(item["finding"])
         for item in table.by_analyzer(INVENTORY)
     }
-    of_analyzer = list(_of_analyzer(table)) if is_on else []
+    of_analyzer = list(_of_analyzer(table))
     now_unused = [each for each in of_analyzer if each.status != "RESOLVED" and each.error is None]
     found = differences(
         store.each_ndjson_gz(snapshot["rows"]),
@@ -84,7 +84,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
         },
         as_of=as_of,
         region=region,
-        of_analyzer={subject_of(each) for each in now_unused} if of_analyzer else None,
+        of_analyzer={subject_of(each) for each in now_unused} if is_on and of_analyzer else None,
     )
     name = event["execution"].rpartition(":")[2]
     folder = f"findings/inventory/{snapshot['period']}/{name}"

@@ -452,6 +452,7 @@ class Step:
                 as_of=format_time(self.now),
                 list_ref=list_ref,
                 budgets=self._budgets_of(message),
+                contact=self.terms["default_owner"],
             )
             key = self._ref(f"{message_id}.json")["key"]
             return {"message_id": message_id, "ref": self.store.put_json(key, frozen)}

@@ -74,7 +74,7 @@ def lambda_handler(event: Input, context: LambdaContext) -> Output:
     store = EvidenceStore(client("s3"), environment().evidence_bucket_name)
     frozen: MessageJson = store.get_json(event["ref"])
     arn = context.invoked_function_arn
-    place = Place(arn.split(":")[1], region_of(arn), frozen["list"])
+    place = Place(arn.split(":")[1], region_of(arn), frozen["list"], frozen.get("contact"))
     message = _message(frozen, language=event["language"], place=place)
     output = _fitting(message, frozen, event["ref"], event["language"])
     logger.info("message composed", message_id=frozen["message_id"], kind=frozen["kind"])

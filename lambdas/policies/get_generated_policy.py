@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
+from lambdas.probe import answers_probe
 from lambdas.runtime import client, logger, read_environment, utc_now
 from pare.aws.access_analyzer import AccessAnalyzer
 from pare.aws.evidence_store import EvidenceStore
@@ -53,6 +54,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
+@answers_probe
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return the job's state; raises PolicyGenerationTimeoutError when its polls are used up.

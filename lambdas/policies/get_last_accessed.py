@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, TypedDict
 
+from lambdas.probe import answers_probe
 from lambdas.runtime import client, logger, read_environment
 from pare.aws.evidence_store import EvidenceStore
 from pare.aws.member_account import MemberRole
@@ -46,6 +47,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
+@answers_probe
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Output:
     """Return where the last accessed information lies; raises LastAccessedError."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
+from lambdas.probe import answers_probe
 from lambdas.runtime import client, logger, read_environment
 from pare.arns import parse_principal_arn
 from pare.aws.evidence_store import EvidenceStore
@@ -67,6 +68,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
+@answers_probe
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Principal:
     """Return the principal; raises ArnParseError, PrincipalNotFoundError or MemberAccountError."""

@@ -12,6 +12,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, TypedDict
 
+from lambdas.probe import answers_probe
 from lambdas.runtime import client, logger, read_environment, utc_now
 from pare.aws.access_analyzer import AccessAnalyzer
 from pare.aws.member_account import MemberRole
@@ -70,6 +71,7 @@ def environment() -> Environment:
     return read_environment(Environment)
 
 
+@answers_probe
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Input, context: LambdaContext) -> Job:
     """Return the job; raises AccessAnalyzerQuotaError, PolicyGenerationConflictError, …
@@ -83,9 +85,11 @@ def lambda_handler(event: Input, context: LambdaContext) -> Job:
     settings = environment()
     principal = event["principal"]
     logger.append_keys(principal_arn=principal["principal_arn"], account_id=principal["account_id"])
+    # Account trails have one name, each in its own account.
+    trail_arn = settings.trail_arn.replace("{account_id}", principal["account_id"])
     if settings.trail_made_by_control_tower == "true":
         raise TrailNotSupportedError(
-            f"the trail {settings.trail_arn} was made by Control Tower, which policy generation "
+            f"the trail {trail_arn} was made by Control Tower, which policy generation "
             "does not support"
         )
     role = MemberRole(settings.member_role_arn_template, settings.member_external_id)
@@ -98,13 +102,15 @@ def lambda_handler(event: Input, context: LambdaContext) -> Job:
     end = parse_time(principal["created_at"]).replace(microsecond=0)
     # AWS accepts at most 90 days; a minute's margin keeps its clock and ours from differing.
     start = end - timedelta(days=int(settings.window_days)) + timedelta(minutes=1)
+    if "first_date" in event["route"]:
+        start = max(start, parse_time(event["route"]["first_date"]))
     turn = _Turn(analyzer, principal["account_id"], event["execution"], settings)
     try:
         turn.take()
         try:
             job_id = analyzer.start_policy_generation(
                 principal_arn=principal["principal_arn"],
-                trail_arn=settings.trail_arn,
+                trail_arn=trail_arn,
                 regions=(),
                 access_role_arn=settings.access_role_arn_template.format(
                     account_id=principal["account_id"]

@@ -44,6 +44,7 @@ def set_environment(port: int, state_dir: Path, wait_scale: float) -> None:
             "STATE_DIR": str(state_dir / "ministack"),
             "S3_DATA_DIR": str(state_dir / "ministack" / "s3"),
             "AWS_CA_BUNDLE": str(certificate),
+            "SSL_CERT_FILE": str(certificate),  # what a function's urllib goes by (ResponseURL)
             "AWS_ACCESS_KEY_ID": MANAGEMENT_ACCOUNT_ID,
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_CONFIG_FILE": os.devnull,

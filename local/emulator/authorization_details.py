@@ -17,7 +17,7 @@ from ministack.services import iam
 from local.emulator import upstream
 from local.emulator.caller import identify
 from local.emulator.faults import REQUEST_KINDS, error_of
-from local.emulator.query_protocol import iam_error, number, xml, xml_response
+from local.emulator.query_protocol import number, query_error, xml, xml_response
 from local.emulator.shapes import service_model
 from local.emulator.wire import AwsError, Request, Response, error_in_protocol
 
@@ -54,7 +54,7 @@ class AuthorizationDetails:
             caller.require("iam:GetAccountAuthorizationDetails", "*")
             return xml_response(form["Action"], self._answer(caller.account_id, form))
         except AwsError as error:
-            return error_in_protocol(iam_error(error), "query")
+            return error_in_protocol(query_error(error), "query")
 
     def last_used(self, role_arn: str) -> dict[str, Any]:
         """Return a role's RoleLastUsed: its newest use, denied or not; empty where it has none."""

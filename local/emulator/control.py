@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from local.emulator import organization, upstream
+from local.emulator import object_ownership, organization, subscriptions, upstream
 from local.emulator.faults import Fault
 from local.emulator.usage import Use
 from local.emulator.wire import Request, Response, json_response
@@ -36,6 +36,9 @@ class ControlPlane:
             ("POST", "findings"): self._findings,
             ("POST", "previews"): self._previews,
             ("POST", "analyzers"): self._analyzers,
+            ("POST", "objects"): self._objects,
+            ("POST", "confirmations"): self._confirmations,
+            ("POST", "quotas"): self._quotas,
             ("POST", "faults"): self._faults,
             ("DELETE", "faults"): lambda _: self._clear_faults(),
             ("POST", "settings"): self._settings,
@@ -130,6 +133,25 @@ class ControlPlane:
                 findings.set_status(arn, str(entry.get("status", "")), entry.get("status_reason"))
         return {"analyzers": len(analyzers)}
 
+    def _objects(self, body: dict[str, Any]) -> dict[str, Any]:
+        owner = body.get("owner_account_id")
+        if owner is not None and not upstream.is_account_id(str(owner)):
+            raise ValueError("'owner_account_id' must be an account id, or null")
+        bucket, prefix = str(body.get("bucket", "")), str(body.get("prefix", ""))
+        return {"objects": object_ownership.plant(bucket, prefix, owner)}
+
+    def _confirmations(self, body: dict[str, Any]) -> dict[str, Any]:
+        entries = _list(body, "entries")
+        for entry in entries:
+            subscriptions.confirm(str(entry.get("topic_arn", "")), str(entry.get("endpoint", "")))
+        return {"entries": len(entries)}
+
+    def _quotas(self, body: dict[str, Any]) -> dict[str, Any]:
+        entries = _list(body, "entries")
+        for entry in entries:
+            self._emulation.service_quotas.plant(entry)
+        return {"entries": len(entries)}
+
     def _faults(self, body: dict[str, Any]) -> dict[str, Any]:
         self._emulation.faults.add([Fault.from_json(fault) for fault in _list(body, "faults")])
         return {"faults": [fault.to_json() for fault in self._emulation.faults.switched_on()]}
@@ -159,6 +181,7 @@ class ControlPlane:
             "faults": [fault.to_json() for fault in emulation.faults.switched_on()],
             "faults_met": emulation.faults.met(),
             "events": emulation.service_events.summary(),
+            "stack_sets": emulation.stack_sets.summary(),
             "executions_running": upstream.running_executions(),
             "settings": emulation.settings.to_json(),
             "usage": emulation.usage.counts(),

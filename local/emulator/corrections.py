@@ -23,9 +23,12 @@ from local.emulator import (
     executions,
     function_errors,
     key_permissions,
+    object_ownership,
     organization,
     payload_limits,
+    subscriptions,
     task_calls,
+    trail_status,
     upstream,
     workflow_roles,
 )
@@ -52,10 +55,14 @@ def apply() -> None:
     default_policy_of_topics_in_stacks()
     encryption_of_buckets_in_stacks()
     time_zones_of_schedules_in_stacks()
+    roles_in_stacks()
     calls_inside_aws_are_encrypted()
     tagged_resources()
     authorization_details.more_aws_policies()
     key_permissions.apply()
+    object_ownership.apply()
+    subscriptions.apply()
+    trail_status.apply()
     task_calls.apply()
     workflow_roles.apply()
     function_errors.apply()
@@ -449,13 +456,14 @@ def encryption_of_buckets_in_stacks() -> None:
 
 
 def time_zones_of_schedules_in_stacks() -> None:
-    """A schedule made by a stack keeps its time zone.
+    """A schedule made by a stack keeps its time zone, and is on unless the template says else.
 
-    CloudFormation user guide, AWS::Scheduler::Schedule ScheduleExpressionTimezone. ministack's
-    CloudFormation drops it: every schedule is in UTC.
+    CloudFormation user guide, AWS::Scheduler::Schedule ScheduleExpressionTimezone and State.
+    ministack's CloudFormation drops the time zone: every schedule is in UTC; an update leaves a
+    schedule off that somebody has switched off.
     """
     handler = provisioners._RESOURCE_HANDLERS["AWS::Scheduler::Schedule"]
-    create = handler["create"]
+    create, update = handler["create"], handler["update"]
 
     def create_schedule(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
         created = create(logical_id, props, stack_name)
@@ -464,7 +472,44 @@ def time_zones_of_schedules_in_stacks() -> None:
             scheduler._schedules[key]["ScheduleExpressionTimezone"] = time_zone
         return created
 
-    handler["create"] = create_schedule
+    def update_schedule(
+        physical_id: str, old_props: dict[str, Any], props: dict[str, Any], stack_name: str
+    ) -> Any:
+        updated = update(physical_id, old_props, props, stack_name)
+        schedule = scheduler._schedules[f"{props.get('GroupName', 'default')}/{updated[0]}"]
+        schedule["State"] = props.get("State", "ENABLED")
+        schedule["ScheduleExpressionTimezone"] = props.get("ScheduleExpressionTimezone", "UTC")
+        return updated
+
+    handler["create"], handler["update"] = create_schedule, update_schedule
+
+
+def roles_in_stacks() -> None:
+    """A stack takes no role over that is there, and cannot change one that is gone.
+
+    CloudFormation user guide, troubleshooting (resource already exists): a custom name that is
+    taken fails the resource. ministack's CloudFormation overwrites the role; of one that somebody
+    deleted it fails with an error of Python's.
+    """
+    handler = provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"]
+    create, update = handler["create"], handler["update"]
+
+    def create_role(logical_id: str, props: dict[str, Any], stack_name: str) -> Any:
+        name = props.get("RoleName")
+        if name and name in iam._roles:
+            raise ValueError(
+                f"Role with name {name} already exists. (Service: Iam, Status Code: 409)"
+            )
+        return create(logical_id, props, stack_name)
+
+    def update_role(physical_id: str, *args: Any) -> Any:
+        if physical_id not in iam._roles:
+            raise ValueError(
+                f"Resource of type 'AWS::IAM::Role' with identifier '{physical_id}' was not found."
+            )
+        return update(physical_id, *args)
+
+    handler["create"], handler["update"] = create_role, update_role
 
 
 def tagged_resources() -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from local.emulator import upstream
 from local.emulator.caller import identify
 from local.emulator.faults import REQUEST_KINDS, error_of
-from local.emulator.query_protocol import iam_error, xml_response
+from local.emulator.query_protocol import query_error, xml_response
 from local.emulator.shapes import parse_time
 from local.emulator.wire import AwsError, Request, Response, error_in_protocol
 
@@ -127,7 +127,7 @@ class CredentialReports:
             make = self._generate if operation == "GenerateCredentialReport" else self._get
             return xml_response(operation, make(caller))
         except AwsError as error:
-            return error_in_protocol(iam_error(error), "query")
+            return error_in_protocol(query_error(error), "query")
 
     def plant(self, entries: list[dict[str, Any]]) -> None:
         """Plant use: later entries of the same user take the place of earlier ones."""

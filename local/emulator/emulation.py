@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from local.emulator import organization
 from local.emulator.access_analyzer import AccessAnalyzer
 from local.emulator.alternate_contacts import AlternateContacts
 from local.emulator.authorization_details import AuthorizationDetails
@@ -12,9 +13,13 @@ from local.emulator.credential_report import CredentialReports
 from local.emulator.faults import FaultBook
 from local.emulator.last_accessed import LastAccessed
 from local.emulator.service_events import ServiceEvents
+from local.emulator.service_quotas import ServiceQuotas
+from local.emulator.stack_set_api import StackSetApi
+from local.emulator.stack_sets import StackSets
 from local.emulator.usage import UsageBook
 
 if TYPE_CHECKING:
+    import asyncio
     from datetime import datetime
 
     from local.emulator.settings import Settings
@@ -36,10 +41,17 @@ class Emulation:
     authorization_details: AuthorizationDetails = field(init=False)
     alternate_contacts: AlternateContacts = field(init=False)
     service_events: ServiceEvents = field(init=False)
+    service_quotas: ServiceQuotas = field(init=False)
+    stack_sets: StackSets = field(init=False)
+    stack_set_api: StackSetApi = field(init=False)
+    # The server's, from its start on.
+    loop: asyncio.AbstractEventLoop = field(init=False)
 
     def __post_init__(self) -> None:
         self.faults = FaultBook()
         self.service_events = self._new_service_events()
+        self.stack_sets = StackSets(self)
+        organization.tell_of_accounts(lambda account: self.stack_sets.account_changed(account))
         self.reset()
 
     def reset(self) -> None:
@@ -53,7 +65,11 @@ class Emulation:
         self.credential_reports = CredentialReports(self)
         self.authorization_details = AuthorizationDetails(self)
         self.alternate_contacts = AlternateContacts(self)
+        self.service_quotas = ServiceQuotas(self)
         self.access_analyzer = AccessAnalyzer(self)
+        self.stack_sets.end()
+        self.stack_sets = StackSets(self)
+        self.stack_set_api = StackSetApi(self)
 
     def now(self) -> datetime:
         """Return the emulation's time."""

@@ -13,6 +13,7 @@ from local.emulator import (
     authorization_details,
     credential_report,
     last_accessed,
+    service_quotas,
 )
 from local.emulator.faults import CONFLICT, LOST_ANSWER, REQUEST_KINDS, conflict, error_of
 from local.emulator.wire import Request, Response, credential_scope, error_in_protocol
@@ -32,6 +33,7 @@ logger = logging.getLogger("pare.gateway")
 
 _CONTROL = "/_pare/"
 _MINISTACK_RESET = "/_ministack/reset"
+_WITH_OWN_OPERATIONS = frozenset({"cloudformation", "iam"})
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -73,12 +75,17 @@ class Gateway:
             contacts = self._emulation.alternate_contacts.handle
             await _respond(send, await asyncio.to_thread(self._guarded, contacts, request))
             return
+        if signed is not None and signed.service == service_quotas.SERVICE:
+            request = await _read(scope, receive)
+            quotas = self._emulation.service_quotas.handle
+            await _respond(send, await asyncio.to_thread(self._guarded, quotas, request))
+            return
         form = headers.get("content-type", "").startswith(_FORM)
-        is_iam = signed is not None and signed.service == "iam"
-        if (is_iam or self._emulation.faults.active) and (form or "Action" in query):
+        has_own = signed is not None and signed.service in _WITH_OWN_OPERATIONS
+        if (has_own or self._emulation.faults.active) and (form or "Action" in query):
             request = await _read(scope, receive)
             operation = request.form.get("Action", "")
-            own = self._iam_handler(operation) if is_iam else None
+            own = self._own_handler(signed.service, operation) if signed is not None else None
             if own is not None:
                 await _respond(send, await asyncio.to_thread(self._guarded, own, request))
                 return
@@ -117,9 +124,14 @@ class Gateway:
             error = conflict(request.body) if fault.kind == CONFLICT else error_of(fault, protocol)
         await _respond(send, error_in_protocol(error, protocol))
 
-    def _iam_handler(self, operation: str) -> Callable[[Request], Response] | None:
-        """Return our own handler of an operation of IAM; None: it is ministack's."""
+    def _own_handler(self, service: str, operation: str) -> Callable[[Request], Response] | None:
+        """Return our own handler of an operation of the query protocol; None: it is ministack's."""
         # Looked up each time: a reset makes new ones.
+        if service == "cloudformation":
+            api = self._emulation.stack_set_api
+            return api.handle if api.answers(operation) else None
+        if service != "iam":
+            return None
         if operation in last_accessed.OPERATIONS:
             return self._emulation.last_accessed.handle
         if operation in credential_report.OPERATIONS:

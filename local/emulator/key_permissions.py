@@ -181,7 +181,10 @@ def _of_object(bucket: str, object_key: str) -> dict[str, str]:
     """
     for trail in cloudtrail._trails.all_values():
         prefix = f"{trail['S3KeyPrefix'].strip('/')}/" if trail.get("S3KeyPrefix") else ""
-        if trail.get("S3BucketName") == bucket and object_key.startswith(f"{prefix}AWSLogs/"):
+        folder = f"{prefix}AWSLogs/"
+        if not trail.get("IsOrganizationTrail"):
+            folder += f"{upstream.account_of(trail['TrailARN'])}/"
+        if trail.get("S3BucketName") == bucket and object_key.startswith(folder):
             return {"kms:EncryptionContext:aws:cloudtrail:arn": str(trail["TrailARN"])}
     return {"kms:EncryptionContext:aws:s3:arn": f"arn:aws:s3:::{bucket}/{object_key}"}
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from local.emulator import catalogue, upstream
 from local.emulator.caller import identify
 from local.emulator.faults import JOB_KINDS, error_of
-from local.emulator.query_protocol import Checked, iam_error, number, xml, xml_response
+from local.emulator.query_protocol import Checked, number, query_error, xml, xml_response
 from local.emulator.wire import AwsError, Request, Response, error_in_protocol
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class LastAccessed:
                 operation, answer, _ABSENT_WHILE_RUNNING if running else frozenset()
             )
         except AwsError as error:
-            return error_in_protocol(iam_error(error), "query")
+            return error_in_protocol(query_error(error), "query")
 
     def summary(self) -> dict[str, Any]:
         """Return counts of calls and of jobs by status, for the control plane."""

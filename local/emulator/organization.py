@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ministack.core import responses
@@ -35,6 +36,19 @@ _NOT_REGISTERED = (
 _delegations: dict[str, dict[str, dict[str, float]]] = {}
 # management account -> service principal -> since when
 _trusted_services: dict[str, dict[str, float]] = {}
+# Called with the id of an account that came, moved, went or was closed.
+_listeners: list[Callable[[str], None]] = []
+# What a change of an account's place goes by.
+_MOVES = frozenset({"MoveAccount", "CloseAccount", "RemoveAccountFromOrganization"})
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member account and where it is."""
+
+    account_id: str
+    status: str  # ACTIVE or SUSPENDED
+    places: tuple[str, ...]  # units, the nearest first, and the root
 
 
 class _Refused(Exception):
@@ -56,6 +70,47 @@ def is_delegated_administrator(account_id: str, service: str | None = None) -> b
         account_id in members and (service is None or service in members[account_id])
         for members in _delegations.values()
     )
+
+
+def tell_of_accounts(listener: Callable[[str], None]) -> None:
+    """Call the listener with the id of each account that comes, moves, goes or is closed."""
+    _listeners[:] = [listener]
+
+
+def _tell(account_id: str) -> None:
+    for listener in _listeners:
+        listener(account_id)
+
+
+def is_trusted(service: str, management_id: str) -> bool:
+    """Return whether the organization trusts the service."""
+    return service in _trusted_services.get(management_id, {})
+
+
+def set_trusted(service: str, management_id: str, *, trusted: bool) -> None:
+    """Switch trusted access of a service on or off."""
+    services = _trusted_services.setdefault(management_id, {})
+    if trusted:
+        services.setdefault(service, time.time())
+    else:
+        services.pop(service, None)
+
+
+def is_place(entity_id: str, management_id: str) -> bool:
+    """Return whether the id is that of the organization's root or of one of its units."""
+    with responses.request_scope(management_id, responses.get_region()):
+        return entity_id in organizations._roots or entity_id in organizations._ous
+
+
+def members(management_id: str) -> dict[str, Member]:
+    """Return the member accounts of an organization by id, in order; not the management account."""
+    with responses.request_scope(management_id, responses.get_region()):
+        records = sorted(organizations._accounts.items())
+        return {
+            account_id: Member(account_id, record["Status"], _places(record))
+            for account_id, record in records
+            if account_id != management_id
+        }
 
 
 def delegations() -> list[dict[str, Any]]:
@@ -101,7 +156,9 @@ def join(account_id: str, name: str, email: str, tags: dict[str, str]) -> dict[s
         ]
         if tags:
             organizations._tags[account_id] = tags
-        return _account(organizations._accounts[account_id])
+        account = _account(organizations._accounts[account_id])
+    _tell(account_id)
+    return account
 
 
 def _named(management_id: str, name: str, email: str) -> dict[str, Any]:
@@ -147,7 +204,12 @@ def corrected(original: Handler) -> Handler:
                 if status >= 400:
                     return status, answer_headers, answer_body
                 answer = json.loads(answer_body)
-            return _json(_as_aws(answer, payload))
+            result = _json(_as_aws(answer, payload))
+        if operation == "CreateAccount":
+            _tell(str(answer["CreateAccountStatus"]["AccountId"]))
+        elif operation in _MOVES:
+            _tell(str(payload["AccountId"]))
+        return result
 
     return handle_request
 
@@ -201,13 +263,18 @@ def _account(record: dict[str, Any]) -> dict[str, Any]:
 
 def _entity_path(record: dict[str, Any]) -> str:
     """Return o-…/r-…/ou-…/123456789012/ for an account."""
-    parts = [str(record["Id"])]
+    parts = [str(record["Id"]), *_places(record), organizations._orgs["self"]["Id"]]
+    return "/".join(reversed(parts)) + "/"
+
+
+def _places(record: dict[str, Any]) -> tuple[str, ...]:
+    """Return the units an account is in, the nearest first, and the root."""
+    places = []
     parent = record.get("_ParentId")
     while parent:
-        parts.append(str(parent))
+        places.append(str(parent))
         parent = (organizations._ous.get(parent) or {}).get("_ParentId")
-    parts.append(organizations._orgs["self"]["Id"])
-    return "/".join(reversed(parts)) + "/"
+    return tuple(places)
 
 
 def _create_account(payload: dict[str, Any]) -> Answer:
@@ -265,6 +332,12 @@ def _register(payload: dict[str, Any]) -> dict[str, Any]:
             "ConstraintViolationException",
             "You cannot register master account/yourself as delegated administrator for your "
             "organization.",
+        )
+    if not is_trusted(service, responses.get_account_id()):
+        raise _Refused(
+            "ConstraintViolationException",
+            "You attempted to register a delegated administrator before you enabled service "
+            "access. Call the EnableAWSServiceAccess API first.",
         )
     if service in members.get(account_id, {}):
         raise _Refused(
@@ -336,14 +409,13 @@ def _enable_service(payload: dict[str, Any]) -> dict[str, Any]:
     service = payload.get("ServicePrincipal")
     if not service:
         raise _Refused("InvalidInputException", "ServicePrincipal is required.")
-    _trusted_services.setdefault(responses.get_account_id(), {}).setdefault(service, time.time())
+    set_trusted(str(service), responses.get_account_id(), trusted=True)
     return {}
 
 
 def _disable_service(payload: dict[str, Any]) -> dict[str, Any]:
-    _trusted_services.get(responses.get_account_id(), {}).pop(
-        payload.get("ServicePrincipal", ""), None
-    )
+    service = str(payload.get("ServicePrincipal", ""))
+    set_trusted(service, responses.get_account_id(), trusted=False)
     return {}
 
 
@@ -365,6 +437,24 @@ def _create_organization(_: dict[str, Any]) -> dict[str, Any]:
         )
     organizations._ensure_org()
     return {"Organization": dict(organizations._orgs["self"])}
+
+
+def _list_children(payload: dict[str, Any]) -> dict[str, Any]:
+    """List the accounts or units right under a parent; API reference, ListChildren."""
+    organizations._ensure_org()
+    parent, kind = payload.get("ParentId"), payload.get("ChildType")
+    if not is_place(str(parent), responses.get_account_id()):
+        raise _Refused(
+            "ParentNotFoundException", f"We can't find a root or OU with the ParentId {parent}."
+        )
+    store = organizations._accounts if kind == "ACCOUNT" else organizations._ous
+    return {
+        "Children": [
+            {"Id": child_id, "Type": kind}
+            for child_id, record in sorted(store.items())
+            if record.get("_ParentId") == parent
+        ]
+    }
 
 
 def _remove_account(payload: dict[str, Any]) -> dict[str, Any]:
@@ -396,6 +486,7 @@ _ADDED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "DeregisterDelegatedAdministrator": _deregister,
     "ListDelegatedAdministrators": _list_administrators,
     "ListDelegatedServicesForAccount": _list_delegated_services,
+    "ListChildren": _list_children,
     "RemoveAccountFromOrganization": _remove_account,
     "EnableAWSServiceAccess": _enable_service,
     "DisableAWSServiceAccess": _disable_service,

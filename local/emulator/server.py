@@ -18,7 +18,9 @@ from local.emulator import (
     analyzer_resource,
     authorization_details,
     corrections,
+    drift_reverts,
     function_workers,
+    stack_set_resource,
     task_calls,
 )
 from local.emulator.control import ControlPlane
@@ -42,6 +44,8 @@ def serve(port: int, *, wait_scale: float) -> None:
     analyzer_resource.register(emulation)
     authorization_details.register(emulation)
     function_workers.register(emulation)
+    stack_set_resource.register(emulation)
+    drift_reverts.register(emulation)
     task_calls.register(emulation)
     control = ControlPlane(emulation, ministack._reset_all_state)
     config = Config()
@@ -50,13 +54,13 @@ def serve(port: int, *, wait_scale: float) -> None:
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.5
     config.loglevel = os.environ.get("LOG_LEVEL", "INFO")
-    asyncio.run(_run(Gateway(ministack.app, emulation, control), config))
+    asyncio.run(_run(Gateway(ministack.app, emulation, control), emulation, config))
     _end()
 
 
-async def _run(gateway: Gateway, config: Config) -> None:
+async def _run(gateway: Gateway, emulation: Emulation, config: Config) -> None:
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    loop = emulation.loop = asyncio.get_running_loop()
 
     def stop() -> None:
         stopping.set()

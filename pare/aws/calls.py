@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,15 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigParseError,
+    CredentialRetrievalError,
+    InvalidConfigError,
     NoCredentialsError,
+    NoRegionError,
     ParamValidationError,
     PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
     TokenRetrievalError,
     ValidationError,
 )
@@ -21,12 +28,16 @@ from pare.errors import (
     AwsServiceError,
     CredentialsError,
     MemberAccountError,
+    NotDeployedError,
     PareError,
     ThrottledError,
 )
+from pare.message import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    import boto3
 
 # Every client's: the SDK's own retries carry short throttling; the state machine carries the rest.
 CLIENT_CONFIG = Config(
@@ -44,6 +55,40 @@ THROTTLED = frozenset(
      "ProvisionedThroughputExceededException"}
 )  # fmt: skip
 DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+# What the shell has is no credentials: a profile that is not there, one that cannot be read, none.
+_NO_CREDENTIALS = (
+    ConfigParseError, CredentialRetrievalError, InvalidConfigError, NoCredentialsError,
+    PartialCredentialsError, ProfileNotFound, SSOError, TokenRetrievalError,
+)  # fmt: skip
+
+
+class RegionNotSetError(NotDeployedError):
+    """Nothing says in which Region to look."""
+
+    what_to_do = (
+        "Set AWS_REGION to the Region that Pare is deployed in (home_region of its settings), or "
+        "give the profile one: `aws configure set region REGION`."
+    )
+
+
+def shell_session() -> boto3.Session:
+    """Return a session with the profile, the credentials and the Region of the shell.
+
+    AWS_REGION comes before AWS_DEFAULT_REGION, as in the AWS CLI; boto3 reads the latter alone.
+    https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-envvars.html
+    Raises CredentialsError for a profile that is not there.
+    """
+    import boto3
+
+    with translated("The AWS credentials of this shell"):
+        return boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+
+
+def region_of_session(session: boto3.Session) -> str:
+    """Return a session's Region; raises RegionNotSetError where it has none."""
+    if not session.region_name:
+        raise RegionNotSetError("No Region is set")
+    return session.region_name
 
 
 def error_code(error: ClientError) -> str:
@@ -87,7 +132,9 @@ def translated(
         raise AwsCallError(text) from error
     except (ParamValidationError, ValidationError) as error:
         raise AwsCallError(f"{action}{where}: {error}") from error
-    except (NoCredentialsError, PartialCredentialsError, TokenRetrievalError) as error:
-        raise CredentialsError(f"{action}{where}: {error}.") from error
+    except _NO_CREDENTIALS as error:
+        raise CredentialsError(sentence(f"{action}{where}: {error}")) from error
+    except NoRegionError as error:
+        raise RegionNotSetError(f"{action}{where}: No Region is set") from error
     except BotoCoreError as error:
         raise AwsServiceError(f"{action}{where}: {error}") from error

@@ -21,6 +21,7 @@ from pare.aws.tables import from_item, to_item
 from pare.clock import format_time
 from pare.errors import NoInventoryError, PareError
 from pare.findings.model import Finding
+from pare.findings.sent import event_of
 from pare.findings.severity import rank, severity_of
 from pare.findings.state import supersedes
 
@@ -142,6 +143,37 @@ class DeployedFindings:
             return None
         found: AgreementJson = json.loads(content)
         return found
+
+    def reconciled_at(self) -> str | None:
+        """Return when the last reconcile that succeeded began, by its run record; None: none did.
+
+        From then on Pare knows where it is blind.
+        """
+        table = self.deployment.output("RunsTableName")
+        request: dict[str, Any] = {
+            "TableName": table,
+            "KeyConditionExpression": "workflow = :reconcile",
+            "FilterExpression": "outcome = :succeeded",
+            "ProjectionExpression": "started_at",
+            "ExpressionAttributeValues": to_item(
+                {":reconcile": "reconcile", ":succeeded": "succeeded"}
+            ),
+            "ScanIndexForward": False,
+        }
+        with translated(f"dynamodb:Query on {table}"):
+            for page in self.deployment.dynamodb.get_paginator("query").paginate(**request):
+                for each in page["Items"]:
+                    return str(from_item(each)["started_at"])
+        return None
+
+    def regions_of_aws(self) -> frozenset[str]:
+        """Return the Regions that the SDK knows, of every partition; nobody is asked."""
+        session = self.deployment.session
+        return frozenset(
+            region
+            for partition in session.get_available_partitions()
+            for region in session.get_available_regions("accessanalyzer", partition)
+        )
 
     def account_names(self) -> dict[str, str]:
         """Return the names of all accounts of the organization, by id."""
@@ -292,12 +324,8 @@ class DeployedFindings:
     # --- starting ---
 
     def _start_finding(self, finding: FindingJson, *, now: datetime) -> None:
-        """Let the finding workflow record a finding as reconcile does."""
-        event = {
-            "source": "pare.reconcile",
-            "detail-type": "Pare Finding",
-            "detail": {"finding": finding},
-        }
+        """Let the finding workflow record a finding as its own sender brings it."""
+        event = event_of(finding, asked_by=self.caller)
         tail = hashlib.sha256(finding["finding_id"].encode()).hexdigest()[:16]
         self._start("Finding", event, f"asked-{_stamp(now)}-{tail}")
 

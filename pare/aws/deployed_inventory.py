@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pare.arns import parse_principal_arn
 from pare.aws.calls import CLIENT_CONFIG, translated
-from pare.aws.executions import STACK_NAME, has_ended
+from pare.aws.executions import STACK_NAME, has_ended, stack_outputs
 from pare.aws.findings_table import CardsTable, FindingsTable
 from pare.aws.tables import PERIOD, from_item, to_item
 from pare.errors import NoInventoryError, NotDeployedError, SnapshotError
@@ -70,15 +70,7 @@ class Deployment:
 
 def find_deployment(session: boto3.Session, stack_name: str = STACK_NAME) -> Deployment:
     """Return the deployed Pare in the session's account and Region; NotDeployedError: none."""
-    missing = f"there is no stack {stack_name} in {session.region_name or 'no Region'}"
-    if not session.region_name:
-        raise NotDeployedError(missing)
-    cloudformation = session.client("cloudformation", config=CLIENT_CONFIG)
-    with translated(f"{missing}: cloudformation:DescribeStacks",
-                    codes={"ValidationError": NotDeployedError}):  # fmt: skip
-        (stack,) = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
-    outputs = {each["OutputKey"]: each["OutputValue"] for each in stack.get("Outputs", [])}
-    return Deployment(session, outputs)
+    return Deployment(session, stack_outputs(session, stack_name))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from pare.aws.calls import CLIENT_CONFIG, translated
+from pare.aws.calls import CLIENT_CONFIG, region_of_session, translated
 from pare.errors import ConditionFailedError, NotDeployedError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 STACK_NAME = "ParePipeline"
 _STARTED = {"ExecutionAlreadyExists": ConditionFailedError}
 _FORGOTTEN = {"ExecutionDoesNotExist": ConditionFailedError}
+_NO_STACK = {"ValidationError": NotDeployedError}
 
 
 def start_once(states: SFNClient, machine_arn: str, start: Mapping[str, Any]) -> str:
@@ -77,16 +78,30 @@ def workflow_arn(session: boto3.Session, workflow: str, stack_name: str = STACK_
 
     Raises NotDeployedError where there is no such stack, or it does not have the workflow.
     """
-    where = f"{session.region_name or 'no Region'}"
-    missing = f"there is no stack {stack_name} with the {workflow.lower()} workflow in {where}"
+    outputs = stack_outputs(session, stack_name)
+    if f"{workflow}WorkflowArn" not in outputs:
+        raise NotDeployedError(
+            f"the stack {stack_name} in {session.region_name} has no {workflow.lower()} workflow: "
+            "it is too old"
+        )
+    return outputs[f"{workflow}WorkflowArn"]
+
+
+def stack_outputs(session: boto3.Session, stack_name: str = STACK_NAME) -> dict[str, str]:
+    """Return the outputs of a stack in the session's account and Region, by their names.
+
+    Raises NotDeployedError where there is no such stack: only where AWS says so, not where it
+    could not be asked.
+    """
+    region = region_of_session(session)
     cloudformation = session.client("cloudformation", config=CLIENT_CONFIG)
-    with translated(f"{missing}: cloudformation:DescribeStacks",
-                    codes={"ValidationError": NotDeployedError}):  # fmt: skip
-        stacks = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
-    for output in stacks[0].get("Outputs", []):
-        if output.get("OutputKey") == f"{workflow}WorkflowArn":
-            return output["OutputValue"]
-    raise NotDeployedError(missing)
+    try:
+        with translated(f"cloudformation:DescribeStacks {stack_name} in {region}",
+                        codes=_NO_STACK):  # fmt: skip
+            stacks = cloudformation.describe_stacks(StackName=stack_name)["Stacks"]
+    except NotDeployedError as error:
+        raise NotDeployedError(f"there is no stack {stack_name} in {region}") from error
+    return {each["OutputKey"]: each["OutputValue"] for each in stacks[0].get("Outputs", [])}
 
 
 def ended(session: boto3.Session, execution_arn: str, *, poll_seconds: float = 10) -> str:

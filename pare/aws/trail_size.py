@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
 from pare.aws.quota_ledger import load_quotas
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 # unpacked, the narrower reading. Real log files pack to a quarter up to a thirteenth
 # (../shared/cloudtrail); this is more than any of them.
 UNPACKED_BYTES_PER_STORED = 20
+# A policy from fewer days would leave out what happens once a month.
+LEAST_DAYS = 30
+# By so many days a window grows while it fits: each step lists every Region anew.
+DAYS_A_STEP = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +66,40 @@ def trail_size(bucket: TrailBucket, account_id: str, first: str, last: str) -> T
         if files > quotas.files or size > quotas.bytes:
             return TrailSize(files, size, is_counted_out=False)
     return TrailSize(files, size, is_counted_out=True)
+
+
+class Narrowed(NamedTuple):
+    """The newest days of a window that fit: the first of them, how many there are, their size."""
+
+    first_date: str
+    days: int
+    size: TrailSize
+
+
+def newest_that_fit(bucket: TrailBucket, account_id: str, first: str, last: str) -> Narrowed | None:
+    """Return the newest days of a window that are within the quota on the careful reading of it.
+
+    None where not even the last 30 are. The day of ``last`` itself, which is not over, is read too
+    and not among the days. Lists newest days first and stops once the quota is passed, so that it
+    takes little more than the listing of what fits. Raises TrailReadError where the bucket may not
+    be listed.
+    """
+    folders = bucket.folders_of(account_id)
+    begin, end = date.fromisoformat(first), date.fromisoformat(last)
+    start, through = end - timedelta(days=LEAST_DAYS), end
+    files = size = 0
+    narrowed: Narrowed | None = None
+    while start >= begin:
+        for _, each, reason in bucket.walk(folders, f"{start}", f"{through}"):
+            if reason:
+                continue
+            files += 1
+            size += each.size
+            if not TrailSize(files, size, is_counted_out=True).fits:
+                return narrowed
+        narrowed = Narrowed(
+            f"{start}", (end - start).days, TrailSize(files, size, is_counted_out=True)
+        )
+        through = start - timedelta(days=1)
+        start -= timedelta(days=DAYS_A_STEP)
+    return narrowed

@@ -21,17 +21,21 @@ class MendJson(TypedDict):
     commands: list[str]
     statement: JsonObject | None
     text: str
+    after: str
 
 
 class ResultJson(TypedDict):
-    """How a result is written to JSON."""
+    """How a result is written to JSON; ``group``, ``title`` and ``why`` are the check's."""
 
+    group: str
     check: str
+    title: str
     subject: str
     status: Status
     says: str
     why: str
     mend: MendJson | None
+    facts: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,15 @@ class Mend:
     ``member 111122223333``, or ``you`` (this repository, or a mailbox). ``commands`` are lines of a
     shell, in this order, without placeholders wherever the doctor can know the value.
     ``statement`` is the policy statement meant where a command cannot carry it by itself.
+    ``text`` stands before the commands, ``after`` behind them: what else there is to do, or to try.
+    A mend without commands says what is to be mended first, or asks for something of a person.
     """
 
     where: str
     commands: tuple[str, ...] = ()
     statement: JsonObject | None = None
     text: str = ""
+    after: str = ""
 
     def to_json(self) -> MendJson:
         """Return the mend as JSON."""
@@ -56,6 +63,7 @@ class Mend:
             "commands": list(self.commands),
             "statement": self.statement,
             "text": self.text,
+            "after": self.after,
         }
 
 

@@ -7,7 +7,7 @@ deployed, not what somebody has meanwhile written into a file.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 # The key of the template's metadata, and the shape below it.
 METADATA_KEY: Final = "Pare"
 SCHEMA_VERSION: Final = 1
+
+# Who puts the member roles into the accounts: the stack set of PareMembers, or a person, account by
+# account (where there are no StackSets with service-managed permissions).
+MemberStacks = Literal["stack-set", "by-hand"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,9 @@ class Setup:
     ``pare:member-template``. ``callers``: the names of the hub's roles that enter member accounts
     (``member``), list the trail (``list_trail``) and read it (``read_trail``). ``schedules``: the
     construct ids of the schedules. ``emails``: who has to confirm a subscription.
+    ``member_stacks``: ``by-hand`` where there is no stack set and no ``PareMembers``;
+    ``organizational_units`` may be empty then. ``member_rights``: the member role's inline policies
+    as JSON, with ``{account_id}`` for the role's own account; empty where it is not known.
     """
 
     version: str
@@ -71,6 +78,8 @@ class Setup:
     unused_access_arn: str | None
     paid_unused_access: bool
     window_days: int
+    member_stacks: MemberStacks = "stack-set"
+    member_rights: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the template's metadata has it."""
@@ -85,6 +94,7 @@ class Setup:
         fields: dict[str, Any] = dict(value)
         if fields.pop("schema_version") != SCHEMA_VERSION:
             raise ValueError(f"schema version {value['schema_version']}, not {SCHEMA_VERSION}")
+        fields.setdefault("unused_access_arn", None)  # CDK leaves null out of a template
         trail: dict[str, Any] = {
             name: tuple(each) if isinstance(each, list) else each
             for name, each in fields.pop("trail").items()
@@ -99,6 +109,11 @@ class Setup:
     def member_role_arn_template(self) -> str:
         """The member role's ARN with ``{account_id}`` where the account goes."""
         return f"arn:{self.partition}:iam::{{account_id}}:role/{self.member_role_name}"
+
+    @property
+    def has_stack_set(self) -> bool:
+        """Whether a stack set puts the member roles into the accounts."""
+        return self.member_stacks == "stack-set"
 
     @property
     def other_regions(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cache
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 from pare.data_tables import read_table
 from pare.findings.unused import judge, subject_of
@@ -53,6 +53,9 @@ class AgreementJson(TypedDict):
     counts: dict[str, dict[str, int]]  # finding type -> both, analyzer, inventory, unknown
     disagreements: list[DisagreementJson]
     left_out: int  # disagreements beyond MAX_NAMED
+    # Findings of an unused-access analyzer in the table though the settings say that there is none;
+    # none said by an earlier version.
+    found_though_off: NotRequired[int]
 
 
 @cache
@@ -87,6 +90,7 @@ def compare(
     analyzer is on. Keys are compared by their ids.
     """
     told: dict[Subject, Finding] = {subject_of(each): each for each in of_analyzer}
+    found_though_off = 0 if is_on else len(told)
     counts: Counter[tuple[str, str]] = Counter()
     named: list[DisagreementJson] = []
     left_out = 0
@@ -133,6 +137,7 @@ def compare(
         },
         "disagreements": named,
         "left_out": left_out,
+        "found_though_off": found_though_off,
     }
 
 

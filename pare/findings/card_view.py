@@ -28,11 +28,12 @@ _PART_OF_NEWS: Mapping[str, Part] = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where Pare runs, for links, and where the full list of a message lies, if it has one."""
+    """Where Pare runs, where the full list of a message lies, if it has one, and who answers."""
 
     partition: str
     region: str
     listing: ObjectRef | None = None
+    contact: str | None = None  # whom an owner can ask
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ from pare.findings.phrases import (
     proposal_in_words,
     resource_in_words,
     restrictions,
+    sensitive_first,
     severity_in_words,
     unused,
     watched,
@@ -231,7 +232,13 @@ def _leads(told: _Told) -> list[str]:
     leads = []
     if _is_only_a_proposal(view):
         leads.append(say("lead_proposal"))
-    elif news in {"worsened", "reopened", "changed"}:
+    elif news == "reopened":
+        # Told as closed; or told as archived, or archived through Pare, which is not told.
+        was = card_told["news"] if card_told else "closed"
+        keys = {"closed": "lead_reopened", "archived": "lead_reopened_archived",
+                "unwatched": "lead_reopened_unwatched"}  # fmt: skip
+        leads.append(say(keys.get(was, "lead_reopened_quiet"), at=at))
+    elif news in {"worsened", "changed"}:
         leads.append(say(f"lead_{news}", at=at))
     elif news == "still_open":
         first = day(card_told["first_at"], say) if card_told else say("unknown_time")
@@ -359,7 +366,7 @@ def _about(told: _Told, group: Group) -> list[tuple[str, str]]:
         label = "was_unused" if is_over else "unused"
         return [
             (label, unused(finding, say)),
-            ("services", say.listed(finding["unused_services"], 10)),
+            ("services", say.listed(sensitive_first(finding["unused_services"]), 10)),
         ]
     if finding["access"] == "unused" and kind != "error":
         return [
@@ -429,7 +436,11 @@ def _proposal(told: _Told) -> list[tuple[str, str]]:
     note = told.view["card"]["proposal"]
     if note is None or told.is_over:
         return []
-    return [("proposal", proposal_in_words(note, told.say))]
+    shown = proposal_in_words(note, told.say)
+    is_counted = note["after_action_count"] is not None and note["verdict"] != "refused"
+    if is_counted and told.gravest["unused_action_count"]:
+        shown = told.say("proposal_counts", proposal=shown)
+    return [("proposal", shown)]
 
 
 def _unknown(told: _Told) -> str:

@@ -1,4 +1,4 @@
-"""What an event is about, made one shape: a finding, an access preview, or a call by somebody.
+"""What an event is about, made one shape: a finding, a preview, somebody's call, the doctor's test.
 
 Shapes: https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-eventbridge.html
 (facts §4 lists the traps: two id keys, no findingType in the external event, error findings).
@@ -7,14 +7,20 @@ Shapes: https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-eventbr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from pare.arns import region_of
 from pare.errors import FindingParseError, UnknownFindingError
 from pare.findings import fields
 from pare.findings.call import CallJson, call_of
+from pare.findings.check import DETAIL_TYPE as CHECK
+from pare.findings.check import CheckJson, check_of
 from pare.findings.model import Access, Finding, FindingJson, OwnerSource, Source
 from pare.findings.preview import PreviewJson, analyzer_of, preview_of
+from pare.findings.sent import PARE_FINDING, SENDERS
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 # detail-type -> access, key of the finding id, finding types (the first where none is sent)
 FAMILIES: dict[str, tuple[Access, str, tuple[str, ...]]] = {
@@ -31,13 +37,6 @@ STATUSES = ("ACTIVE", "ARCHIVED", "RESOLVED")
 PREVIEW = "Access Preview State Change"
 CALL = "AWS API Call via CloudTrail"
 
-# Findings that Pare itself sends: what it missed of Access Analyzer's, and its own.
-PARE_FINDING = "Pare Finding"
-# source of the event -> sources of the findings that it may bring
-SENDERS: dict[str, tuple[Source, ...]] = {
-    "pare.reconcile": ("access-analyzer", "pare-watch"),
-    "pare.inventory": ("pare-inventory",),
-}
 # source of the finding -> its analyzer_arn, its access, its types
 OWN: dict[Source, tuple[str, Access, tuple[str, ...]]] = {
     "pare-inventory": (
@@ -57,35 +56,41 @@ _OWNER_SOURCES: tuple[OwnerSource, ...] = ("tag", "account contact", "settings")
 
 
 class NormalizedJson(TypedDict):
-    """What an event is about; of the three, only that of ``kind`` is not null."""
+    """What an event is about; of the four, only that of ``kind`` is not null."""
 
-    kind: Literal["finding", "preview", "call"]
+    kind: Literal["finding", "preview", "call", "check"]
     finding: FindingJson | None
     preview: PreviewJson | None
     call: CallJson | None
+    check: CheckJson | None
 
 
-def normalize(event: Mapping[str, Any]) -> NormalizedJson:
+def normalize(event: Mapping[str, Any], now: datetime) -> NormalizedJson:
     """Return what an EventBridge event is about.
 
-    Raises UnknownFindingError for a detail-type, finding type, status or call that this version
-    does not know, FindingParseError for an event without a field that is always sent.
+    ``now``: from when on a test event of the doctor's is remembered for a day. Raises
+    UnknownFindingError for a detail-type, finding type, status or call that this version does not
+    know, FindingParseError for an event without a field that is always sent.
     """
     if not isinstance(event, Mapping):
         raise FindingParseError("the event is not a JSON object")
     fields.check_json(event)
     detail_type = event.get("detail-type")
-    known = (*FAMILIES, PREVIEW, CALL, PARE_FINDING)
+    known = (*FAMILIES, PREVIEW, CALL, PARE_FINDING, CHECK)
     if not isinstance(detail_type, str) or detail_type not in known:
         raise UnknownFindingError(f"unknown detail-type {fields.shown(detail_type)}")
     detail = event.get("detail")
     if not isinstance(detail, Mapping):
         raise FindingParseError("the event has no detail object")
-    about: NormalizedJson = {"kind": "finding", "finding": None, "preview": None, "call": None}
+    about: NormalizedJson = {
+        "kind": "finding", "finding": None, "preview": None, "call": None, "check": None,
+    }  # fmt: skip
     if detail_type == PREVIEW:
         return {**about, "kind": "preview", "preview": preview_of(event, detail)}
     if detail_type == CALL:
         return {**about, "kind": "call", "call": call_of(detail)}
+    if detail_type == CHECK:
+        return {**about, "kind": "check", "check": check_of(detail, now)}
     if detail_type == PARE_FINDING:
         return {**about, "finding": _sent_by_pare(event, detail).to_json()}
     return {**about, "finding": _sent_by_aws(event, detail, detail_type).to_json()}

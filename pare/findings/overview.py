@@ -26,7 +26,7 @@ from pare.findings.phrases import (
     proposal_in_words,
     with_others,
 )
-from pare.findings.steps import Step, archive_command, numbered, show_command
+from pare.findings.steps import Step, archive_command, key_command, numbered, show_command
 from pare.message import Message, bullet, fill, headline, paragraph, plain, subject
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ def _message(
         paragraph(_lead(kind, owner, say)),
         *_sections(shown, say, now, perhaps_told),
         *_left_out(views[LISTED_CARDS:], say),
-        numbered(_steps(say, now), say),
+        numbered([*_key_steps(views, say), *_steps(say, now)], say),
+        *([_about_pare(place, say)] if owner is not None else []),
         *_full_list(place.listing, say),
     ]
     attributes: dict[str, str | list[str]] = {
@@ -292,13 +293,36 @@ def _steps(say: Words, now: datetime) -> list[Step]:
     ]
 
 
+def _key_steps(views: Sequence[CardViewJson], say: Words) -> list[Step]:
+    """Return what to do about the first unused access key, which nothing else explains."""
+    for view in views:
+        if _section_of(view) in _QUIET:
+            continue
+        for group in _groups(view):
+            finding = group.first
+            if finding["finding_type"] == "UnusedIAMUserAccessKey" and not finding["error"]:
+                card = view["card"]
+                account = say.account(card["account_id"], card["account_name"])
+                return [Step(say("digest_key", account=account), key_command(finding))]
+    return []
+
+
+def _about_pare(place: Place, say: Words) -> str:
+    """Return what the commands are, for an owner who may never have heard of them."""
+    if not place.contact:
+        return paragraph(say("digest_pare"))
+    return paragraph(say("digest_pare_contact", contact=say.safe(place.contact, 100)))
+
+
 def _full_list(listing: ObjectRef | None, say: Words) -> Iterator[str]:
     if listing is None:
         return
     uri = _uri(listing)
     yield "\n".join([
         paragraph(say("full_list", uri=uri)),
-        paragraph(say("full_list_command", command=_reading(uri))),
+        paragraph(say("full_list_read")),
+        "  aws s3 cp \\",
+        f"    {shlex.quote(uri)} -",
     ])  # fmt: skip
 
 

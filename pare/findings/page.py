@@ -13,6 +13,7 @@ from pare.findings.card_view import grouped
 from pare.findings.links import finding_link, resource_link
 from pare.findings.model import Finding
 from pare.findings.phrases import (
+    account_in,
     condition,
     headline_of,
     kind_of,
@@ -22,13 +23,21 @@ from pare.findings.phrases import (
     owner_in_words,
     principal_row,
     restrictions,
+    sensitive_first,
     severity_in_words,
     unused,
     whom,
 )
 from pare.findings.state import is_expired, new_card
-from pare.findings.steps import Step, argument, steps_of
-from pare.findings.view import ENGLISH, UNKNOWN, rank, severity_of, status_of
+from pare.findings.steps import Step, argument, folder_of, steps_of
+from pare.findings.view import (
+    ENGLISH,
+    UNKNOWN,
+    archiving_of,
+    rank,
+    severity_of,
+    status_of,
+)
 from pare.inventory.view import wrapped
 from pare.message import columns, plain
 
@@ -40,6 +49,7 @@ if TYPE_CHECKING:
     from pare.findings.model import FindingJson
     from pare.findings.view import FindingItemJson
 
+_WIDTH = 80
 _LABEL = 13
 _SHOWN_SERVICES = 25
 _MOST = 2_100  # characters of an ARN or an address
@@ -134,14 +144,20 @@ class Page:
             longest = max(len(plain(item["finding"]["region"])) for item in items)
             for item in items:
                 finding = item["finding"]
-                yield (
+                line = (
                     f"  {plain(finding['region']):<{longest}}  {status_of(finding)}  "
-                    f"{severity_of(finding)}  {plain(finding['finding_type'])}  "
-                    f"{plain(item['finding_id'])}"
+                    f"{severity_of(finding)}  {plain(finding['finding_type'])}"
                 )
+                finding_id = plain(item["finding_id"])
+                if columns(line) + 2 + columns(finding_id) <= _WIDTH:
+                    yield f"{line}  {finding_id}"
+                else:
+                    yield line
+                    yield f"{' ' * (longest + 4)}{finding_id}"
             for label, value in _facts(items[0]["finding"]):
                 yield from _pair(label, value, indent=4)
-            yield from _pair("Archived", _archived(items[0]), indent=4)
+            label = "Archiving" if archiving_of(items[0]) else "Archived"
+            yield from _pair(label, _archived(items[0]), indent=4)
             for item in items:
                 yield from _pair(plain(item["finding"]["region"]), _times(item), indent=4)
 
@@ -196,11 +212,13 @@ class Page:
         yield from _item(f"{plain(found['verdict'])}, made {moment(found['created_at'], ENGLISH)}")
         before, after = found["before_action_count"], found["after_action_count"]
         if before is not None and after is not None:
-            yield from _item(f"{before:,} actions today, {after:,} proposed")
+            yield from _item(
+                f"{before:,} actions today, {after:,} proposed (all that its policies allow; what "
+                "is unused is counted by another source)"
+            )
         for reason in found["reasons"]:
             yield from _item(plain(reason, 500))
-        where = found["proposal"]
-        yield from _item(plain(f"s3://{where['bucket']}/{where['key']}", _MOST))
+        yield from _item(plain(folder_of(found["proposal"]), _MOST))
 
     def _what_to_do(self) -> Iterator[str]:
         for step in what_to_do(self):
@@ -220,7 +238,7 @@ def _facts(finding: FindingJson) -> Iterator[tuple[str, str]]:
         yield "Bounds", restrictions(finding, ENGLISH)
         yield "Through", ", ".join(map(plain, finding["granted_through"]))
     elif kind == "unusedpermission":
-        services = [plain(each, 100) for each in finding["unused_services"]]
+        services = [plain(each, 100) for each in sensitive_first(finding["unused_services"])]
         more = len(services) - _SHOWN_SERVICES
         yield "Unused", unused(finding, ENGLISH)
         yield (
@@ -242,8 +260,16 @@ def _times(item: FindingItemJson) -> str:
     return (
         f"since {moment(finding['created_at'], ENGLISH)}, updated "
         f"{moment(finding['updated_at'], ENGLISH)}, looked at "
-        f"{moment(finding['analyzed_at'], ENGLISH)} by {plain(finding['analyzer_arn'], _MOST)}"
+        f"{moment(finding['analyzed_at'], ENGLISH)} by {_analyzer(finding['analyzer_arn'])}"
     )
+
+
+def _analyzer(arn: str) -> str:
+    """Return the name and the account of an analyzer: its Region stands beside it."""
+    account_id = account_in(arn)
+    if account_id is None:
+        return plain(arn, _MOST)
+    return f"analyzer {plain(arn.rpartition('/')[2], 300)} of {account_id}"
 
 
 def _archived(item: FindingItemJson) -> str:
@@ -254,7 +280,8 @@ def _archived(item: FindingItemJson) -> str:
     until = f", until {plain(found['expires'])}" if found.get("expires") else ""
     reason = plain(found.get("reason") or "no reason was given", 1_000)
     at = moment(str(found.get("at") or ""), ENGLISH)
-    return f"{at} by {by}{f' ({how})' if how else ''}{until}: {reason}"
+    said = f"{at} by {by}{f' ({how})' if how else ''}{until}: {reason}"
+    return f"asked for at {said} (not yet in the table)" if archiving_of(item) else said
 
 
 def _news(entry: dict[str, Any]) -> str:

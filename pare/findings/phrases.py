@@ -31,6 +31,11 @@ LISTED_ACTIONS = 10
 LISTED_CONDITIONS = 5
 # In the order in which they harm; ``unknown``: an action that the catalogue does not have.
 LEVELS = ("Permissions management", "Write", "Tagging", "Read", "List", "unknown")
+# Services whose actions give rights, or reach what is secret or worth most: these first.
+_SENSITIVE = (
+    "iam", "organizations", "sts", "sso", "kms", "secretsmanager", "ssm", "s3", "dynamodb", "rds",
+    "lambda", "ec2",
+)  # fmt: skip
 _PLAIN_ACCOUNT = 12
 
 
@@ -61,7 +66,9 @@ class Words:
     name: Callable[..., str] | None = None
 
     def __call__(self, key: str, /, **values: str | int) -> str:
-        return TEXTS.text(key, self.language, **values)
+        said = TEXTS.text(key, self.language, **values)
+        # A wide bracket has its blank within.
+        return said.replace("\uff09 ", "\uff09") if self.language == "ja" else said
 
     def word(self, group: str, value: str) -> str:
         """Return the word of ours for a value; the value, made harmless, where there is none."""
@@ -325,6 +332,14 @@ def unused(finding: FindingJson, say: Words) -> str:
     return say("between").join(pieces) or say("unused_some")
 
 
+def sensitive_first(services: Sequence[str]) -> list[str]:
+    """Return services, first those whose actions give rights, or reach what is secret."""
+    return sorted(
+        services,
+        key=lambda each: (_SENSITIVE.index(each) if each in _SENSITIVE else len(_SENSITIVE), each),
+    )
+
+
 # --- since when, whose, how bad -------------------------------------------------------------------
 
 
@@ -387,8 +402,8 @@ def proposal_in_words(note: ProposalNoteJson, say: Words, *, group: str = "verdi
     """Return ``ready to apply: 22,091 -> 21 actions``."""
     verdict = say.word(group, note["verdict"])
     before, after = note["before_action_count"], note["after_action_count"]
-    if after is None or note["verdict"] == "refused":
-        return verdict
+    if after is None or note["verdict"] == "refused" or group == "short_verdict":
+        return verdict  # beside what is unused, which is counted in another way
     if before is None:
         return say("proposal_line_unknown", verdict=verdict, after=after)
     return say("proposal_line", verdict=verdict, before=before, after=after)

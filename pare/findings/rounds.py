@@ -17,7 +17,7 @@ import json
 import uuid
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NotRequired, TypedDict
 
 from pare.findings.severity import rank
 from pare.findings.state import card_news, card_severity, perhaps_told, urgency_of
@@ -61,6 +61,7 @@ class MessageJson(TypedDict):
     list: ObjectRef | None  # all its cards, one a line, where it has too many to show
     settle: bool  # whether its cards count as told by it
     budgets: list[str]  # in which it has a place; where nobody gets it, it gives them back
+    contact: NotRequired[str]  # whom an owner can ask; none in one of an earlier version
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +260,11 @@ def message_json(
     as_of: str,
     list_ref: ObjectRef | None,
     budgets: Sequence[str] = (),
+    contact: str = "",
 ) -> MessageJson:
     """Return the message as it is kept until it has words."""
     return {
+        "contact": contact,
         "message_id": message_id,
         "kind": message.kind,
         "owner": message.owner,

@@ -6,6 +6,7 @@ Pare runs none of them: a person does. No value in them needs quotes for a shell
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from pare.findings.phrases import TEXTS, Words, account_in, kind_of, type_key
 from pare.message import fill, paragraph, plain, sentence, unlinked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from pare.findings.card import CardViewJson
@@ -75,6 +76,31 @@ def archive_command(finding_id: str, reason: str, now: datetime) -> tuple[str, .
     return (
         f"pare findings archive {argument(finding_id, 'ID')} \\",
         f'  --all-regions --reason "{reason}" --expires {expires}',
+    )
+
+
+def key_command(finding: FindingJson) -> tuple[str, ...]:
+    """Return the commands that make an unused access key inactive."""
+    name = argument(name_of(finding["resource"]), "NAME")
+    key_id = argument(finding["access_key_id"] or "", "KEY")
+    return (
+        _SIGNED_IN,
+        f"aws iam update-access-key --user-name {name} \\",
+        f"  --access-key-id {key_id} --status Inactive",
+    )
+
+
+def folder_of(proposal: Mapping[str, str]) -> str:
+    """Return the address of a proposal's folder, which all that is said of it names."""
+    folder = proposal["key"].rpartition("/")[0]
+    return f"s3://{proposal['bucket']}/{folder}/"
+
+
+def download_command(proposal: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the command that brings a proposal's files to a folder of their own."""
+    return (
+        "aws s3 cp --recursive \\",
+        f"  {shlex.quote(plain(folder_of(proposal), 1_200))} proposal/",
     )
 
 
@@ -194,6 +220,7 @@ def _of_watch(view: CardViewJson, finding: FindingJson, say: Words, now: datetim
             region=finding["region"],
             account=_account(view, say),
             say=say,
+            by_settings=values.get("by_settings"),
         )
     return [*steps, Step(say("reconcile"), (_RECONCILE,))]
 
@@ -225,22 +252,37 @@ def _of_unwatched(finding: FindingJson, say: Words) -> list[Step]:
     return [*steps, Step(say("reconcile"), (_RECONCILE,))]
 
 
-def _create_analyzer(*, kind: str, name: str, region: str, account: str, say: Words) -> list[Step]:
+def _create_analyzer(
+    *,
+    kind: str,
+    name: str,
+    region: str,
+    account: str,
+    say: Words,
+    by_settings: bool | None = None,
+) -> list[Step]:
     """Return how an analyzer that was deleted comes back.
 
+    ``by_settings``: whether the settings create it; None: nobody knows, so both ways are said.
     CloudFormation does not see that one is gone: a deployment without a change creates nothing.
     https://docs.aws.amazon.com/cli/latest/reference/accessanalyzer/create-analyzer.html
     """
     create = f"aws accessanalyzer create-analyzer --analyzer-name {argument(name, 'NAME')} \\"
     where = f"--region {argument(region, 'REGION')}"
     if kind == "external":
+        if by_settings:
+            return [Step(say("analyzer_settings_only"))]
         command = (_SIGNED_IN, create, f"  --type ORGANIZATION {where}")
+        if by_settings is False:
+            return [Step(say("analyzer_create_missing", account=account), command)]
         return [
             Step(say("analyzer_create", account=account), command),
             Step(say("analyzer_settings")),
         ]
     if kind == "unused":
         price = f"{usd_per_principal_month():.2f}"
+        if by_settings:
+            return [Step(say("analyzer_settings_unused_only", price=price))]
         configuration = f'{{"unusedAccess":{{"unusedAccessAge":{_UNUSED_DAYS}}}}}'
         unused = (
             _SIGNED_IN,
@@ -263,14 +305,9 @@ def _of_unused(view: CardViewJson, finding: FindingJson, say: Words, now: dateti
     if finding["finding_type"] == "UnusedPermission":
         return [*_of_permissions(view, say), archive]
     name = argument(name_of(finding["resource"]), "NAME")
-    key_id = argument(finding["access_key_id"] or "", "KEY")
     commands = {
         "UnusedIAMRole": (f"pare explain {argument(finding['resource'], 'ARN')}",),
-        "UnusedIAMUserAccessKey": (
-            _SIGNED_IN,
-            f"aws iam update-access-key --user-name {name} \\",
-            f"  --access-key-id {key_id} --status Inactive",
-        ),
+        "UnusedIAMUserAccessKey": key_command(finding),
         "UnusedIAMUserPassword": (
             _SIGNED_IN,
             f"aws iam delete-login-profile --user-name {name}",
@@ -288,9 +325,9 @@ def _of_permissions(view: CardViewJson, say: Words) -> list[Step]:
     note = view["card"]["proposal"]
     if note is None:
         return [Step(say("permission_wait"))]
-    where = (plain("s3://{bucket}/{key}".format(**note["proposal"]), 1_200),)
     key = f"permission_{note['verdict']}"
-    steps = [Step(say(key if TEXTS.has(key) else "permission_review"), where)]
+    key = key if TEXTS.has(key) else "permission_review"
+    steps = [Step(say(key), download_command(note["proposal"]))]
     if note["verdict"] == "refused" and note["reasons"]:
         shown = [sentence(say.safe(each, 200)) for each in note["reasons"][:3]]
         reasons = " ".join(shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from pare.findings.archive_rules import RuleJson
@@ -29,5 +29,8 @@ class FindingTermsJson(TypedDict):
     cool_down_days: int
     expects_unused_analyzer: bool
     has_unused_analyzer: bool
+    # Whether the settings create them; none in the terms of an earlier version.
+    creates_external_analyzer: NotRequired[bool]
+    creates_unused_analyzer: NotRequired[bool]
     announce_days: int
     archive_rules: list[RuleJson]

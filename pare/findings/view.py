@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, get_args
 from pare.findings.card import CardJson, ExemptionJson, ProposalNoteJson, ToldJson, card_id_of
 from pare.findings.model import SEVERITIES, Exposure, Severity, Source
 from pare.findings.phrases import (
+    TEXTS,
     Words,
     headline_of,
     kind_of,
     levels,
     resource_in_words,
+    type_key,
     unused,
+    watched,
     whom,
 )
-from pare.inventory.view import cut, without_middle
+from pare.inventory.view import cut
 from pare.message import columns, plain, several
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ UNKNOWN = "unknown"
 SHORTEST_ID = 8  # as shown
 SHORTEST_PREFIX = 6  # as asked for
 _WIDE_ENOUGH_FOR_OWNER = 110
+_WIDE_ENOUGH_FOR_TYPES = 100
 _LONGEST_WHAT = 48
 _SHORTEST_TO = 18  # its heading
 _WANTED_TO = 34
@@ -80,7 +84,8 @@ class ListedFindingJson(TypedDict):
     created_at: str
     updated_at: str
     error: str | None
-    archived: dict[str, Any] | None
+    archived: dict[str, Any] | None  # who archived it, where it is not open
+    archiving: dict[str, Any] | None  # who asked for that, while the table does not have it yet
     unknown: list[str]
 
 
@@ -123,12 +128,12 @@ class Filter:
         return (
             (not self.statuses or status_of(finding) in self.statuses)
             and (not self.types or finding["finding_type"] in self.types)
-            and (not self.accounts or any(_is_one_of(name, self.accounts) for name in account))
+            and (not self.accounts or any(is_one_of(name, self.accounts) for name in account))
             and (not self.regions or finding["region"] in self.regions)
             and (not self.owners or any(_is_owner(owner or UNKNOWN, o) for o in self.owners))
             and (not self.severities or severity_of(finding) in self.severities)
             and (not self.sources or finding["source"] in self.sources)
-            and (not self.resources or _is_one_of(finding["resource"], self.resources))
+            and (not self.resources or is_one_of(finding["resource"], self.resources))
         )
 
 
@@ -137,7 +142,8 @@ def _is_owner(owner: str, wanted: str) -> bool:
     return fnmatchcase(owner, wanted) if "*" in wanted else wanted in owner
 
 
-def _is_one_of(name: str, patterns: Iterable[str]) -> bool:
+def is_one_of(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether a name is one of these; * stands for any characters."""
     # Only * is special: an ARN may have [ and ? in it.
     return any(
         fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]")) for pattern in patterns
@@ -149,6 +155,17 @@ def status_of(finding: FindingJson) -> str:
     if finding["status"] == "RESOLVED" or not finding["is_deleted"]:
         return finding["status"]
     return "DELETED" if finding["values"].get("ended") == "DELETED" else "UNWATCHED"
+
+
+def archiving_of(item: FindingItemJson) -> dict[str, Any] | None:
+    """Return who asked for a finding to be archived, while the table has it open still.
+
+    What an exemption keeps quiet may stay open at its analyzer: nobody waits for that.
+    """
+    found = item.get("archived")
+    if not found or status_of(item["finding"]) != "ACTIVE" or found.get("how") == "exemption":
+        return None
+    return found
 
 
 def severity_of(finding: FindingJson) -> str:
@@ -257,7 +274,8 @@ def _finding_row(item: FindingItemJson) -> ListedFindingJson:
         "created_at": finding["created_at"],
         "updated_at": finding["updated_at"],
         "error": finding["error"],
-        "archived": item.get("archived"),
+        "archived": None if archiving_of(item) else item.get("archived"),
+        "archiving": archiving_of(item),
         "unknown": finding["unknown"],
     }
 
@@ -276,6 +294,16 @@ def counts_of(cards: Sequence[ListedCardJson]) -> dict[str, int]:
 
 # For a terminal: one plain line, and no mail program that would make links of it.
 ENGLISH: Final = Words("en", plain)
+# What nobody watches, in few words: its Region stands beside it.
+_WATCH = {
+    "AnalyzerMissing": "no {kind}",
+    "AnalyzerNotActive": "{kind} not active",
+    "AnalyzerDeleted": "findings left without their analyzer",
+    "AnalyzerUnread": "analyzer {analyzer} not read, or its rules not written",
+    "RegionUnread": "the Region could not be read",
+    "ArchiveRuleHidesPublic": "archive rule {rule} hides public access",
+    "ArchiveRuleDrift": "archive rules are not as in the code",
+}
 _UNUSED = {
     "unusediamrole": "unused role",
     "unusediamuseraccesskey": "unused access key",
@@ -288,8 +316,9 @@ def in_words(finding: FindingJson) -> str:
     kind = kind_of(finding)
     if kind in {"open", "internal"}:
         how = levels(finding, ENGLISH)
-        whom_ = whom(finding, ENGLISH, is_short=True)
-        return f"{whom_}: {how}" if how else whom_
+        said = whom(finding, ENGLISH, is_short=True).removeprefix("the ")
+        said = said.replace("outside account ", "outside ", 1)
+        return f"{said}: {how}" if how else said
     if kind == "error":
         return f"nobody knows: {plain(finding['error'], 60)}"
     if kind == "unusedpermission":
@@ -300,6 +329,8 @@ def in_words(finding: FindingJson) -> str:
         return (
             f"{_UNUSED[kind]}{key}, {f'last used {plain(last)[:10]}' if last else 'no use known'}"
         )
+    if finding["finding_type"] in _WATCH:
+        return _WATCH[finding["finding_type"]].format(**watched(finding, ENGLISH))
     return headline_of(finding, ENGLISH)
 
 
@@ -318,21 +349,23 @@ def table(cards: Sequence[ListedCardJson], width: int) -> Iterator[str]:
             card["since"][:10],
             _regions(card["regions"]),
             cut(plain(card["account_name"] or card["account_id"]), longest_account),
-            _what(card),
+            _what(card, is_short=width < _WIDE_ENOUGH_FOR_TYPES),
         )
         for card in cards
     ]
     heads = ["SEVERITY", "ID", "SINCE", "REGIONS", "ACCOUNT", "WHAT"]
     shown = [[head, *(row[i] for row in cells)] for i, head in enumerate(heads)]
-    shown[-1] = [without_middle(cell, _LONGEST_WHAT) for cell in shown[-1]]
+    shown[-1] = [cut(cell, _LONGEST_WHAT) for cell in shown[-1]]
     # To whom it is open is worth more than since when and where.
     for column in ("SINCE", "REGIONS"):
         if width - sum(_widest(each) + 2 for each in shown) < _WANTED_TO:
             del shown[next(i for i, each in enumerate(shown) if each[0] == column)]
     left = width - sum(_widest(each) + 2 for each in shown[:-1])
-    shown[-1] = [without_middle(cell, max(left - _SHORTEST_TO - 2, 12)) for cell in shown[-1]]
-    left -= _widest(shown[-1]) + 2
     told = ["OPEN TO, OR UNUSED", *(_first(card) for card in cards)]
+    # Where both do not fit, to whom it is open gets the greater part.
+    least_to = max(min(_widest(told), left * 3 // 5), _SHORTEST_TO)
+    shown[-1] = [cut(cell, max(left - least_to - 2, 12)) for cell in shown[-1]]
+    left -= _widest(shown[-1]) + 2
     owners = ["OWNER", *(cut(plain(card["owner"] or UNKNOWN), 24) for card in cards)]
     has_owners = width >= _WIDE_ENOUGH_FOR_OWNER and left - _widest(owners) - 2 >= _WANTED_TO
     left -= _widest(owners) + 2 if has_owners else 0
@@ -347,10 +380,15 @@ def table(cards: Sequence[ListedCardJson], width: int) -> Iterator[str]:
         yield cut("  ".join(padded).rstrip(), width)
 
 
-def _what(card: ListedCardJson) -> str:
+def _what(card: ListedCardJson, *, is_short: bool) -> str:
+    """Return the type and name of a resource; ``is_short``: ``bucket x`` of ``S3 bucket x``."""
     if card["resource_type"] == "AWS::AccessAnalyzer::Analyzer":
-        return f"Access Analyzer {_regions(card['regions'])}"
-    return resource_in_words(card["resource_type"], card["resource"], ENGLISH)
+        return f"{'' if is_short else 'Access Analyzer '}{_regions(card['regions'])}"
+    said = resource_in_words(card["resource_type"], card["resource"], ENGLISH)
+    kind = type_key("type", card["resource_type"])
+    if not is_short or not TEXTS.has(kind):
+        return said
+    return said.removeprefix(ENGLISH(kind).rpartition(" ")[0]).strip()
 
 
 def _first(card: ListedCardJson) -> str:

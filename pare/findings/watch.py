@@ -154,7 +154,7 @@ class Watch:
     def _of_region(self, region: RegionJson) -> Iterator[Finding]:
         name = region["region"]
         if region["error"] is not None:
-            values = {"region": name, "error": plain(region["error"], 500)}
+            values: dict[str, Any] = {"region": name, "error": plain(region["error"], 500)}
             yield self._own("RegionUnread", name, name, self._no_analyzer(name), values)
             return
         active = {each["type"] for each in region["analyzers"] if each["status"] == "ACTIVE"}
@@ -164,7 +164,11 @@ class Watch:
             each["type"] == "ORGANIZATION" and each["managed_by"] is None
             for each in region["analyzers"]
         ):
-            values = {"region": name, "kind": "external"}
+            values = {
+                "region": name,
+                "kind": "external",
+                **self._by_settings("creates_external_analyzer"),
+            }
             what = f"{name}/external"
             yield self._own("AnalyzerMissing", what, name, self._no_analyzer(name), values)
         for each in region["analyzers"]:
@@ -202,8 +206,13 @@ class Watch:
         if any(each["type"].endswith("_UNUSED_ACCESS") for each in self.analyzers()):
             return  # one that does not work is said by itself
         home = self.terms["home_region"]
-        values = {"region": home, "kind": "unused"}
+        values = {"region": home, "kind": "unused", **self._by_settings("creates_unused_analyzer")}
         yield self._own("AnalyzerMissing", "unused", home, self._no_analyzer(home), values)
+
+    def _by_settings(self, term: str) -> dict[str, bool]:
+        """Return whether the settings create the analyzer; nothing where the terms do not say."""
+        known: Any = self.terms
+        return {"by_settings": known[term]} if isinstance(known.get(term), bool) else {}
 
     def _deleted(self) -> Iterator[Finding]:
         """Yield the analyzers that left findings behind.

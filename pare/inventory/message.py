@@ -105,6 +105,11 @@ def download_command(ref: ObjectRef) -> str:
     return f"aws s3 cp {shlex.quote(_uri(ref))} ."
 
 
+def _download_lines(ref: ObjectRef) -> tuple[str, ...]:
+    """Return the same command for a mail, in lines that can be copied as they are."""
+    return ("  aws s3 cp \\", f"    {shlex.quote(_uri(ref))} .")
+
+
 def inventory_message(
     snapshot: SnapshotJson,
     gravest: Gravest,
@@ -152,10 +157,10 @@ def inventory_message(
         paragraph(_compared(snapshot, say)),
         rows([
             (say("message_report"), link),
-            (say("message_download"), download_command(place.report)),
             (say("message_csv"), _uri(place.csv)),
             (say("message_rows"), _uri(snapshot["rows"])),
         ]),
+        "\n".join([paragraph(say("message_download")), *_download_lines(place.report)]),
         *sections,
     ]  # fmt: skip
     return Message(

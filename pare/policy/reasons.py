@@ -358,6 +358,14 @@ def _coverage_reasons(proposal: ProposalJson, facts: Facts) -> Iterable[Reason]:
             "Start the policy workflow again.",
         )
     if covered is None:
+        if evidence.route and (first := evidence.route.get("first_date")):
+            yield reason(
+                "SHORT_WINDOW",
+                f"Access Analyzer was asked of the days from {first} on alone: it reads no more of "
+                "this account's log files.",
+                "Let Pare read them: `pare backfill --days 90`. Then start the policy workflow "
+                "again.",
+            )
         return
     if covered["window_days"] < thresholds.min_window_days:
         yield reason(

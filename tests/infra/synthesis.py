@@ -15,12 +15,9 @@ from aws_cdk import aws_lambda as lambda_
 from cdk_nag import AwsSolutionsChecks
 
 from infra.lambda_code import ASSETS
-from infra.member_stack import MemberStack
-from infra.pipeline_stack import PipelineStack
-from infra.region_stack import RegionStack, region_stack_name
-from infra.role_tags import tag_roles
+from infra.region_stack import region_stack_name
 from infra.settings import ARCHIVE_RULES, load_settings
-from infra.storage_stack import StorageStack
+from infra.stacks import add_stacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,18 +27,30 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 CONTEXT = json.loads((ROOT / "cdk.json").read_text(encoding="utf-8"))["context"]
 EXAMPLE = ROOT / "config" / "pare.yaml"
-# PareRegion: of the one other Region.
-STACKS = ("PareStorage", "ParePipeline", "PareMember", "PareRegion")
+# PareRegion: of the one other Region. The last are what other accounts deploy by hand.
+BY_HAND = ("PareMember", "PareLogArchive")
+STACKS = ("PareStorage", "PareMembers", "ParePipeline", "PareRegion", *BY_HAND)
 # partition -> home Region, another one
 PARTITIONS = {
     "aws": ("us-east-1", "us-west-2"),
     "aws-us-gov": ("us-gov-west-1", "us-gov-east-1"),
     "aws-cn": ("cn-north-1", "cn-northwest-1"),
 }
+# Without stack sets: there PareMember is deployed by hand in every account.
+WITHOUT_MEMBERS = "aws-cn"
+# (partition, stack): all there is, to try each.
+PLACES = [
+    (partition, stack)
+    for partition in PARTITIONS
+    for stack in STACKS
+    if (partition, stack) != (WITHOUT_MEMBERS, "PareMembers")
+]
 PARTNERS = '[{account_id: "666666666666", name: Payment provider}]'
 ROUTES = "[{owners: [payments, shop], emails: [payments@example.com]}]"
 # CDK's hash at the end of a logical id.
 HASH = re.compile(r"[0-9A-F]{8}$")
+# Of the export of a resource's Ref: the logical id.
+EXPORTED_REF = re.compile(r":ExportsOutputRef(\w+)[0-9A-F]{8}$")
 
 Json = dict[str, Any]
 
@@ -60,7 +69,7 @@ def settings_in(partition: str, folder: Path) -> Settings:
         key = f"arn:{partition}:kms:{home}:333333333333:key/0a1b2c3d-1111-2222-3333-444455556666"
         for line, value in (
             ("  prefix: null", "  prefix: cloudtrail"),
-            ("  kms_key_arn: null", f"  kms_key_arn: {key}"),
+            ("  kms_key_arns: []", f"  kms_key_arns: [{key}]"),
             ("account_exclusions: []", 'account_exclusions: ["555555555555"]'),
             ("member_external_id: null", "member_external_id: a-secret-of-two-parties"),
             ("log_retention_days: 90", "log_retention_days: 365"),
@@ -83,28 +92,12 @@ def synthesize(settings: Settings, folder: Path) -> Synthesis:
     A failed check does not raise: it is in the report, for a test to show.
     """
     app = cdk.App(context=CONTEXT, outdir=str(folder))
-    hub = cdk.Environment(account=settings.hub_account_id, region=settings.home_region)
-    storage = StorageStack(app, "PareStorage", env=hub)
-    pipeline = PipelineStack(
+    add_stacks(
         app,
-        "ParePipeline",
-        env=hub,
-        settings=settings,
-        storage=storage,
+        settings,
         code=lambda_.Code.from_inline("pass"),
         activity_code=lambda_.Code.from_inline("pass  # with compiled wheels"),
     )
-    MemberStack(app, "PareMember", synthesizer=cdk.LegacyStackSynthesizer(), settings=settings)
-    for region in settings.other_regions:
-        other = RegionStack(
-            app,
-            region_stack_name(region),
-            env=cdk.Environment(account=settings.hub_account_id, region=region),
-            synthesizer=cdk.LegacyStackSynthesizer(),
-            settings=settings,
-        )
-        pipeline.add_dependency(other)
-    tag_roles(app, settings)
     synth_checked(app)
     return Synthesis(settings, folder)
 
@@ -142,6 +135,11 @@ class Synthesis:
     folder: Path
 
     @property
+    def stacks(self) -> tuple[str, ...]:
+        """The names of the stacks there are."""
+        return tuple(stack for place, stack in PLACES if place == self.settings.partition)
+
+    @property
     def storage(self) -> Template:
         return self.templates["PareStorage"]
 
@@ -158,15 +156,34 @@ class Synthesis:
         return self.templates["PareRegion"]
 
     def artifact(self, stack: str) -> str:
-        """Return the name by which a stack is deployed: that of a Region's ends with the Region."""
-        if stack != "PareRegion":
-            return stack
-        (other,) = self.settings.other_regions
-        return region_stack_name(other)
+        """Return the name by which CDK knows a stack: that of a Region's ends with the Region.
+
+        That of one deployed by hand is the file's name without its end.
+        """
+        if stack == "PareRegion":
+            (other,) = self.settings.other_regions
+            return region_stack_name(other)
+        if stack in BY_HAND:
+            (template,) = self.assembly(stack).glob(f"ByHand{stack}????????.template.json")
+            return template.name.removesuffix(".template.json")
+        return stack
+
+    def path(self, stack: str) -> str:
+        """Return a stack's construct path, by which the CDK CLI deploys it."""
+        return f"ByHand/{stack}" if stack in BY_HAND else self.artifact(stack)
+
+    def assembly(self, stack: str) -> Path:
+        """Return the folder with a stack's template and manifest."""
+        return self.folder / "assembly-ByHand" if stack in BY_HAND else self.folder
+
+    def _artifact(self, stack: str) -> Json:
+        text = (self.assembly(stack) / "manifest.json").read_text(encoding="utf-8")
+        artifact: Json = json.loads(text)["artifacts"][self.artifact(stack)]
+        return artifact
 
     @cached_property
     def templates(self) -> dict[str, Template]:
-        templates = {stack: Template(stack, json.loads(self.text(stack))) for stack in STACKS}
+        templates = {stack: Template(stack, json.loads(self.text(stack))) for stack in self.stacks}
         exports = templates["PareStorage"].exports()
         return {
             stack: Template(stack, template.body, exports) for stack, template in templates.items()
@@ -174,22 +191,21 @@ class Synthesis:
 
     def text(self, stack: str) -> str:
         """Return a template as it is sent to CloudFormation."""
-        return (self.folder / f"{self.artifact(stack)}.template.json").read_text(encoding="utf-8")
+        file = self.assembly(stack) / f"{self.artifact(stack)}.template.json"
+        return file.read_text(encoding="utf-8")
 
     def manifest(self, stack: str) -> Json:
         """Return what the CDK CLI is told about a stack."""
-        manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
-        properties: Json = manifest["artifacts"][self.artifact(stack)]["properties"]
+        properties: Json = self._artifact(stack)["properties"]
         return properties
 
     def metadata(self) -> Iterator[tuple[str, str, Any]]:
         """Yield (construct path, type, data) of everything CDK noted about a construct."""
-        manifest = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
-        for stack in STACKS:
-            artifact = manifest["artifacts"][self.artifact(stack)]
+        for stack in self.stacks:
+            artifact = self._artifact(stack)
             entries = dict(artifact.get("metadata", {}))
             if extra := artifact.get("additionalMetadataFile"):
-                entries |= json.loads((self.folder / extra).read_text(encoding="utf-8"))
+                entries |= json.loads((self.assembly(stack) / extra).read_text(encoding="utf-8"))
             for path, notes in entries.items():
                 for note in notes:
                     yield path.removeprefix("/"), note["type"], note.get("data")
@@ -293,6 +309,8 @@ def _with_placeholders(value: Any) -> str:
             return f"<{name}>"
         case {"Fn::GetAtt": [str(name), str(attribute)]}:
             return f"<{name}.{attribute}>"
+        case {"Fn::ImportValue": str(name)} if exported := EXPORTED_REF.search(name):
+            return f"<{exported[1]}>"
         case {"Fn::Join": ["", list(parts)]}:
             return "".join(_with_placeholders(part) for part in parts)
     raise AssertionError(f"a state machine has an unexpected reference: {value}")

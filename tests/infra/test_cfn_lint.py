@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cfnlint import api
 from cfnlint.config import ManualArgs
-from cfnlint.helpers import REGIONS
 
-from tests.infra.synthesis import PARTITIONS, STACKS
+from tests.infra.synthesis import PLACES, STACKS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.infra.synthesis import Synthesis, Template
 
 # Warnings that stand, each with the reason. One that no longer occurs fails the test below.
@@ -32,25 +33,14 @@ def lint(text: str, regions: list[str]) -> list[Any]:
     return list(api.lint(text, config=arguments))
 
 
-def regions_of(partition: str) -> list[str]:
-    """Return every Region of a partition that cfn-lint knows; PareMember may go anywhere."""
-    prefix = {"aws-us-gov": "us-gov-", "aws-cn": "cn-"}.get(partition)
-    return [
-        region
-        for region in REGIONS
-        if (region.startswith(prefix) if prefix else not region.startswith(("us-gov-", "cn-")))
-    ]
-
-
-@pytest.mark.parametrize("stack", STACKS)
-def test_every_template_passes_in_every_partition(anywhere: Synthesis, stack: str) -> None:
-    home = anywhere.settings.home_region
-    partition = next(name for name, regions in PARTITIONS.items() if home in regions)
-    regions = [anywhere.settings.other_regions[0] if stack == "PareRegion" else home]
-    if stack == "PareMember":
-        regions = regions_of(partition)
-        assert home in regions
-    found = [str(each) for each in lint(anywhere.text(stack), regions)]
+@pytest.mark.parametrize(("partition", "stack"), PLACES)
+def test_every_template_passes_in_every_partition(
+    synthesis_in: Callable[[str], Synthesis], partition: str, stack: str
+) -> None:
+    synthesis = synthesis_in(partition)
+    settings = synthesis.settings
+    region = settings.other_regions[0] if stack == "PareRegion" else settings.home_region
+    found = [str(each) for each in lint(synthesis.text(stack), [region])]
     unexplained = [each for each in found if each[1:].partition(":")[0] not in EXPLAINED]
     assert unexplained == []
 

@@ -15,8 +15,12 @@ from aws_cdk import assertions
 
 from infra.region_stack import RegionStack, region_stack_name
 from infra.settings import load_settings
+from pare.doctor.deployed_rules import DEFAULT_BUS, Stack, expected_rules
+from pare.doctor.findings import stack_of
+from pare.findings.check import DETAIL_TYPE
 from pare.policy.catalogue import load_catalogue
 from tests.infra.synthesis import HASH, ROOT, as_list
+from tests.recorded import check_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,6 +122,18 @@ def test_a_test_finding_is_taken_from_the_hub_account_only(
     event = {**recorded(name), "source": "pare.test"}
     assert matching(pipeline, bus, {**event, "account": HUB}) == ["TestFindingRule"]
     assert matching(pipeline, bus, {**event, "account": "444444444444"}) == []
+
+
+@pytest.mark.parametrize("bus", BUSES)
+def test_the_doctors_test_event_goes_the_way_of_test_findings(
+    pipeline: Template, region: Template, bus: str
+) -> None:
+    event = check_event()
+    assert (event["account"], event["detail-type"]) == (HUB, DETAIL_TYPE)
+    assert matching(pipeline, bus, event) == ["TestFindingRule"]
+    assert forwarding(region, event) == ["TestEventRule"]
+    elsewhere = {**event, "account": "444444444444"}
+    assert matching(pipeline, bus, elsewhere) == forwarding(region, elsewhere) == []
 
 
 @pytest.mark.parametrize("bus", BUSES)
@@ -391,6 +407,41 @@ def test_the_rules_are_on_the_hub_bus_and_on_the_default_bus(pipeline: Template)
         "DeployedRule": None,  # the default one
     }
     assert {rule["State"] for rule in rules(pipeline).values()} == {"ENABLED"}
+
+
+def test_the_doctor_can_work_out_every_rule_from_the_deployed_template(
+    anywhere: Synthesis,
+) -> None:
+    setup = anywhere.settings.setup()
+    (other,) = setup.other_regions
+    assert stack_of(setup, other) == region_stack_name(other)
+    for region, template in ((setup.home_region, anywhere.pipeline), (other, anywhere.region)):
+        # As CloudFormation names them; a rule of a bus of its own "bus|rule".
+        resources = {
+            logical_id: (
+                each["Type"],
+                f"{setup.bus_name}|{logical_id}"
+                if isinstance(each.get("Properties", {}).get("EventBusName"), dict)
+                else f"arn:aws:states:{region}:1:stateMachine:{logical_id}"
+                if each["Type"] == "AWS::StepFunctions::StateMachine"
+                else setup.bus_name
+                if each["Type"] == "AWS::Events::EventBus"
+                else logical_id,
+            )
+            for logical_id, each in template.resources().items()
+        }
+        stack = Stack(stack_of(setup, region), "stack", region, template.body, resources)
+        found = expected_rules(stack, setup)
+        assert len(found) == len(template.resources("AWS::Events::Rule")) > 2
+        for rule in found:
+            assert rule.pattern, rule.name
+            assert rule.targets, rule.name
+            assert all(each["Arn"] for each in rule.targets), rule.name
+            # Whom the role trusts, and what it may do.
+            assert len(rule.role_commands) == 2, rule.name
+        tested = [rule.bus for rule in found if rule.takes(setup.test_event_source)]
+        buses = [DEFAULT_BUS, setup.bus_name] if region == setup.home_region else [DEFAULT_BUS]
+        assert tested == buses
 
 
 def test_only_the_organization_may_put_events_on_the_hub_bus(anywhere: Synthesis) -> None:

@@ -41,6 +41,10 @@ TRACING = {
     "xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 }  # fmt: skip
+# What AWS asks of whoever uses a table with a customer managed key.
+KEY_OF_TABLES = (
+    "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncryptFrom", "ReEncryptTo",
+)  # fmt: skip
 EVIDENCE = "<PareStorage.EvidenceBucket.Arn>"
 IAM = "arn:<AWS::Partition>:iam::<AWS::AccountId>"
 EXECUTIONS = "arn:aws:states:us-east-1:222222222222:execution:"
@@ -92,6 +96,8 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
     (f"{EVIDENCE}/inventory/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
     (f"{EVIDENCE}/activity/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
     (f"{TRAIL}/AWSLogs/*/CloudTrail/*", {"s3:GetObject"}, "Log files have made-up names."),
+    ("arn:aws:s3:::example-organization-trail/AWSLogs/*", {"s3:GetObject"},
+     "PareLogArchive looks at log files for the key of each; their names are made up."),
     (f"{EVIDENCE}/runs/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
     (f"{EVIDENCE}/findings/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
     (f"{EVIDENCE}/notifications/*", {"s3:GetObject", "s3:PutObject"}, "Named at run time."),
@@ -253,11 +259,11 @@ def test_the_key_of_the_trail_is_used_by_who_reads_it_through_s3_alone(
         (HASH.sub("", role), as_list(statement["Action"]), statement["Condition"])
         for role in pipeline.resources("AWS::IAM::Role")
         for statement in pipeline.statements_of(role)
-        if settings.trail.kms_key_arn in as_list(statement["Resource"])
+        if set(settings.trail.kms_key_arns) & set(map(str, as_list(statement["Resource"])))
     ]
     through = {"StringLike": {"kms:ViaService": "s3.*.amazonaws.com*"}}
     expected = [("DigestLogsRole", ["kms:Decrypt"], through)]
-    assert using == (expected if settings.trail.kms_key_arn else [])
+    assert using == (expected if settings.trail.kms_key_arns else [])
 
 
 def test_a_function_role_trusts_lambda_alone(pipeline: Template) -> None:
@@ -291,6 +297,9 @@ def test_a_workflow_may_do_exactly_what_its_states_do(pipeline: Template, workfl
                 ("kms:Decrypt", "PareStorage.Key.Arn"),
                 ("kms:GenerateDataKey", "PareStorage.Key.Arn"),
             }
+        elif task["Resource"] == "arn:aws:states:::dynamodb:putItem":
+            needed |= {("dynamodb:PutItem", "PareStorage.RunsTable.Arn")}
+            needed |= {(f"kms:{action}", "PareStorage.Key.Arn") for action in KEY_OF_TABLES}
         else:
             assert task["Resource"] == "arn:aws:states:::states:startExecution"
             machine = task["Parameters"]["StateMachineArn"].strip("<>")
@@ -311,6 +320,21 @@ def test_a_workflow_may_do_exactly_what_its_states_do(pipeline: Template, workfl
                 ("states:RedriveExecution", f"{map_of(workflow)}/{state['Label']}:*"),
             }
     assert allowed_to(pipeline, role_of(pipeline, workflow)) == needed
+
+
+def test_the_finding_workflow_writes_no_runs_but_the_doctors_test_events(
+    anywhere: Synthesis,
+) -> None:
+    pipeline, region = anywhere.pipeline, anywhere.settings.home_region
+    statements = {
+        each["Sid"]: each.get("Condition")
+        for each in pipeline.statements_of(role_of(pipeline, "Finding"))
+    }
+    assert statements["RecordChecks"] == {
+        "ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["doctor"]}
+    }
+    through = {"StringLike": {"kms:ViaService": f"dynamodb.{region}.amazonaws.com*"}}
+    assert statements["UseKeyOfTables"] == through
 
 
 def test_a_workflow_role_trusts_step_functions_of_this_account_alone(synthesis: Synthesis) -> None:
@@ -623,16 +647,19 @@ def test_nothing_has_a_physical_name_but_what_another_account_or_region_must_spe
     # PolicyName names an inline policy within its role; the others are no names of the resource.
     not_the_name = {"PolicyName", "DisplayName", "EventBusName", "MetricName"}
     named = {
-        (stack, properties[name])
+        (stack, resource["Properties"][name])
         for stack, template in synthesis.templates.items()
-        for properties in template.properties().values()
-        for name in properties
+        for resource in template.resources().values()
+        # A custom resource names what is there already.
+        if not resource["Type"].startswith("Custom::")
+        for name in resource.get("Properties", {})
         if name.endswith("Name") and name not in not_the_name
     }
     names = synthesis.settings.names
     assert named == {
         ("ParePipeline", names.bus_name),
         *(("ParePipeline", f"Pare{caller}") for caller in MEMBER_CALLERS + TRAIL_READERS),
+        ("PareMembers", names.stack_set_name),
         ("PareMember", names.member_role_name),
         ("PareMember", names.access_role_name),
         ("PareRegion", names.region_dead_letters_name),

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from infra.settings import SCHEMA_PATH, Settings, load_settings
+from infra.settings import PLACEHOLDERS, SCHEMA_PATH, Settings, load_settings
 from pare.errors import SettingsError
 from pare.findings.terms import FindingTermsJson
 from pare.inventory.flags import FLAGS
@@ -26,6 +26,7 @@ organization_id: o-example0000
 management_account_id: 111111111111
 hub_account_id: 222222222222
 log_archive_account_id: 333333333333
+organizational_units: [r-exam]
 home_region: us-east-1
 governed_regions: [us-east-1, us-west-2]
 trail:
@@ -36,6 +37,7 @@ notifications:
   people_emails: [security@example.com]
   default_owner: security@example.com
 """
+KEYS = [f"arn:aws:kms:us-east-1:333333333333:key/{each}" for each in "abcdef"]
 NEXT_LINE = MINIMAL.count("\n") + 1
 
 
@@ -160,8 +162,11 @@ account_exclusions: [012345670123]
     )
     assert settings.hub_account_id == "222222222222"
     assert settings.governed_regions == ("us-east-1",)
+    assert settings.organizational_units == ("r-exam",)
+    assert settings.partition == "aws"
     assert settings.trail.region == "us-east-1"
-    assert settings.trail.account_id == "111111111111"
+    assert settings.trail.bucket_region == "us-east-1"
+    assert settings.trail.is_organization_trail
     assert settings.notifications.language == "ja"
     assert settings.analyzers.unused_access_arn.endswith("analyzer/unused")
     assert settings.owner_tag_keys == ("Owner",)
@@ -279,6 +284,8 @@ def test_findings_are_given_their_terms(load: Any) -> None:
         "cool_down_days": 7,
         "expects_unused_analyzer": True,
         "has_unused_analyzer": True,
+        "creates_external_analyzer": False,
+        "creates_unused_analyzer": True,
         "announce_days": 14,
         "archive_rules": [rule.to_json()],
     }
@@ -370,19 +377,63 @@ def test_settings_cannot_be_changed() -> None:
         ("aws", "eu-west-1"),
         ("aws-us-gov", "us-gov-west-1"),
         ("aws-cn", "cn-north-1"),
-        ("aws-eusc", "eusc-de-east-1"),
-        ("aws-iso-b", "us-isob-east-1"),
     ],
 )
-def test_every_partition_is_welcome(load: Any, partition: str, region: str) -> None:
+def test_the_partitions_that_policies_know_are_welcome(
+    load: Any, partition: str, region: str
+) -> None:
     settings = load(
-        MINIMAL.replace("arn:aws:", f"arn:{partition}:")
-        .replace("us-east-1", region)
-        .replace(", us-west-2", "")
-        + f"analyzers: {{unused_access_arn: "
+        moved(partition, region) + f"analyzers: {{unused_access_arn: "
         f"'arn:{partition}:access-analyzer:{region}:222222222222:analyzer/a'}}\n"
     )
     assert settings.trail.arn.startswith(f"arn:{partition}:")
+
+
+@pytest.mark.parametrize(
+    ("partition", "region"),
+    [
+        ("aws-eusc", "eusc-de-east-1"),
+        ("aws-iso", "us-iso-east-1"),
+        ("aws-iso-b", "us-isob-east-1"),
+        ("aws-iso-e", "eu-isoe-west-1"),
+        ("aws-iso-f", "us-isof-south-1"),
+    ],
+)
+def test_other_partitions_are_refused(faults: Any, partition: str, region: str) -> None:
+    assert faults(moved(partition, region)) == [
+        f"config/pare.yaml:6: home_region: '{region}' is in the partition {partition}, whose "
+        "services have names that Pare's policies do not know. Fix: choose a Region of aws, "
+        "aws-us-gov or aws-cn."
+    ]
+
+
+def moved(partition: str, region: str) -> str:
+    """Return the least settings, in one Region of a partition."""
+    text = MINIMAL.replace("arn:aws:", f"arn:{partition}:").replace("us-east-1", region)
+    return text.replace(", us-west-2", "")
+
+
+UNITS = "organizational_units: [r-exam]\n"
+
+
+def test_in_china_the_accounts_get_their_stacks_by_hand(load: Any, faults: Any) -> None:
+    text = moved("aws-cn", "cn-north-1")
+    assert load(text).member_stacks == "by-hand"
+    assert load(text.replace(UNITS, "")).organizational_units == ()
+    (found,) = faults(text.replace(UNITS, "member_stacks: stack-set\n"))
+    assert found == (
+        "config/pare.yaml:5: member_stacks: 'stack-set' is not possible in aws-cn, where StackSets "
+        "get no trusted access to an organization. Fix: write by-hand, and deploy "
+        "ByHand/PareMember with each account's credentials."
+    )
+
+
+def test_elsewhere_whoever_cannot_have_stack_sets_says_so(load: Any) -> None:
+    assert load(MINIMAL).member_stacks == "stack-set"
+    assert load(MINIMAL + "member_stacks: stack-set\n") == load(MINIMAL)
+    without = load(MINIMAL.replace(UNITS, "member_stacks: by-hand\n"))
+    assert (without.member_stacks, without.organizational_units) == ("by-hand", ())
+    assert load(MINIMAL + "member_stacks: by-hand\n").organizational_units == ("r-exam",)
 
 
 def test_an_empty_key_means_its_default(load: Any) -> None:
@@ -409,12 +460,12 @@ def test_all_faults_are_told_at_once_in_the_order_of_the_file(faults: Any) -> No
     )
     assert [line.split(" Fix:")[0] for line in found] == [
         "config/pare.yaml:1: organization_id: 'example' is not an organization id.",
-        "config/pare.yaml:5: home_region: 'eu-west-1' is not one of governed_regions "
+        "config/pare.yaml:6: home_region: 'eu-west-1' is not one of governed_regions "
         "(us-east-1, us-west-2).",
-        "config/pare.yaml:9: trail.bukcet: is not a key Pare knows.",
-        "config/pare.yaml:14: window_days: 91 is not a whole number from 1 to 90.",
-        "config/pare.yaml:15: window_days: is set twice, first on line 14.",
-        "config/pare.yaml:16: something: is not a key Pare knows.",
+        "config/pare.yaml:10: trail.bukcet: is not a key Pare knows.",
+        "config/pare.yaml:15: window_days: 91 is not a whole number from 1 to 90.",
+        "config/pare.yaml:16: window_days: is set twice, first on line 15.",
+        "config/pare.yaml:17: something: is not a key Pare knows.",
     ]
     assert "did you mean bucket?" in found[2]
     assert "the keys here are organization_id" in found[5]
@@ -536,8 +587,79 @@ def test_wrong_values_are_explained(faults: Any, text: str, expected: str) -> No
         (
             "made_by_control_tower: false",
             "made_by_control_tower: false\n"
-            "  kms_key_arn: arn:aws:kms:us-east-1:333333333333:alias/trail",
-            "is not the ARN of a KMS key",
+            "  kms_key_arns: [arn:aws:kms:us-east-1:333333333333:alias/trail]",
+            "kms_key_arns[0]: 'arn:aws:kms:us-east-1:333333333333:alias/trail' is not the ARN of a "
+            "KMS key",
+        ),
+        (
+            "made_by_control_tower: false",
+            "made_by_control_tower: false\n"
+            "  kms_key_arns: arn:aws:kms:us-east-1:333333333333:key/a",
+            "is not a list of at most 5 ARNs of KMS keys. Fix: list the keys that `pare doctor` na",
+        ),
+        (
+            "made_by_control_tower: false",
+            "made_by_control_tower: false\n"
+            "  kms_key_arns: [arn:aws-cn:kms:us-east-1:333333333333:key/a]",
+            "kms_key_arns[0]: 'arn:aws-cn:kms:us-east-1:333333333333:key/a' is in the partition "
+            "aws-cn, home_region in aws",
+        ),
+        (
+            "made_by_control_tower: false",
+            "made_by_control_tower: false\n"
+            "  kms_key_arns: [arn:aws:kms:eu-west-1:333333333333:key/a]",
+            "the key is in eu-west-1, the bucket in us-east-1, and S3 uses keys of a bucket's own "
+            "Region only. Fix: write the Region the bucket is in as trail.bucket_region",
+        ),
+        (
+            "made_by_control_tower: false",
+            "made_by_control_tower: false\n  bucket_region: Ireland",
+            "trail.bucket_region: 'Ireland' is not a Region, or null. Fix: write the Region that",
+        ),
+        (
+            "made_by_control_tower: false",
+            "made_by_control_tower: false\n  bucket_region: cn-north-1",
+            "trail.bucket_region: 'cn-north-1' is in the partition aws-cn, home_region in aws",
+        ),
+        (
+            "us-east-1:111111111111:trail",
+            "us-east-1:{account}:trail",
+            "trail.arn: 'arn:aws:cloudtrail:us-east-1:{account}:trail/organization' is not the ARN",
+        ),
+        (
+            "organizational_units: [r-exam]\n",
+            "",
+            "organizational_units: names none, and the stack set must know which accounts get the "
+            "member roles. Fix: list the root, such as [r-a1b2], for every account, or",
+        ),
+        ("[r-exam]", "[]", "such as [ou-a1b2-c3d4e5f6]; or write member_stacks: by-hand."),
+        (
+            "organizational_units: [r-exam]",
+            "member_stacks: stackset",
+            "member_stacks: 'stackset' is not stack-set, by-hand or null. Fix: write stack-set, or",
+        ),
+        (
+            "made_by_control_tower: false",
+            f"made_by_control_tower: false\n  kms_key_arns: [{', '.join(KEYS)}]",
+            "trail.kms_key_arns: a list is not a list of at most 5 ARNs of KMS keys. Fix: list the "
+            "keys that `pare doctor` names, or write []. More than 5 do not fit: PareLogArchive's",
+        ),
+        ("[r-exam]", "[o-example0000]", "[0]: 'o-example0000' is not the id of a root or of an"),
+        ("[r-exam]", "[Workloads]", "write the id that `aws organizations list-roots` shows"),
+        (
+            "[r-exam]",
+            "[ou-exam-11112222, ou-exam-11112222]",
+            "organizational_units: has 'ou-exam-11112222' twice",
+        ),
+        (
+            "[r-exam]",
+            "[ou-exam-11112222, r-exam]",
+            "organizational_units[1]: 'r-exam' is the whole organization, and the others are in it",
+        ),
+        (
+            "[r-exam]",
+            "[ou-exam-11112222, ou-mine-11112222]",
+            "organizational_units[1]: 'ou-mine-11112222' is of another organization than 'ou-exam-",
         ),
         ("us-west-2]", "us-gov-west-1]", "governed_regions[1]: 'us-gov-west-1' is in the part"),
         ("us-west-2]", "uswest2]", "governed_regions[1]: 'uswest2' is not a Region"),
@@ -546,7 +668,7 @@ def test_wrong_values_are_explained(faults: Any, text: str, expected: str) -> No
         ("default_owner: s", "owner: s", "notifications.owner: is not a key Pare knows"),
         ("\n  default_owner: security@example.com", "", "notifications.default_owner: is missing"),
         ("organization_id: o-example0000\n", "", "config/pare.yaml:1: organization_id: is missing"),
-        ("trail:", "trial:", "config/pare.yaml:7: trial: is not a key Pare knows. Fix: did you"),
+        ("trail:", "trial:", "config/pare.yaml:8: trial: is not a key Pare knows. Fix: did you"),
     ],
 )
 def test_wrong_parts_are_explained(faults: Any, old: str, new: str, expected: str) -> None:
@@ -606,7 +728,9 @@ def test_an_exemption_needs_owner_reason_and_a_real_day(faults: Any) -> None:
 
 def test_polling_must_fit_into_the_wait(faults: Any) -> None:
     (found,) = faults(MINIMAL + "policy_generation:\n  poll_seconds: 600\n  max_wait_minutes: 9\n")
-    assert found.startswith("config/pare.yaml:15: policy_generation.poll_seconds: 600 seconds are")
+    assert found.startswith(
+        f"config/pare.yaml:{NEXT_LINE + 1}: policy_generation.poll_seconds: 600 seconds are"
+    )
 
 
 def test_an_analyzer_must_be_one_the_hub_sees_and_not_be_paid_twice(faults: Any) -> None:
@@ -754,8 +878,48 @@ def test_settings_that_are_not_acted_on_yet_are_named(tmp_path: Path) -> None:
 def test_the_price_of_the_paid_analyzer_is_told_with_the_command_that_counts(load: Any) -> None:
     (sentence,) = load(MINIMAL + "analyzers: {paid_unused_access: true}\n").prices()
     assert "AWS asks 0.20 USD a month for each role and user" in sentence
-    assert "`pare findings agreement` counts them" in sentence
+    assert "200 USD a month for each 1,000" in sentence
+    assert "`pare findings agreement` counts those of the last inventory" in sentence
     arn = "arn:aws:access-analyzer:us-east-1:222222222222:analyzer/unused"
     # Whoever has one already knows what it costs.
     assert load(MINIMAL + f"analyzers: {{unused_access_arn: {arn}}}\n").prices() == []
     assert load(MINIMAL).prices() == []
+
+
+TRAIL = "arn: arn:aws:cloudtrail:us-east-1:111111111111:trail/organization"
+
+
+def test_trails_of_the_accounts_in_one_bucket_of_another_region(load: Any) -> None:
+    each = TRAIL.replace("111111111111", "{account_id}")
+    key = "arn:aws:kms:eu-west-1:333333333333:key/a"
+    more = f"{each}\n  bucket_region: eu-west-1\n  kms_key_arns: [{key}]"
+    trail = load(MINIMAL.replace(TRAIL, more)).trail
+
+    assert not trail.is_organization_trail
+    assert (trail.region, trail.bucket_region) == ("us-east-1", "eu-west-1")
+    assert trail.kms_key_arns == (key,)
+
+
+def test_the_values_of_the_example_are_told_and_no_others(load: Any) -> None:
+    marked = [
+        line.split(":")[0].strip()
+        for line in EXAMPLE.read_text(encoding="utf-8").splitlines()
+        if "# REPLACE" in line and ":" in line.partition("#")[0]
+    ]
+    # Whoever is in the same Regions need not replace them.
+    expected = [each for each in marked if each not in ("home_region", "governed_regions")]
+    assert [each.rpartition(".")[2] for each in PLACEHOLDERS] == expected
+
+    (sentence,) = load_settings(EXAMPLE).placeholders()
+    assert sentence.startswith(f"{', '.join(PLACEHOLDERS)}: still as config/pare.yaml came")
+    own = MINIMAL.replace("333333333333", "444444444444").replace("r-exam", "ou-exam-11112222")
+    (sentence,) = load(own).placeholders()
+    assert "log_archive_account_id" not in sentence
+    assert "organizational_units" not in sentence
+    for old, new in (
+        ("o-example0000", "o-northwind00"), ("111111111111", "444444444441"),
+        ("222222222222", "444444444442"), ("example-org", "northwind-org"),
+        ("security@example.com", "security@northwind.example"),
+    ):  # fmt: skip
+        own = own.replace(old, new)
+    assert load(own).placeholders() == []

@@ -57,7 +57,7 @@ WITHOUT_CATCH = {
 # None only where a Choice leads elsewhere: "Account done?", "What came?", "Meant?".
 THERE_BY_CHOICE = {
     "$.collected", "$.normalized.finding", "$.normalized.preview", "$.normalized.call",
-    "$.recorded.exemption",
+    "$.normalized.check", "$.recorded.exemption",
 }  # fmt: skip
 
 
@@ -487,6 +487,7 @@ def test_an_account_of_the_inventory_costs_few_transitions(
           "Policy wanted?": "Start policy workflow", "Urgent?": "Record run"}, 13),
         ({"What came?": "Notify preview"}, 6),
         ({"What came?": "Record archiver"}, 6),
+        ({"What came?": "Record check"}, 4),
     ],
 )  # fmt: skip
 def test_an_event_costs_few_transitions(
@@ -726,6 +727,26 @@ def test_a_call_that_came_before_its_finding_is_tried_again_for_longer_than_it_i
     assert sum(waits) / 2 > 4 * record_archiver.WAITED_FOR.total_seconds()
 
 
+def test_of_the_doctors_test_event_it_is_noted_for_a_day_that_it_arrived_and_no_more(
+    pipeline: Template,
+) -> None:
+    finding = pipeline.state_machines()["Finding"]["States"]
+    chosen = {each["StringEquals"]: each["Next"] for each in finding["What came?"]["Choices"]}
+    assert chosen["check"] == "Record check"
+    record = finding["Record check"]
+    assert record["Resource"] == "arn:aws:states:::dynamodb:putItem"
+    assert record["Parameters"]["Item"] == {
+        "workflow": {"S": "doctor"},
+        "run_id": {"S.$": "$.normalized.check.check_id"},
+        "region": {"S.$": "$.normalized.check.region"},
+        "arrived_at": {"S.$": "$$.State.EnteredTime"},
+        "expires_at": {"N.$": "$.normalized.check.expires_at"},
+    }
+    # Whoever sends thousands makes four transitions and one item each: no run record, which would
+    # stay, no mail, no other execution.
+    assert finding[record["Next"]] == {"Type": "Succeed"}
+
+
 def test_findings_are_judged_and_told_by_the_settings(synthesis: Synthesis) -> None:
     machines = synthesis.pipeline.state_machines()
     terms = synthesis.settings.finding_terms()
@@ -895,7 +916,11 @@ def resolved(path: str, written: dict[str, list[Any]]) -> list[Any]:
         return [str]  # the context object
     first, *rest = path.removeprefix("$.").split(".")
     kinds = written.get(first, [])
+    reached = f"$.{first}"
     for name in rest:
+        if reached in THERE_BY_CHOICE:
+            kinds = [without_none(kind) if type(None) in get_args(kind) else kind for kind in kinds]
+        reached += f".{name}"
         kinds = [
             inner[name] if is_typeddict(kind) else Any
             for kind in kinds

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pytest
     from botocore.exceptions import ClientError
 
+    from local.organization import CreatedOrganization
     from local.process import Emulator
 
 MANAGEMENT = "100000000001"
@@ -225,6 +226,18 @@ def bucket_policy(organization_id: str, bucket: str = BUCKET) -> dict[str, Any]:
             }
         ],
     }
+
+
+def let_policy_generation_read(emulator: Emulator, created: CreatedOrganization) -> None:
+    """Add AWS's statement for policy generation to the seeded trail bucket's policy.
+
+    For tests without PareLogArchive, which adds it and what Pare's own functions need.
+    """
+    bucket, owner = created.bucket_name, created.organization.log_archive_account.account_id
+    s3 = emulator.client("s3", owner, created.organization.home_region)
+    policy = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+    policy["Statement"] += bucket_policy(created.organization_id, bucket)["Statement"]
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
 
 
 def record(

@@ -189,6 +189,11 @@ def test_a_member_describes_its_organization_and_may_not_list_it(box: Box) -> No
 def test_a_delegated_administrator_reads_the_organization(box: Box) -> None:
     management = box.client("organizations", MANAGEMENT)
     service = "access-analyzer.amazonaws.com"
+    with pytest.raises(ClientError, match="before you enabled service access"):
+        management.register_delegated_administrator(
+            AccountId=HUB, ServicePrincipal="config.amazonaws.com"
+        )
+    management.enable_aws_service_access(ServicePrincipal=service)
     management.register_delegated_administrator(AccountId=HUB, ServicePrincipal=service)
     management.tag_resource(ResourceId=WORKLOAD, Tags=[{"Key": "Owner", "Value": "payments"}])
     client = box.client("organizations", HUB)
@@ -198,6 +203,7 @@ def test_a_delegated_administrator_reads_the_organization(box: Box) -> None:
     root = client.list_roots()["Roots"][0]["Id"]
     tags = client.list_tags_for_resource(ResourceId=WORKLOAD)["Tags"]
     parents = client.list_parents(ChildId=WORKLOAD)["Parents"]
+    children = client.list_children(ParentId=root, ChildType="ACCOUNT")["Children"]
     administrators = client.list_delegated_administrators(ServicePrincipal=service)
     with pytest.raises(ClientError) as error:
         client.create_organizational_unit(ParentId=root, Name="no")
@@ -215,6 +221,7 @@ def test_a_delegated_administrator_reads_the_organization(box: Box) -> None:
     assert (account["State"], account["Status"]) == ("ACTIVE", "ACTIVE")
     assert account["Paths"] == [f"{box.organization_id}/{root}/{WORKLOAD}/"]
     assert tags == [{"Key": "Owner", "Value": "payments"}]
+    assert {"Id": WORKLOAD, "Type": "ACCOUNT"} in children
     assert parents == [{"Id": root, "Type": "ROOT"}]
     assert [a["Id"] for a in administrators["DelegatedAdministrators"]] == [HUB]
     assert code(error) == "AccessDeniedException"

@@ -25,6 +25,7 @@ from local.organization import (
 from local.seed_findings import plant_findings, unused_access_finding
 from local.trail_generator import GeneratedTrail, generate, write_trail
 from pare.clock import parse_time
+from tests.local.emulator_fixtures import let_policy_generation_read
 
 if TYPE_CHECKING:
     from local.process import Emulator
@@ -248,6 +249,7 @@ def access_role(emulator: Emulator, account_id: str, bucket: str) -> str:
 
 
 def test_policy_generation_finds_the_six_actions_and_the_refused_one(seeded: Seeded) -> None:
+    let_policy_generation_read(seeded.emulator, seeded.created)
     client = seeded.emulator.client("accessanalyzer", SHOP)
     job_id = client.start_policy_generation(
         policyGenerationDetails={"principalArn": CHECKOUT},

@@ -143,7 +143,7 @@ def test_a_deletion_says_whether_it_is_known_to_be_over(finding: Finding, status
             ),
             ("unused access key AKIA1, last used 2026-01-02",),
         ),
-        (build.blind(), ("ap-northeast-1",)),
+        (build.blind(), ("no external access analyzer",)),
         (build.finding(error="ACCESS_DENIED", exposure=None), ("nobody knows: ACCESS_DENIED",)),
     ],
 )
@@ -164,6 +164,34 @@ def test_no_line_of_the_table_is_wider_than_the_terminal(width: int) -> None:
     assert max(map(columns, lines)) <= width
     assert "OPEN TO" in lines[0]
     assert ("OWNER" in lines[0]) == (width >= 200)
+
+
+def test_at_80_columns_what_matters_stays() -> None:
+    lines = list(view.table(chosen(Filter(), *ALL), 80))
+
+    text = "\n".join(lines)
+    for words in (
+        "ap-northeast-1", "no external access analyzer", "everybody: read", "bucket amzn-s3-",
+        "outside 555566667777: write", "role ShopCheckout", "unused: 12 services, 340",
+    ):  # fmt: skip
+        assert words in text, text
+
+
+def test_a_long_name_is_cut_at_its_end() -> None:
+    found = build.finding(resource=f"arn:aws:s3:::{'begin' * 20}end")
+
+    (_, line) = view.table(chosen(Filter(), found), 80)
+
+    assert "bucket beginbegin" in line
+    assert "end" not in line
+
+
+def test_no_line_of_the_page_is_wider_than_a_terminal_but_for_what_is_copied() -> None:
+    found = build.finding(region="ap-northeast-1", status="ARCHIVED", severity="critical")
+    page = Page(build.card(found), items(found), NOW)
+
+    for line in page.lines():
+        assert columns(line) <= 80 or "https://" in line or "pare findings" in line, line
 
 
 def test_the_table_tells_when_a_card_says_more_than_one_thing() -> None:
@@ -342,7 +370,8 @@ def test_the_proposal_is_on_the_page() -> None:
 
     assert "review, made 2026-11-21 00:00 UTC" in text
     assert "900 actions today, 7 proposed" in text
-    assert "s3://evidence/proposals/x.json" in text
+    assert "s3://evidence/proposals/ " in f"{' '.join(text.split())} "
+    assert "aws s3 cp --recursive \\\n        s3://evidence/proposals/ proposal/" in text
 
 
 def test_what_is_unknown_is_said_of_its_finding() -> None:
@@ -358,6 +387,8 @@ def test_what_is_unknown_is_said_of_its_finding() -> None:
     "arguments",
     [
         ("list", "--all", "--status", "ACTIVE"),
+        ("list", "--all", "--active"),
+        ("list", "--active", "--status", "ARCHIVED"),
         ("list", "--severity", "grave"),
         ("list", "--type", "Unknown"),
         ("archive", "22222222"),

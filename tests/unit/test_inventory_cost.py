@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.inventory_cost import READ, Measured, Step, project, tables
+from bench.inventory_cost import tables
 from pare.data_tables import read_table
+from pare.inventory.cost import READ, Measured, Step, project
 
 DOC = Path(__file__).parents[2] / "docs" / "cost.md"
 

@@ -100,6 +100,19 @@ def test_a_long_subject_keeps_its_beginning() -> None:
     assert subject("x" * 100) == "x" * 96 + "..."
 
 
+@pytest.mark.parametrize(
+    ("end", "kept"),
+    [
+        (": 5 services, 91 actions (shop-prod)", ": 5 services..."),
+        (": 12 services, 340 actions (shop-prod)", ": 12 services..."),
+    ],
+)
+def test_a_subject_is_cut_at_a_word_and_not_behind_a_number(end: str, kept: str) -> None:
+    title = "[Pare] Low: Changed: IAM role FindingIntegTestFakeRole has unused permissions"
+
+    assert subject(title + end) == title + kept
+
+
 def test_letters_beyond_ascii_become_question_marks_in_a_subject() -> None:
     assert subject("[Pare] 経理部 é") == "[Pare] ??? ?"
 
@@ -226,7 +239,11 @@ def test_japanese_is_wrapped_by_its_width(write: Callable[[str], str]) -> None:
     text = write(JAPANESE * 3)
 
     assert max(map(columns, text.splitlines())) <= WIDTH
-    assert min(map(columns, text.splitlines()[:-1])) > WIDTH - 8, "lines are filled"
+    # A line is not filled where the next word would be broken.
+    assert min(map(columns, text.splitlines()[:-1])) > WIDTH - 24, "lines are filled"
+    for word in ("不明", "プリンシパル", "削除済", "ユーザー", "無効化", "信頼ポリシー"):
+        pieces = word.replace("ポリシー", "|ポリシー").split("|")
+        assert all(text.count(piece) >= 3 for piece in pieces), word
     assert "".join(line.strip() for line in text.removeprefix("- ").splitlines()) == JAPANESE * 3
 
 

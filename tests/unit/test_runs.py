@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -92,6 +93,7 @@ def test_a_run_that_succeeded_is_recorded_whole() -> None:
         "message": None,
         "what_to_do": None,
         "subject": "arn:aws:iam::111122223333:role/App",
+        "asked_by": None,
         "counts": {"policy_count": 2},
         "unknown": ["data_events", "denied_calls"],
         "transitions": 15,
@@ -127,6 +129,10 @@ def test_counts_and_unknowns_come_from_the_steps_that_know_them() -> None:
     [
         ({"finding": {"finding_id": "f-1"}, "id": "event"}, "f-1"),
         ({"id": "event", "detail": {}}, "event"),
+        ({"id": "event", "detail": {"finding": {"finding_id": "f-1"}}}, "f-1"),
+        ({"id": "event", "detail": {"findingId": "f-1"}}, "f-1"),
+        ({"id": "event", "detail": {"id": "f-1"}}, "f-1"),
+        ({"id": "event", "detail": "a text"}, "event"),
         ({"principal_arn": "arn:aws:iam::1:role/A", "finding_id": "f-1"}, "arn:aws:iam::1:role/A"),
         ({"scheduled_at": "2026-11-01T06:00:00Z", "listed": {"period": "2026-11"}}, "2026-11"),
         ({"scheduled_at": "2026-11-01T06:00:00Z"}, "2026-11-01T06:00:00Z"),
@@ -259,6 +265,30 @@ def test_a_rejected_run_is_told_as_not_accepted() -> None:
 
     assert message.subject == "[Pare] The policy workflow was not accepted: UnknownFindingError"
     assert "update Pare" in " ".join(message.text.split())
+
+
+def test_a_refused_finding_of_a_persons_command_names_it_and_who_asked() -> None:
+    clerk = "arn:aws:iam::222222222222:user/clerk"
+    state = {
+        "source": "pare.reconcile",
+        "detail-type": "Pare Finding",
+        "detail": {"finding": {"finding_id": "f-1"}, "asked_by": clerk},
+        "failure": failure("FindingParseError", "source is none of access-analyzer"),
+    }
+
+    text = failure_message(record(state, workflow="finding")).text
+
+    assert re.search(r"^About: +f-1$", text, re.MULTILINE)
+    assert re.search(rf"^Asked by: +{clerk}$", text, re.MULTILINE)
+    assert "mend the sender" not in " ".join(text.split())
+    assert "so that both are one, then run the command again" in " ".join(text.split())
+
+
+def test_who_called_aws_is_named() -> None:
+    caller = {"userIdentity": {"arn": "arn:aws:iam::1:user/x"}}
+
+    assert record({"detail": caller})["asked_by"] == "arn:aws:iam::1:user/x"
+    assert record({"detail": {"asked_by": 5}})["asked_by"] is None
 
 
 def test_nothing_in_a_failure_can_forge_a_line_of_the_message() -> None:

@@ -51,7 +51,7 @@ GROUPS: dict[str, set[str]] = {
     "over_": HEADLINES,
     "analyzer_": {
         "external", "internal", "unused", "any", "of", "create", "create_unused", "create_other",
-        "settings", "settings_unused",
+        "settings", "settings_unused", "create_missing", "settings_only", "settings_unused_only",
     },
     "section_": {"archived", "closed"},
     "whom_": {*get_args(Exposure), *UNNAMED, *SHORT},
@@ -79,7 +79,7 @@ GROUPS: dict[str, set[str]] = {
     "permission_": {"wait", "ready", "review", "refused", "reason"},
     "drift_": {"changed", "deleted"},
     "label_ended_": {"archived", "unwatched"},
-    "digest_": {"title", "title_owner", "lead", "lead_owner"},
+    "digest_": {"title", "title_owner", "lead", "lead_owner", "key", "pare", "pare_contact"},
     "summary_": {"title", "lead", "step_show", "step_archive"},
     "preview_reason_": {"invalid_configuration", "internal_error", "unknown"},
     "preview_lead_": {"creating", "completed", "failed"},
@@ -87,7 +87,8 @@ GROUPS: dict[str, set[str]] = {
         "error", "error_unused", "worsened", "reopened", "changed", "proposal", "still_open",
         "closed", "rest_closed", "closed_inventory", "closed_watch", "closed_other", "gone",
         "archived", "unwatched", "watch", "watch_rule",
-        "archived_some", "archived_before", "more_open",
+        "archived_some", "archived_before", "more_open", "reopened_archived", "reopened_quiet",
+        "reopened_unwatched",
     },
     "change_": {
         "severity", "new", "new_open", "worse", "gone", "gone_open", "unused_services",

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import queue
+import threading
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.config import Config
 
 from pare.aws.calls import CLIENT_CONFIG, translated
 from pare.aws.executions import STACK_NAME
 from pare.aws.organization import Organization
 from pare.errors import AwsCallError
+from pare.message import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     import boto3
 
     from pare.aws.organization import AccountJson
     from pare.doctor.setup import Setup
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
+# A function that looks at many accounts answers late; asked again meanwhile, it would do it twice.
+PROBE_CONFIG = CLIENT_CONFIG.merge(
+    Config(retries={"total_max_attempts": 1}, read_timeout=300, max_pool_connections=50)
+)
+_THREADED_CONFIG = CLIENT_CONFIG.merge(Config(max_pool_connections=50))
+_THREADS = 8
+_ACTIVE = "ACTIVE"
 
 
 @dataclass(frozen=True)
@@ -35,24 +51,54 @@ class Examination:
     outputs: dict[str, str]
     now: datetime
     say: Callable[[str], None]
+    _clients: dict[tuple[str, str, Config], Any] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def is_deployed(self) -> bool:
         """Whether the hub's stacks are there."""
         return bool(self.outputs)
 
-    def client(self, service: str, region: str | None = None) -> Any:
-        """Return a client of the hub account; in the home Region where none is named."""
-        return self.session.client(
-            service,  # type: ignore[call-overload]
-            region_name=region or self.setup.home_region,
-            config=CLIENT_CONFIG,
-        )
+    def client(self, service: str, region: str | None = None, config: Config | None = None) -> Any:
+        """Return a client of the hub account; in the home Region where none is named.
+
+        Threads may share it; a session may not make two at once.
+        """
+        key = (service, region or self.setup.home_region, config or _THREADED_CONFIG)
+        with self._lock:
+            if key not in self._clients:
+                self._clients[key] = self.session.client(
+                    service,  # type: ignore[call-overload]
+                    region_name=key[1],
+                    config=key[2],
+                )
+            return self._clients[key]
 
     @cached_property
     def accounts(self) -> list[AccountJson]:
         """Every account of the organization; raises AwsCallError where Organizations refuses."""
         return Organization(self.client("organizations")).accounts()
+
+    @property
+    def active_accounts(self) -> list[str]:
+        """The ids of the accounts that are not closed, suspended or about to be."""
+        return [each["account_id"] for each in self.accounts if each["state"] == _ACTIVE]
+
+    @property
+    def looked_at_accounts(self) -> list[str]:
+        """The ids of the active accounts but those that the settings leave out."""
+        left_out = set(self.setup.account_exclusions)
+        return [each for each in self.active_accounts if each not in left_out]
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return {each["account_id"]: plain(each["name"], 60) for each in self.accounts}
+
+    def named(self, account_id: str) -> str:
+        """Return ``111122223333 payments``; the id alone where it has no name we know."""
+        return f"{account_id} {self._names.get(account_id, '')}".strip()
 
     @cached_property
     def resources(self) -> dict[str, tuple[str, str]]:
@@ -68,17 +114,25 @@ class Examination:
                 for each in page["StackResourceSummaries"]
             }
 
+    def resources_of(self, kind: str) -> dict[str, str]:
+        """Return the resources of a type: logical id without CDK's hash -> physical id."""
+        # CDK's hash of eight characters ends a logical id.
+        return {
+            logical_id[:-8]: physical_id
+            for logical_id, (each, physical_id) in sorted(self.resources.items())
+            if each == kind
+        }
+
     def function_name(self, construct_id: str) -> str:
         """Return the name of the function of a step, ``ListLogs`` or ``list_logs``.
 
         Raises AwsCallError where the stack has no such function.
         """
         wanted = "".join(word[0].upper() + word[1:] for word in construct_id.split("_"))
-        for logical_id, (kind, physical_id) in self.resources.items():
-            # CDK's hash of eight characters ends a logical id.
-            if kind == "AWS::Lambda::Function" and logical_id[:-8] == wanted:
-                return physical_id
-        raise AwsCallError(f"the stack {STACK_NAME} has no function {wanted}")
+        functions = self.resources_of("AWS::Lambda::Function")
+        if wanted not in functions:
+            raise AwsCallError(f"the stack {STACK_NAME} has no function {wanted}")
+        return functions[wanted]
 
     def probe(self, construct_id: str, request: dict[str, Any]) -> dict[str, Any]:
         """Ask one of the hub's functions to look at something with its own rights.
@@ -86,13 +140,64 @@ class Examination:
         ``request`` and the answer are those of ``pare.aws.probe``. Raises AwsCallError where the
         function cannot be invoked or failed.
         """
+        name = self.function_name(construct_id)
         with translated(f"lambda:InvokeFunction {construct_id}"):
-            answer = self.client("lambda").invoke(
-                FunctionName=self.function_name(construct_id),
-                Payload=json.dumps({"probe": request}).encode(),
+            answer = self.client("lambda", config=PROBE_CONFIG).invoke(
+                FunctionName=name, Payload=json.dumps({"probe": request}).encode()
             )
-            body = json.loads(answer["Payload"].read())
+            text = answer["Payload"].read()
+        try:
+            body = json.loads(text)
+        except ValueError as error:
+            raise AwsCallError(f"{construct_id} answered no JSON") from error
         if answer.get("FunctionError"):
-            raise AwsCallError(f"{construct_id} failed: {body.get('errorMessage', body)}")
-        found: dict[str, Any] = body
-        return found
+            said = body.get("errorMessage", body) if isinstance(body, dict) else body
+            raise AwsCallError(f"{construct_id} failed: {said}")
+        if not isinstance(body, dict):
+            raise AwsCallError(f"{construct_id} does not know this question: it is of another Pare")
+        return body
+
+    def side_by_side(
+        self,
+        what: str,
+        items: Sequence[_In],
+        work: Callable[[_In], _Out],
+        *,
+        threads: int = _THREADS,
+        weight: Callable[[_In], int] = lambda _: 1,
+    ) -> list[_Out]:
+        """Return the work of each item, in their order; several are done at once.
+
+        Progress is told as it comes: ``what``, and how many of how many. ``weight``: for how many
+        an item counts. The first error of a work is raised. A person who stops the doctor does not
+        wait for what is under way.
+        """
+        waiting: queue.SimpleQueue[tuple[int, _In]] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[int, Any, BaseException | None]] = queue.SimpleQueue()
+        for numbered in enumerate(items):
+            waiting.put(numbered)
+
+        def run() -> None:
+            while True:
+                try:
+                    number, item = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    done.put((number, work(item), None))
+                except BaseException as error:  # raised again where somebody waits for it
+                    done.put((number, None, error))
+
+        total, so_far = sum(weight(item) for item in items), 0
+        self.say(f"{what}: 0 of {total:,}")
+        for _ in range(min(threads, len(items))):
+            threading.Thread(target=run, daemon=True).start()
+        results: dict[int, _Out] = {}
+        for _ in items:
+            number, result, error = done.get()
+            if error is not None:
+                raise error
+            results[number] = result
+            so_far += weight(items[number])
+            self.say(f"{what}: {so_far:,} of {total:,}")
+        return [results[number] for number in range(len(items))]

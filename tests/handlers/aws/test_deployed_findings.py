@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from datetime import UTC, datetime, timedelta
@@ -9,14 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.exceptions import NoCredentialsError
 from click.testing import CliRunner
 
+from lambdas.findings import normalize_finding, record_finding
+from pare.aws.calls import shell_session
 from pare.aws.deployed_findings import DeployedFindings
 from pare.aws.deployed_inventory import find_deployment
 from pare.aws.findings_table import CardsTable, FindingsTable, card_to_item
 from pare.aws.tables import to_item
 from pare.cli import main
 from pare.findings.card import card_id_of
+from pare.findings.normalize import normalize
+from pare.findings.view import archiving_of
+from tests.finding_terms import finding_terms
 from tests.handlers.fake_aws import BUCKET, HUB, REGION
 from tests.unit.findings import finding_items as build
 from tests.unit.inventory import snapshot_folder as folder
@@ -42,6 +49,7 @@ def _deployed(aws: FakeAws, evidence: Any, tables: Any) -> None:
         "CardsTableName": "Cards",
         "EvidenceBucketName": BUCKET,
         "FindingsTableName": "Findings",
+        "RunsTableName": "Runs",
         **{f"{each}WorkflowArn": machine(each)
            for each in ("Finding", "Notification", "Reconcile")},
     }  # fmt: skip
@@ -51,6 +59,7 @@ def _deployed(aws: FakeAws, evidence: Any, tables: Any) -> None:
         "StackStatus": "CREATE_COMPLETE",
         "Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in names.items()],
     }
+    put_run("succeeded")
     aws.answer("cloudformation:DescribeStacks", {"Stacks": [stack]})
     aws.answer("sts:GetCallerIdentity", {"Account": HUB, "Arn": ME, "UserId": "x"})
     aws.answer("sfn:ListExecutions", {"executions": []})
@@ -58,6 +67,12 @@ def _deployed(aws: FakeAws, evidence: Any, tables: Any) -> None:
         "sfn:StartExecution",
         lambda p: {"executionArn": f"{p['stateMachineArn']}:{p['name']}", "startDate": NOW},
     )
+
+
+def put_run(outcome: str, started_at: str = "2026-11-22T01:00:00Z") -> None:
+    run = {"workflow": "reconcile", "run_id": f"{started_at}#x", "started_at": started_at}
+    item = to_item({**run, "outcome": outcome})
+    boto3.client("dynamodb").put_item(TableName="Runs", Item=item)
 
 
 @pytest.fixture
@@ -114,14 +129,26 @@ def listed(*arguments: str) -> Any:
 
 
 def recorded(aws: FakeAws) -> list[dict[str, Any]]:
-    """Return the findings that the finding workflow was started with."""
+    """Return the findings that the finding workflow was started with, and takes."""
     starts = aws.called("sfn:StartExecution")
     assert {each["stateMachineArn"] for each in starts} <= {machine("Finding")}
     events = [json.loads(each["input"]) for each in starts]
-    assert {(each["source"], each["detail-type"]) for each in events} <= {
-        ("pare.reconcile", "Pare Finding")
-    }
+    for each in events:
+        taken = normalize(each, NOW)["finding"]
+        assert taken is not None
+        sent = each["detail"]["finding"]
+        assert (taken["finding_id"], taken["status"]) == (sent["finding_id"], sent["status"])
+        assert each["detail"]["asked_by"] == ME
     return [each["detail"]["finding"] for each in events]
+
+
+def workflow(aws: FakeAws, context: Any) -> None:
+    """Let the finding workflow take what it was started with, the last one."""
+    start = aws.called("sfn:StartExecution")[-1]
+    taken = normalize_finding.lambda_handler(json.loads(start["input"]), context)["finding"]
+    record_finding.lambda_handler(
+        {"finding": taken, "execution": start["name"], "terms": finding_terms()}, context
+    )
 
 
 def card(card_id: str) -> Any:
@@ -204,6 +231,77 @@ def test_fail_on_is_an_exit_code(bar: str, code: int) -> None:
     pare("list", "--fail-on", bar, "--region", "us-east-1", code=0)
 
 
+def test_before_a_reconcile_succeeded_nothing_passes_as_green(aws: FakeAws) -> None:
+    put(build.finding(severity="low"))
+    assert listed()["reconciled_at"] == "2026-11-22T01:00:00Z"
+    put_run("failed")  # the same run
+
+    told = pare("list")
+    asked = pare("list", "--fail-on", "high", "--format", "csv", code=1)
+
+    said = "Blind spots are not known yet: no reconcile has succeeded."
+    assert said in told.stdout
+    assert said in asked.stderr
+    assert "--fail-on high: unknown, because" in asked.stderr
+    assert listed()["reconciled_at"] is None
+
+
+def test_that_the_last_reconcile_could_not_be_read_is_said(aws: FakeAws) -> None:
+    put(build.finding(severity="low"))
+    aws.fail("dynamodb:Query", "AccessDeniedException")
+
+    result = pare("list", "--fail-on", "high", code=1)
+
+    assert "could not be read: dynamodb:Query on Runs: AccessDeniedException" in result.stdout
+    assert "unknown" in result.stderr
+
+
+def test_what_is_no_region_is_refused_and_one_never_seen_is_said() -> None:
+    put(build.finding())
+
+    error = pare("list", "--region", "mars-1", "--fail-on", "high", code=2).stderr
+
+    assert "There is no Region mars-1. Findings are recorded of: eu-west-1." in error
+    assert "nobody watches it unless" in pare("list", "--region", "sa-east-1").stderr
+
+
+def test_a_name_without_a_star_is_no_resource() -> None:
+    put(build.finding())
+
+    error = " ".join(pare("list", "--resource", "demo-bucket", code=2).stderr.split())
+
+    assert "Give a whole ARN, or a part with * around it: --resource '*demo-bucket*'" in error
+    other = pare("list", "--resource", "arn:aws:s3:::other", "--fail-on", "low")
+    assert "no finding was ever recorded about arn:aws:s3:::other" in other.stderr
+    assert pare("list", "--resource", "*demo-bucket*").stderr == ""
+
+
+def test_between_the_request_and_the_table_archiving_was_asked_for() -> None:
+    note = {"by": ME, "how": "pare findings archive", "reason": REASON,
+            "at": "2026-11-22T08:00:00Z", "expires": None}  # fmt: skip
+    put(build.finding())
+    stored = to_item(build.item(build.finding(), archived=note))
+    boto3.client("dynamodb").put_item(TableName="Findings", Item=stored)
+
+    (row,) = csv.DictReader(pare("list", "--format", "csv").stdout.splitlines())
+    page = " ".join(pare("show", build.FIRST_ID).stdout.split())
+    ((found,),) = [each["findings"] for each in listed()["cards"]]
+
+    assert (row["status"], row["archived_by"]) == ("ACTIVE", "")
+    assert row["archiving_asked_at"] == "2026-11-22T08:00:00Z"
+    assert f"Archiving asked for at 2026-11-22 08:00 UTC by {ME}" in page
+    assert "not yet in the table" in page
+    assert (found["archived"], found["archiving"]) == (None, note)
+    assert "Of 1 finding archiving was asked for" in pare("list").stdout
+
+
+def test_what_an_exemption_keeps_quiet_is_not_waited_for() -> None:
+    note = {"by": ME, "how": "exemption", "reason": REASON, "at": "2026-11-22T08:00:00Z",
+            "expires": None}  # fmt: skip
+
+    assert archiving_of(build.item(build.unused(), archived=note)) is None
+
+
 def test_an_account_in_which_nothing_is_open_any_more_is_known_by_its_name(aws: FakeAws) -> None:
     put(build.finding(status="RESOLVED"))
     put(build.public(account_id=build.HUB, account_name="security"))
@@ -271,7 +369,9 @@ def test_a_beginning_of_several_is_refused_with_the_choice() -> None:
 def test_what_is_not_there(asked: str, code: int) -> None:
     put(build.finding())
 
-    assert "Traceback" not in pare("show", asked, code=code).output
+    output = pare("show", asked, code=code).output
+    assert "Traceback" not in output
+    assert "Usage" not in output
 
 
 # --- archive --------------------------------------------------------------------------------------
@@ -351,7 +451,8 @@ def test_a_region_that_fails_is_said_and_running_it_again_finishes(
     first = pare(*arguments, code=3)
 
     assert re.search(rf"archived +eu-west-1 +{build.FIRST_ID}", first.stdout)
-    assert re.search(rf"failed +us-east-1 +{OTHER_ID} .*AccessDeniedException", first.stdout)
+    said = " ".join(first.stdout.split())
+    assert re.search(rf"failed us-east-1 {OTHER_ID}: .*AccessDeniedException", said)
     assert "2 findings: 1 archived, 1 failed." in first.stdout
     assert analyzers == {build.FIRST_ID: "ARCHIVED", OTHER_ID: "ACTIVE"}
 
@@ -391,7 +492,7 @@ def test_where_the_exemption_cannot_be_written_nothing_is_archived(
 
     assert analyzers == {build.FIRST_ID: "ACTIVE"}
     assert "AccessDeniedException" in result.stdout
-    assert "its exemption could not be written" in result.stdout
+    assert "its exemption could not be written" in " ".join(result.stdout.split())
 
 
 def test_where_the_workflow_cannot_be_started_it_is_said(
@@ -404,7 +505,7 @@ def test_where_the_workflow_cannot_be_started_it_is_said(
     result = pare("archive", build.FIRST_ID, "--reason", REASON, code=3)
 
     assert analyzers == {build.FIRST_ID: "ARCHIVED"}
-    assert "Pare's own tables could not be told" in result.stdout
+    assert "Pare's own tables could not be told" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -417,11 +518,32 @@ def test_what_is_grave_needs_a_yes(found: Finding, analyzers: dict[str, str]) ->
 
     refused = pare(*arguments, code=2)
 
-    assert "add --yes if you mean it" in refused.stderr
+    assert "Nobody would be told of it any more: add --yes if you mean it." in refused.stderr
+    assert "Usage" not in refused.stderr
     assert found.resource in refused.stderr
     assert analyzers == {found.finding_id: "ACTIVE"}
     pare(*arguments, "--yes")
     assert analyzers == {found.finding_id: "ARCHIVED"}
+
+
+@pytest.mark.parametrize("found", [build.unused(), build.blind()])
+def test_the_workflow_takes_what_a_person_archived_of_our_own_and_the_way_back(
+    aws: FakeAws, context: Any, found: Finding
+) -> None:
+    put(found)
+
+    pare("archive", found.finding_id, "--reason", "The yearly audit needs it")
+    workflow(aws, context)
+
+    assert item(found.finding_id)["status"] == "ARCHIVED"
+    (row,) = listed("--status", "ARCHIVED")["cards"]
+    assert row["findings"][0]["archived"]["by"] == ME
+
+    pare("unarchive", found.finding_id)
+    workflow(aws, context)
+
+    assert item(found.finding_id)["status"] == "ACTIVE"
+    assert item(found.finding_id).get("archived") is None
 
 
 def test_own_findings_change_in_pares_tables_alone(aws: FakeAws) -> None:
@@ -459,7 +581,7 @@ def test_what_is_archived_already_is_left(aws: FakeAws, analyzers: dict[str, str
 
     result = pare("archive", build.FIRST_ID, "--reason", REASON)
 
-    assert "it is ARCHIVED already" in result.stdout
+    assert "it is already archived." in " ".join(result.stdout.split())
     assert aws.called("accessanalyzer:UpdateFindings") == []
 
 
@@ -590,6 +712,16 @@ def test_running_it_again_records_what_the_first_run_could_not(
     assert "1 finding: 1 opened." in second.stdout
 
 
+def test_the_way_back_twice_is_already_open(analyzers: dict[str, str]) -> None:
+    put(build.finding(), statuses=analyzers)
+
+    said = pare("unarchive", build.FIRST_ID).stdout
+
+    assert "it is already open." in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 80
+    assert "it is already open" in pare("unarchive", build.BUCKET).stderr
+
+
 def test_what_an_exemption_would_archive_again_is_not_opened_alone(
     analyzers: dict[str, str],
 ) -> None:
@@ -698,6 +830,15 @@ def test_where_the_paid_analyzer_is_off_its_price_is_said() -> None:
 
     assert "is off. Pare's own results stand in for it." in text
     assert "1,234 roles and users at 0.20 USD each: 246.80 USD a month" in text
+    assert "Yet" not in text
+
+
+def test_what_came_of_such_an_analyzer_all_the_same_is_said() -> None:
+    inventory(agreement_json(found_though_off=1))
+
+    text = pare("agreement").stdout
+
+    assert "Yet 1 finding of such an analyzer came: test events, or of one that" in text
 
 
 def test_disagreements_are_named() -> None:
@@ -737,6 +878,57 @@ def test_without_a_pare_the_error_is_a_sentence(aws: FakeAws, arguments: tuple[s
     aws.fail("cloudformation:DescribeStacks", "ValidationError", message="does not exist")
 
     assert "there is no stack ParePipeline" in pare(*arguments, code=3).stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("findings", "list"),
+        ("inventory", "show"),
+        ("explain", build.ROLE),
+        ("backfill", "--days", "1"),
+        ("policy", "start", build.ROLE),
+        ("activity", "s3://bucket/prefix/"),
+        ("doctor",),
+    ],
+)
+def test_a_profile_that_is_not_there_is_one_line(arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, arguments, env={"AWS_PROFILE": "nosuch"})
+
+    assert result.exit_code == 3, result.output
+    (line,) = result.stderr.strip().splitlines()
+    assert "The config profile (nosuch) could not be found. Set AWS_PROFILE" in line
+
+
+def test_no_credentials_is_not_told_as_no_stack(aws: FakeAws) -> None:
+    aws.mend("cloudformation:DescribeStacks")
+
+    def refuse(_: Any) -> Any:
+        raise NoCredentialsError
+
+    aws.answer("cloudformation:DescribeStacks", refuse)
+    line = pare("list", code=3).stderr
+
+    assert "there is no stack" not in line
+    assert "Unable to locate credentials. Set AWS_PROFILE" in line
+
+
+def test_aws_region_comes_before_aws_default_region() -> None:
+    names = {"AWS_REGION": "eu-north-1", "AWS_DEFAULT_REGION": "us-east-1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in names.items():
+            patch.setenv(name, value)
+        assert shell_session().region_name == "eu-north-1"
+        patch.delenv("AWS_REGION")
+        assert shell_session().region_name == "us-east-1"
+
+
+def test_that_no_region_is_set_is_said() -> None:
+    env = {"AWS_REGION": None, "AWS_DEFAULT_REGION": None}
+    result = CliRunner().invoke(main, ["findings", "list"], env=env)
+
+    assert result.exit_code == 3
+    assert result.stderr.startswith("pare: No Region is set. Set AWS_REGION to the Region that")
 
 
 def test_a_refused_read_names_the_call(aws: FakeAws) -> None:

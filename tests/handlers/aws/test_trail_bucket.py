@@ -87,6 +87,17 @@ def test_the_region_is_s3s_answer_or_the_trails(s3: Any, aws: Any) -> None:
     assert bucket.region(otherwise="us-east-1") in {REGION, "us-east-1"}
 
 
+def test_a_bucket_in_another_region_than_the_trail_is_read_where_it_lies() -> None:
+    class Elsewhere:
+        """S3 as it answers of a bucket in another Region, once the SDK has followed it there."""
+
+        def list_objects_v2(self, **_: Any) -> dict[str, Any]:
+            return {"ResponseMetadata": {"HTTPHeaders": {"x-amz-bucket-region": "eu-north-1"}}}
+
+    bucket = TrailBucket(Elsewhere(), "trail")  # type: ignore[arg-type]
+    assert bucket.region(otherwise="us-east-1") == "eu-north-1"
+
+
 # --- Fetching -------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import pytest
 from pare.aws import trail_size as module
 from pare.aws.quota_ledger import Quotas
 from pare.aws.trail_bucket import TrailBucket
-from pare.aws.trail_size import TrailSize, trail_size
+from pare.aws.trail_size import Narrowed, TrailSize, newest_that_fit, trail_size
 from pare.errors import TrailReadError
 from tests.handlers.fake_aws import REGION, FakeAws
 
@@ -83,6 +83,73 @@ def test_what_fits_is_read_the_careful_way(
 ) -> None:
     size = TrailSize(files, stored, is_counted_out=True)
     assert (size.fits, size.cannot_fit) == (fits, cannot_fit)
+
+
+# --- Narrowing ------------------------------------------------------------------------------------
+
+FIRST, LAST = "2026-08-23", "2026-11-21"
+
+
+def small(monkeypatch: pytest.MonkeyPatch, *, files: int, stored: int = 10**6) -> None:
+    quotas = Quotas(files, stored * module.UNPACKED_BYTES_PER_STORED, 50, {})
+    monkeypatch.setattr(module, "load_quotas", lambda: quotas)
+
+
+def newest(s3: Any, first: str = FIRST) -> Narrowed | None:
+    return newest_that_fit(TrailBucket(s3, "trail"), ACCOUNT, first, LAST)
+
+
+def test_the_newest_days_are_as_many_as_fit_in_steps_of_ten(
+    s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, day in enumerate(["09/01", "10/11", "10/12", "10/22", "11/21"]):
+        put(s3, f"2026/{day}", number, region=("us-west-2", REGION)[number % 2])
+
+    found = {}
+    for files in range(1, 6):
+        small(monkeypatch, files=files)
+        narrowed = newest(s3)
+        found[files] = (narrowed.first_date, narrowed.days) if narrowed else None
+
+    assert found == {
+        1: None,  # the last 30 days alone have two
+        2: ("2026-10-22", 30),
+        3: ("2026-10-12", 40),
+        4: ("2026-09-02", 80),
+        5: ("2026-08-23", 90),
+    }
+
+
+def test_the_bytes_bind_as_well_on_the_careful_reading(
+    s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(s3, "2026/10/21", 1, size=30)
+    put(s3, "2026/10/22", 2, size=70)
+
+    small(monkeypatch, files=9, stored=99)
+    assert newest(s3) == Narrowed("2026-10-22", 30, TrailSize(1, 70, is_counted_out=True))
+    small(monkeypatch, files=9, stored=69)
+    assert newest(s3) is None
+
+
+def test_a_window_of_fewer_days_than_the_least_is_not_narrowed(
+    s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small(monkeypatch, files=9)
+
+    assert newest(s3, "2026-10-23") is None
+
+
+def test_narrowing_lists_hardly_more_than_what_fits(
+    s3: Any, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2_500):
+        put(s3, "2026/11/01", number)
+    small(monkeypatch, files=1_500)
+    aws.attempts.clear()
+
+    assert newest(s3) is None
+    assert aws.attempts.count("s3:ListObjectsV2") <= 6
 
 
 def test_a_bucket_that_may_not_be_listed_is_an_error(s3: Any, aws: FakeAws) -> None:

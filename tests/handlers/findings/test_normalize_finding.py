@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,7 +10,7 @@ from lambdas import runtime
 from lambdas.findings.normalize_finding import lambda_handler
 from pare.errors import FindingParseError, UnknownFindingError
 from pare.runs import REJECTIONS
-from tests.recorded import FINDINGS, PREVIEWS, event, finding
+from tests.recorded import FINDINGS, PREVIEWS, check_event, event, finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ def test_a_recorded_event_becomes_a_finding(name: str, context: Any) -> None:
 
     assert found["kind"] == "finding"
     assert found["finding"] == finding(name).to_json()
-    assert (found["preview"], found["call"]) == (None, None)
+    assert (found["preview"], found["call"], found["check"]) == (None, None, None)
     json.dumps(found)
 
 
@@ -33,12 +34,25 @@ def test_a_preview_is_no_finding(name: str, context: Any) -> None:
     assert found["preview"] is not None
 
 
+def test_a_test_event_of_the_doctor_is_no_finding(context: Any) -> None:
+    before = time.time()
+
+    found = lambda_handler(check_event(), context)
+
+    assert (found["kind"], found["finding"]) == ("check", None)
+    assert found["check"] is not None
+    assert found["check"]["region"] == "eu-west-1"
+    kept = int(found["check"]["expires_at"]) - before
+    assert 24 * 3600 - 1 <= kept <= 24 * 3600 + 60
+
+
 @pytest.mark.parametrize(
     ("sent", "error"),
     [
         (event("access_preview_failed", status="PAUSED"), UnknownFindingError),
         (event("unused_permission", findingType="UnusedQuantumKey"), UnknownFindingError),
         (event("unused_permission", findingId=...), FindingParseError),
+        (check_event(check_id=...), FindingParseError),
         ({}, UnknownFindingError),
     ],
 )

@@ -21,7 +21,7 @@ LIST = "accessanalyzer:ListAccessPreviewFindings"
 
 
 def preview(status: str) -> Any:
-    return normalize(event(f"access_preview_{status.lower()}"))["preview"]
+    return normalize(event(f"access_preview_{status.lower()}"), WHEN)["preview"]
 
 
 def found(finding_id: str, **more: Any) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def test_the_finding_workflow_takes_the_event_it_is_started_with(
     start(context, [evidence.put_ndjson_gz("part", [sent])])
 
     (call,) = aws.called(START)
-    taken = normalize(json.loads(call["input"]))
+    taken = normalize(json.loads(call["input"]), datetime.now(UTC))
 
     assert taken["kind"] == "finding"
     finding = taken["finding"]

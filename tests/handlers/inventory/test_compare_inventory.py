@@ -140,6 +140,7 @@ def test_without_the_paid_analyzer_the_agreement_says_what_it_would_cost(
     agreement = evidence.get_json(output["agreement"])
     assert output["agreement"]["key"] == f"{PREFIX}/agreement.json"
     assert (agreement["is_on"], agreement["principals"]) == (False, 2)
+    assert agreement["found_though_off"] == 0
     assert agreement["estimated_usd_month"] == pytest.approx(0.40)
 
 

@@ -95,6 +95,7 @@ def test_an_urgent_card_is_frozen_as_a_message_of_its_own(
         "list": None,
         "settle": True,
         "budgets": ["2096-11-22T09"],
+        "contact": "security@example.com",
     }
     assert message == wanted
     assert output["messages"][0]["ref"]["key"] == (

@@ -206,6 +206,83 @@ def test_without_a_digest_only_what_surely_does_not_fit_is_not_tried(
     route = choose(context)
     assert route["route"] == "activity"
     assert "no nightly digest" in route["reason"]
+    assert "in the newest 30 days alone" in route["reason"]
+
+
+@pytest.mark.usefixtures("store", "ledger")
+@pytest.mark.parametrize(
+    ("older", "first_date", "days"),
+    [
+        (["2026-08-24"], "2026-09-02", 80),  # steps of ten days before the last 30
+        (["2026-10-20"], "2026-10-22", 30),
+        (["2026-10-12", "2026-10-21"], "2026-10-22", 30),
+        (["2026-10-11", "2026-09-01"], "2026-10-12", 40),
+    ],
+)
+def test_without_a_digest_a_window_that_is_too_large_is_narrowed_to_its_newest_days(
+    trail: Any, context: Any, monkeypatch: Any, older: list[str], first_date: str, days: int
+) -> None:
+    for number, day in enumerate(older * 2, 1):
+        deliver(trail, day, number)
+    deliver(trail, DAY)
+    quotas(monkeypatch, files=2, size=2 * 7 * 20)
+
+    route = choose(context)
+
+    assert (route["route"], route["waits"]) == ("access-analyzer", True)
+    assert route["first_date"] == first_date
+    assert f"the newest {days} days, from {first_date} on" in route["reason"]
+    assert "more than 2 log files" in route["reason"]
+
+
+@pytest.mark.usefixtures("store", "ledger")
+@pytest.mark.parametrize("named", ["both", "access-analyzer"])
+def test_a_route_that_the_settings_name_is_narrowed_too(
+    trail: Any, settings: Any, context: Any, monkeypatch: Any, named: str
+) -> None:
+    settings(evidence=named)
+    for number, day in enumerate(["2026-09-25", "2026-09-25", DAY]):
+        deliver(trail, day, number)
+    quotas(monkeypatch, files=2, size=2 * 7 * 20)
+
+    route = choose(context)
+
+    assert (route["route"], route["waits"]) == (named, True)
+    assert route["first_date"] == "2026-10-02"
+
+    quotas(monkeypatch, files=0, size=10**9)
+    route = choose(context)
+    assert (route["route"], route["waits"]) == ("activity", False)
+    assert "first_date" not in route
+    assert named in route["reason"]
+
+
+@pytest.mark.usefixtures("store", "ledger", "trail")
+@pytest.mark.parametrize("named", ["both", "access-analyzer"])
+def test_a_route_that_the_settings_name_is_not_gone_where_control_tower_made_the_trail(
+    aws: FakeAws, settings: Any, context: Any, named: str
+) -> None:
+    settings(evidence=named, trail_made_by_control_tower="true")
+    aws.attempts.clear()
+
+    route = choose(context)
+
+    assert (route["route"], route["waits"]) == ("activity", False)
+    assert route["reason"].endswith("Access Analyzer does not read trails that Control Tower made")
+    assert aws.attempts == []
+
+
+@pytest.mark.usefixtures("store", "ledger")
+def test_a_route_that_the_settings_name_is_gone_where_the_size_is_unknown(
+    trail: Any, aws: FakeAws, settings: Any, context: Any
+) -> None:
+    settings(evidence="both")
+    aws.fail("s3:ListObjectsV2", "AccessDenied", 403, when=lambda p: p["Bucket"] == TRAIL)
+
+    route = choose(context)
+
+    assert (route["route"], route["waits"]) == ("both", True)
+    assert "first_date" not in route
 
 
 @pytest.mark.usefixtures("digest", "trail")
@@ -230,17 +307,22 @@ def test_an_s3_that_fails_is_asked_again(aws: FakeAws, context: Any) -> None:
         choose(context)
 
 
+@pytest.mark.usefixtures("store", "trail")
 @pytest.mark.parametrize(
-    ("evidence", "waits"), [("both", True), ("access-analyzer", True), ("activity", False)]
+    ("named", "waits"), [("both", True), ("access-analyzer", True), ("activity", False)]
 )
-def test_a_route_that_the_settings_name_is_taken_without_a_look(
-    aws: FakeAws, settings: Any, context: Any, evidence: str, waits: bool
+def test_a_route_that_the_settings_name_is_taken_without_a_look_at_digests_and_turns(
+    aws: FakeAws, settings: Any, context: Any, named: str, waits: bool
 ) -> None:
-    settings(evidence=evidence)
+    settings(evidence=named)
+    aws.attempts.clear()
 
     route = choose(context)
 
-    assert (route["route"], route["waits"]) == (evidence, waits)
-    assert evidence in route["reason"]
-    assert aws.attempts == []
+    assert route == {
+        "route": named,
+        "reason": f"evidence: {named} is set in config/pare.yaml",
+        "waits": waits,
+    }
+    assert set(aws.attempts) == ({"s3:ListObjectsV2"} if waits else set())
     json.dumps(route)

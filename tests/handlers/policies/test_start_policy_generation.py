@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from infra.policy_workflow import BUSY_ERRORS
+from lambdas.policies import start_policy_generation
 from lambdas.policies.start_policy_generation import Job, lambda_handler
 from pare.aws.quota_ledger import QuotaLedger
 from pare.errors import (
@@ -53,8 +54,8 @@ def holder(ledger: QuotaLedger) -> str:
     return ledger.ledger(MEMBER, REGION).holder
 
 
-def start(context: Any, execution: str = EXECUTION, *, waits: bool = True) -> Job:
-    route: Any = {"route": "both", "reason": "", "waits": waits}
+def start(context: Any, execution: str = EXECUTION, *, waits: bool = True, **more: str) -> Job:
+    route: Any = {"route": "both", "reason": "", "waits": waits, **more}
     job: Job = lambda_handler(
         {"principal": principal(), "execution": execution, "route": route}, context
     )
@@ -93,6 +94,34 @@ def test_the_window_is_as_long_as_the_settings_say_and_never_over_awss_limit(
     details = aws.called(OPERATION)[0]["cloudTrailDetails"]
     length = details["endTime"] - details["startTime"]
     assert timedelta(days=days) - timedelta(minutes=1) == length < timedelta(days=90)
+
+
+def test_a_narrowed_window_begins_with_the_first_day_of_its_route(
+    aws: FakeAws, context: Any, settings: Any
+) -> None:
+    aws.answer(OPERATION, {"jobId": "job-1"})
+
+    start(context, first_date="2026-10-22")
+    settings(window_days="10")
+    start_policy_generation.environment.cache_clear()
+    start(context, first_date="2026-10-22")
+
+    narrowed, never_widened = (each["cloudTrailDetails"] for each in aws.called(OPERATION))
+    end = datetime(2026, 11, 21, 9, tzinfo=UTC)
+    assert narrowed["startTime"] == datetime(2026, 10, 22, tzinfo=UTC)
+    assert never_widened["startTime"] == end - timedelta(days=10) + timedelta(minutes=1)
+
+
+def test_of_account_trails_the_one_of_the_principals_account_is_named(
+    aws: FakeAws, context: Any, settings: Any
+) -> None:
+    settings(trail_arn="arn:aws:cloudtrail:eu-west-1:{account_id}:trail/own")
+    aws.answer(OPERATION, {"jobId": "job-1"})
+
+    start(context)
+
+    (trail,) = aws.called(OPERATION)[0]["cloudTrailDetails"]["trails"]
+    assert trail["cloudTrailArn"] == f"arn:aws:cloudtrail:eu-west-1:{MEMBER}:trail/own"
 
 
 def test_a_retried_step_makes_the_very_same_request(

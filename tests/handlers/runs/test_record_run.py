@@ -87,6 +87,7 @@ def test_a_run_that_succeeded_is_recorded_and_nobody_is_told(
         "message": None,
         "what_to_do": None,
         "subject": "f-1",
+        "asked_by": None,
         "counts": {},
         "unknown": ["owner: not told"],
         "transitions": 6,  # the four of the history, and the two that come after this step

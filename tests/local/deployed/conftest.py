@@ -126,14 +126,14 @@ class Deployed:
     def make_analyzers(self) -> None:
         """Let the hub have an external-access analyzer in every Region, for some days already."""
         control, organization = self.box.emulator.control, self.box.created.organization
-        control("settings", {"clock_offset_seconds": -3 * 86_400})
+        hub = organization.hub_account.account_id
+        made = f"{ago(days=3):%Y-%m-%dT%H:%M:%SZ}"
         for region in organization.regions:
             arn = seed_findings.analyzer_arn(
                 organization, seed_findings.EXTERNAL_ACCESS_ANALYZER, region
             )
-            hub = organization.hub_account.account_id
             seed_findings.make_analyzer(self.box.emulator, hub, arn)
-        control("settings", {"clock_offset_seconds": 0})
+            control("analyzers", {"analyzers": [{"arn": arn, "created_at": made}]})
 
     def plant(self, *findings: seed_findings.SeedFinding, events: bool = True) -> None:
         """Let the hub's analyzers find these, and wait until Pare has what it hears of it.
@@ -168,6 +168,11 @@ class Deployed:
             )
 
         demo.wait_for(check, "the end of what Access Analyzer's events started", seconds)
+
+    def nothing_runs(self) -> bool:
+        """Return whether no workflow runs, and no event of Access Analyzer is on its way."""
+        state = self.box.emulator.control("state")
+        return not state["executions_running"] and not state["events"]["waiting"]
 
     def start(self, workflow: str, state: dict[str, Any], name: str | None = None) -> str:
         """Start a workflow by hand and return the execution's ARN."""
@@ -407,10 +412,14 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 
 @pytest.fixture(autouse=True)
 def emulator_put_back(deployed: Deployed) -> Iterator[None]:
-    """Faults and settings of the emulator are put back after each test."""
+    """After each test nothing runs any more, and faults and settings of the emulator are put back.
+
+    What a test started and did not wait for would have the turn of policy generation in the next.
+    """
     yield
     deployed.box.emulator.control("faults", method="DELETE")
     deployed.box.emulator.control("settings", QUICK)
+    demo.wait_for(deployed.nothing_runs, "the end of everything that a test started")
     deployed.forget_quotas()
 
 

@@ -66,12 +66,15 @@ def own(deployed: Deployed, arn: str) -> dict[str, Any]:
     return found
 
 
-def agreement(deployed: Deployed, period: str, *arguments: str, code: int = 0) -> str:
+def pare(deployed: Deployed, *arguments: str, code: int = 0) -> str:
     local = ("--local", "--state-dir", str(deployed.box.emulator.state_dir))
-    asked = ["findings", "agreement", "--period", period, *arguments, *local]
-    result = CliRunner().invoke(main, asked)
+    result = CliRunner().invoke(main, ["findings", *arguments, *local])
     assert result.exit_code == code, result.output
     return result.stdout
+
+
+def agreement(deployed: Deployed, period: str, *arguments: str, code: int = 0) -> str:
+    return pare(deployed, "agreement", "--period", period, *arguments, code=code)
 
 
 def test_unused_role_is_told_until_it_is_used_and_compared_with_the_analyzer(
@@ -96,6 +99,14 @@ def test_unused_role_is_told_until_it_is_used_and_compared_with_the_analyzer(
     text = agreement(deployed, FIRST)
     assert "AWS's unused-access analyzer is off." in text
     assert f"{found['principals']:,} roles and users at 0.20 USD each" in text
+
+    # Somebody keeps it on purpose, and takes that back.
+    assert "1 archived." in pare(deployed, "archive", finding["finding_id"], "--reason", "audit")
+    deployed.settle()
+    assert own(deployed, role)["status"] == "ARCHIVED"
+    assert "1 opened." in pare(deployed, "unarchive", finding["finding_id"])
+    deployed.settle()
+    assert own(deployed, role)["status"] == "ACTIVE"
 
     # A month later the role is used, and the paid analyzer is on.
     use = {"principal_arn": role, "service": "sqs", "action": None, "region": "eu-west-1",

@@ -39,7 +39,6 @@ def accounts(deployed: Deployed) -> Iterator[list[scale.ScaledAccount]]:
     created = deployed.box.created.organization
     added = scale.add_accounts(
         deployed.box.emulator,
-        like=created.account("shop-prod").account_id,
         accounts=ACCOUNTS,
         roles=ROLES,
     )

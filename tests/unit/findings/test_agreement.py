@@ -44,6 +44,14 @@ def test_off_says_what_it_would_cost_and_compares_nothing() -> None:
     assert found["is_on"] is False
     assert (found["principals"], found["estimated_usd_month"]) == (10, 2.00)
     assert (found["counts"], found["disagreements"]) == ({}, [])
+    assert found["found_though_off"] == 0
+
+
+def test_off_and_yet_somebodys_analyzer_found_something() -> None:
+    found = agree([IDLE], [of_analyzer(IDLE)], is_on=False)
+
+    assert found["found_though_off"] == 1
+    assert (found["counts"], found["disagreements"]) == ({}, [])
 
 
 def test_both_say_unused() -> None:

@@ -843,7 +843,50 @@ def test_the_order_of_cards_does_not_matter() -> None:
 
 
 def test_a_digest_carries_the_verdict_of_a_proposal() -> None:
-    assert "proposal ready: 22,091 -> 21 actions" in one_line(CASES["digest"]("en"))
+    # Without its counts: what is unused is counted in another way.
+    assert "91 actions, proposal ready since" in one_line(CASES["digest"]("en"))
+
+
+def test_what_was_archived_through_pare_is_not_told_as_closed() -> None:
+    for told_as, words in (
+        ("first_sight", "archived through Pare since. It is active again"),
+        ("archived", "It was told as archived on"),
+        ("unwatched", "It was told as no longer watched on"),
+        ("closed", "It was told as closed on"),
+    ):
+        again = view(old(), news="reopened", told=told(severity=None, news=told_as))
+
+        text = one_line(single(again)("en"))
+
+        assert words in text
+        assert ("told as closed" in text) == (told_as == "closed")
+
+
+def test_the_services_that_matter_come_first() -> None:
+    finding = unused(4, 40, unused_services=("athena", "glue", "iam", "kms"))
+
+    assert re.search(r"Services: +iam, kms, athena, glue", single(view(finding))("en").text)
+
+
+def test_a_blind_spot_names_the_one_way_that_holds() -> None:
+    by_settings = one_line(CASES["watch_analyzer_missing_by_settings"]("en"))
+    by_hand = one_line(CASES["watch_analyzer_missing"]("en"))
+    unknown = one_line(single(view(watch("AnalyzerMissing", kind="external")))("en"))
+
+    assert "create-analyzer" not in by_settings
+    assert "set it to false, deploy" in by_settings
+    assert "create_external_access" not in by_hand
+    assert "create-analyzer" in by_hand
+    assert "Where the settings do not create it" in unknown
+    assert "Where they do" in unknown
+
+
+def test_an_owner_hears_what_pare_is_and_whom_to_ask() -> None:
+    text = one_line(CASES["digest_owner"]("en"))
+
+    assert "without them, write to security@example.com." in text
+    assert "update-access-key --user-name backup" in text
+    assert "`pare` is the command" not in one_line(CASES["digest"]("en"))
 
 
 def test_the_digest_of_an_owner_says_that_it_is_theirs() -> None:

@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from pare.errors import FindingParseError, UnknownFindingError
 from pare.findings.compare import gone
 from pare.findings.model import Finding
-from pare.findings.normalize import FAMILIES, OWN, SENDERS, STATUSES, normalize
-from tests.recorded import FINDINGS, PREVIEWS, event, finding, normalized
+from pare.findings.normalize import FAMILIES, OWN, STATUSES, normalize
+from pare.findings.sent import SENDERS
+from tests.recorded import FINDINGS, NOW, PREVIEWS, check_event, event, finding, normalized
+
+
+def about(sent: Any) -> Any:
+    """Return what an event is about."""
+    return normalize(sent, NOW)
+
 
 # --- The three families ---
 
@@ -195,7 +202,7 @@ def test_an_unknown_detail_type_is_named(detail_type: object) -> None:
         sent["detail-type"] = detail_type
 
     with pytest.raises(UnknownFindingError, match="detail-type"):
-        normalize(sent)
+        about(sent)
 
 
 @pytest.mark.parametrize(
@@ -211,13 +218,13 @@ def test_an_unknown_detail_type_is_named(detail_type: object) -> None:
 )
 def test_an_unknown_finding_type_is_named(name: str, finding_type: object) -> None:
     with pytest.raises(UnknownFindingError, match="finding type"):
-        normalize(event(name, findingType=finding_type))
+        about(event(name, findingType=finding_type))
 
 
 @pytest.mark.parametrize("status", ["OPEN", "active", "DELETED"])
 def test_an_unknown_status_is_named(status: str) -> None:
     with pytest.raises(UnknownFindingError, match=status):
-        normalize(event("internal_access", status=status))
+        about(event("internal_access", status=status))
 
 
 @pytest.mark.parametrize("name", FINDINGS)
@@ -230,7 +237,7 @@ def test_a_field_that_aws_always_sends_is_named_where_it_is_missing(
     name: str, field: str, value: object
 ) -> None:
     with pytest.raises(FindingParseError, match=f"^{field} ") as caught:
-        normalize(event(name, **{field: value}))
+        about(event(name, **{field: value}))
 
     assert not isinstance(caught.value, UnknownFindingError)
 
@@ -245,7 +252,7 @@ def test_each_family_has_its_own_id_key_and_the_other_one_does_not_count(
     other = "findingId" if key == "id" else "id"
 
     with pytest.raises(FindingParseError, match=f"^{key} "):
-        normalize(event(name, **{key: ..., other: "a-finding"}))
+        about(event(name, **{key: ..., other: "a-finding"}))
 
 
 @pytest.mark.parametrize(
@@ -280,7 +287,7 @@ def test_each_family_has_its_own_id_key_and_the_other_one_does_not_count(
 )
 def test_a_field_of_the_wrong_kind_is_named(field: str, value: object) -> None:
     with pytest.raises(FindingParseError, match=f"^{field} "):
-        normalize(event("unused_permission", **{field: value}))
+        about(event("unused_permission", **{field: value}))
 
 
 @pytest.mark.parametrize(
@@ -288,7 +295,7 @@ def test_a_field_of_the_wrong_kind_is_named(field: str, value: object) -> None:
 )
 def test_an_event_without_an_analyzer_is_refused(resources: object) -> None:
     with pytest.raises(FindingParseError, match=r"resources\[0\]"):
-        normalize(event("unused_permission") | {"resources": resources})
+        about(event("unused_permission") | {"resources": resources})
 
 
 @pytest.mark.parametrize(
@@ -301,25 +308,25 @@ def test_an_event_without_an_analyzer_is_refused(resources: object) -> None:
 )
 def test_a_region_that_could_be_no_region_is_refused(analyzer: str, region: str) -> None:
     with pytest.raises(FindingParseError, match="not a Region"):
-        normalize(event("unused_permission") | {"resources": [analyzer], "region": region})
+        about(event("unused_permission") | {"resources": [analyzer], "region": region})
 
 
 @pytest.mark.parametrize("detail", [None, [], "x", 5, True])
 def test_an_event_without_a_detail_object_is_refused(detail: object) -> None:
     with pytest.raises(FindingParseError, match="detail"):
-        normalize(event("unused_permission") | {"detail": detail})
+        about(event("unused_permission") | {"detail": detail})
 
 
 @pytest.mark.parametrize("sent", [None, [], "x", 5])
 def test_what_is_no_object_is_refused(sent: Any) -> None:
     with pytest.raises(FindingParseError, match="not a JSON object"):
-        normalize(sent)
+        about(sent)
 
 
 @pytest.mark.parametrize("length", [1_000, 10_000])
 def test_a_long_value_is_shown_short(length: int) -> None:
     with pytest.raises(FindingParseError) as caught:
-        normalize(event("internal_access", status="S" * length))
+        about(event("internal_access", status="S" * length))
 
     assert len(str(caught.value)) < 200
 
@@ -339,7 +346,7 @@ detail_keys = sorted({key for name in FINDINGS for key in event(name)["detail"]}
 @example({"detail-type": "Pare Finding", "detail": {"finding": None}, "source": "pare.reconcile"})
 def test_arbitrary_json_is_refused_with_our_own_errors_only(sent: Any) -> None:
     with pytest.raises(FindingParseError) as caught:
-        normalize(sent)
+        about(sent)
 
     assert str(caught.value)
     assert type(caught.value) in {FindingParseError, UnknownFindingError}
@@ -369,20 +376,20 @@ def test_what_is_nested_too_deeply_is_refused() -> None:
         deep = [deep]
 
     with pytest.raises(FindingParseError, match="RecursionError"):
-        normalize(event("external_access", principal={"AWS": deep}))
+        about(event("external_access", principal={"AWS": deep}))
 
 
 @pytest.mark.parametrize("name", FINDINGS)
 def test_text_that_no_table_can_hold_is_refused(name: str) -> None:
     with pytest.raises(FindingParseError, match="UTF-8"):
-        normalize(event(name, resource="arn:aws:s3:::\ud800"))
+        about(event(name, resource="arn:aws:s3:::\ud800"))
 
 
 # --- Access previews ---
 
 
 def test_a_preview_that_failed_says_why() -> None:
-    assert normalize(event("access_preview_failed")) == {
+    assert about(event("access_preview_failed")) == {
         "kind": "preview",
         "finding": None,
         "preview": {
@@ -396,6 +403,7 @@ def test_a_preview_that_failed_says_why() -> None:
             "reason_code": "INVALID_CONFIGURATION",
         },
         "call": None,
+        "check": None,
     }
 
 
@@ -404,7 +412,7 @@ def test_a_preview_that_failed_says_why() -> None:
     [("access_preview_creating", "CREATING"), ("access_preview_completed", "COMPLETED")],
 )
 def test_every_state_of_a_preview_is_known(name: str, status: str) -> None:
-    preview = normalize(event(name))["preview"]
+    preview = about(event(name))["preview"]
 
     assert preview is not None
     assert (preview["status"], preview["reason_code"]) == (status, None)
@@ -412,7 +420,7 @@ def test_every_state_of_a_preview_is_known(name: str, status: str) -> None:
 
 def test_a_state_of_a_preview_that_is_not_known_is_named() -> None:
     with pytest.raises(UnknownFindingError, match="PAUSED"):
-        normalize(event("access_preview_creating", status="PAUSED"))
+        about(event("access_preview_creating", status="PAUSED"))
 
 
 @pytest.mark.parametrize(
@@ -428,7 +436,7 @@ def test_a_state_of_a_preview_that_is_not_known_is_named() -> None:
 )
 def test_a_broken_preview_is_refused(field: str, value: object) -> None:
     with pytest.raises(FindingParseError):
-        normalize(event("access_preview_failed", **{field: value}))
+        about(event("access_preview_failed", **{field: value}))
 
 
 preview_keys = sorted({key for name in PREVIEWS for key in event(name)["detail"]})
@@ -442,12 +450,66 @@ def test_a_preview_with_arbitrary_fields_is_one_or_refused(
     name: str, detail: dict[str, Any]
 ) -> None:
     try:
-        found = normalize(event(name, **detail))
+        found = about(event(name, **detail))
     except FindingParseError:
         return
 
     assert found["kind"] == "preview"
     json.dumps(found)
+
+
+# --- The doctor's test event ---
+
+
+def test_a_test_event_of_the_doctor_is_no_finding_and_is_remembered_for_a_day() -> None:
+    assert about(check_event()) == {
+        "kind": "check",
+        "finding": None,
+        "preview": None,
+        "call": None,
+        "check": {
+            "check_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
+            "region": "eu-west-1",
+            "expires_at": str(int(NOW.timestamp()) + 24 * 3600),
+        },
+    }
+
+
+def test_a_test_event_is_remembered_from_now_on_whatever_it_says_of_its_time() -> None:
+    sent = {**check_event(expires_at="99999999999"), "time": "2999-01-01T00:00:00Z"}
+    assert about(sent) == about(check_event())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("check_id", ...),
+        ("check_id", 5),
+        ("check_id", "doctor"),
+        ("check_id", "0F8FAD5B-D9CB-469F-A165-70867728950E"),
+        ("check_id", "0f8fad5b-d9cb-469f-a165-70867728950e\n"),
+        ("check_id", "0" * 2_000),
+        ("region", ...),
+        ("region", "eu-west-1.example.com"),
+        ("region", "e" * 64),
+    ],
+)
+def test_a_broken_test_event_is_refused(field: str, value: object) -> None:
+    with pytest.raises(FindingParseError) as caught:
+        about(check_event(**{field: value}))
+
+    assert type(caught.value) is FindingParseError
+
+
+@given(st.dictionaries(st.sampled_from(["check_id", "region", "more"]), json_values))
+def test_a_test_event_with_arbitrary_fields_is_one_or_refused(detail: dict[str, Any]) -> None:
+    try:
+        found = about(check_event(**detail))
+    except FindingParseError:
+        return
+
+    assert found["kind"] == "check"
+    assert len(json.dumps(found["check"])) < 250  # so much of it is kept, whoever sent it
 
 
 # --- Calls ---
@@ -493,7 +555,7 @@ def call_event(**record: Any) -> dict[str, Any]:
 
 
 def called(**record: Any) -> Any:
-    found = normalize(call_event(**record))
+    found = about(call_event(**record))
     assert (found["kind"], found["finding"], found["preview"]) == ("call", None, None)
     return found["call"]
 
@@ -561,7 +623,7 @@ def test_who_called_as_far_as_it_is_said(identity: object, who: str) -> None:
 )
 def test_any_other_call_is_unknown(record: dict[str, Any]) -> None:
     with pytest.raises(UnknownFindingError, match="unknown call"):
-        normalize(call_event(**record))
+        about(call_event(**record))
 
 
 @pytest.mark.parametrize(
@@ -581,7 +643,7 @@ def test_any_other_call_is_unknown(record: dict[str, Any]) -> None:
 )
 def test_a_broken_call_is_refused(record: dict[str, Any]) -> None:
     with pytest.raises(FindingParseError) as caught:
-        normalize(call_event(**record))
+        about(call_event(**record))
 
     assert type(caught.value) is FindingParseError
 
@@ -594,7 +656,7 @@ def test_a_call_with_arbitrary_fields_is_one_or_refused(
     record: dict[str, Any], parameters: dict[str, Any]
 ) -> None:
     try:
-        found = normalize(call_event(**{"requestParameters": asked(**parameters), **record}))
+        found = about(call_event(**{"requestParameters": asked(**parameters), **record}))
     except FindingParseError:
         return
 
@@ -671,7 +733,7 @@ def test_notes_on_what_was_unknown_last_time_are_not_carried_on() -> None:
 )
 def test_only_the_step_that_makes_a_finding_may_send_it(found: Finding, source: Any) -> None:
     with pytest.raises(FindingParseError):
-        normalize(pare_event(found, source))
+        about(pare_event(found, source))
 
 
 @pytest.mark.parametrize(
@@ -705,7 +767,7 @@ def test_only_the_step_that_makes_a_finding_may_send_it(found: Finding, source: 
 )
 def test_each_field_of_a_finding_of_ours_is_checked(changes: dict[str, Any]) -> None:
     with pytest.raises(FindingParseError):
-        normalize(pare_event({**finding().to_json(), **changes}))
+        about(pare_event({**finding().to_json(), **changes}))
 
 
 @pytest.mark.parametrize("name", FINDINGS)
@@ -721,7 +783,7 @@ def test_a_finding_of_our_own_has_one_of_its_own_types(access_and_type: tuple[st
     sent = {**WATCH.to_json(), "access": access, "finding_type": finding_type}
 
     with pytest.raises(FindingParseError):
-        normalize(pare_event(sent))
+        about(pare_event(sent))
 
 
 def test_every_source_of_findings_of_our_own_has_a_sender() -> None:

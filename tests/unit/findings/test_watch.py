@@ -130,6 +130,14 @@ def test_a_region_without_an_analyzer_of_the_organization_is_blind() -> None:
     assert (found.account_id, found.created_at) == (HUB, "2026-11-22T09:00:00Z")
 
 
+def test_a_missing_analyzer_says_whether_the_settings_create_it() -> None:
+    created = watch(region(), creates_external_analyzer=True)
+    by_hand = watch(region(), creates_external_analyzer=False)
+
+    assert spots(created)[0][1]["by_settings"] is True
+    assert spots(by_hand)[0][1]["by_settings"] is False
+
+
 @pytest.mark.parametrize("status", ["DISABLED", "FAILED", "CREATING"])
 def test_an_analyzer_that_does_not_work_is_said_with_its_reason(status: str) -> None:
     broken = analyzer(status=status, status_reason="AWS_SERVICE_ACCESS_DISABLED")

@@ -147,12 +147,16 @@ def some_views() -> list[CardViewJson]:
         view(role_trust()),
         view(old(severity="high", **payments, owner=None), news="worsened", told=told(old())),
         view(PARTNER),
-        view(ended=(old(resource="arn:aws:s3:::old-logs"),), news="closed", told=told(old())),
-        view(ended=(old(resource="arn:aws:s3:::left-logs"),), how="UNWATCHED", news="unwatched",
-             told=told(old())),
+        view(ended=(old(resource="arn:aws:s3:::old-logs", finding_id=f"88888888{HEX}"),),
+             news="closed", told=told(old())),
+        view(ended=(old(resource="arn:aws:s3:::left-logs", finding_id=f"99999999{HEX}"),),
+             how="UNWATCHED", news="unwatched", told=told(old())),
         partly_archived(),
         view(credential("UnusedIAMRole", **role, **payments)),
+        view(credential("UnusedIAMUserAccessKey", access_key_id="AKIAIOSFODNN7EXAMPLE",
+                        finding_id=f"bbbbbbbb{HEX}")),
         view(sample("external_access_error", resource="arn:aws:s3:::sealed",
+                    finding_id=f"aaaaaaaa{HEX}",
                     created_at="2026-11-21T00:00:00Z")),
         view(watch("AnalyzerMissing", kind="external")),
         view(old(resource="arn:aws:sqs:eu-west-1:111122223333:orders",
@@ -175,7 +179,7 @@ def digest(owner: str | None) -> Callable[[str], Message]:
 
 
 def preview(name: str) -> PreviewJson:
-    found = normalize(event(f"access_preview_{name}"))["preview"]
+    found = normalize(event(f"access_preview_{name}"), NOW)["preview"]
     assert found is not None
     return found
 
@@ -239,6 +243,7 @@ CASES: dict[str, Callable[[str], Message]] = {
     ),
     "worsened": single(view(public(), old(), news="worsened", told=told(old()))),
     "reopened": single(view(old(), news="reopened", told=told(severity=None, news="closed"))),
+    "reopened_quiet": single(view(old(), news="reopened", told=told(severity=None))),
     "still_open": single(view(old(), news="still_open", told=_STILL)),
     "changed_churn": single(
         view(_FIVE, ended=(_TWELVE,), news="changed", told=told(_TWELVE))),
@@ -264,7 +269,10 @@ CASES: dict[str, Callable[[str], Message]] = {
         ended=(public(), old(region="eu-west-1")), ends={public().finding_id: "RESOLVED"},
         how="UNWATCHED", news="unwatched", told=told(public(), old()))),
     "unwatched": single(view(ended=(old(),), how="UNWATCHED", news="unwatched", told=told(old()))),
-    "watch_analyzer_missing": single(view(watch("AnalyzerMissing", kind="external"))),
+    "watch_analyzer_missing": single(
+        view(watch("AnalyzerMissing", kind="external", by_settings=False))),
+    "watch_analyzer_missing_by_settings": single(
+        view(watch("AnalyzerMissing", kind="external", by_settings=True))),
     "watch_analyzer_missing_unused": single(view(watch("AnalyzerMissing", kind="unused"))),
     "watch_analyzer_not_active": single(view(watch(
         "AnalyzerNotActive", kind="external", analyzer="pare-external", status="DISABLED",

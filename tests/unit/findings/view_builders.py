@@ -23,7 +23,10 @@ TOLD_AT = "2026-11-14T08:05:00Z"
 ACCOUNT = "111122223333"
 HUB = "222222222222"
 PLACE = Place(
-    "aws", "eu-west-1", {"bucket": "evidence", "key": "notifications/2026-11-22T09/all.json"}
+    "aws",
+    "eu-west-1",
+    {"bucket": "evidence", "key": "notifications/2026-11-22T09/all.json"},
+    "security@example.com",
 )
 
 # What Enrich and the severity rules say of AWS's samples.
@@ -172,7 +175,8 @@ def proposal(**changes: Any) -> ProposalNoteJson:
         "reasons": [],
         "proposal": {
             "bucket": "evidence",
-            "key": "proposals/111122223333/role/FindingIntegTestFakeRole/2026-11-21T10:00:00Z/",
+            "key": "proposals/111122223333/role/FindingIntegTestFakeRole/2026-11-21T10:00:00Z/"
+            "proposal.json",
         },
         **changes,
     }

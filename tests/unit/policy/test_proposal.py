@@ -115,6 +115,8 @@ def propose(
     access: CurrentAccessJson,
     generation: GenerationOutcomeJson | None = None,
     last_accessed: LastAccessedOutcomeJson | None = None,
+    *,
+    route: dict[str, Any] | None = None,
     **terms: Any,
 ) -> ProposalJson:
     return build_proposal(
@@ -125,6 +127,7 @@ def propose(
             current=access,
             generation=generation,
             last_accessed=last_accessed,
+            route=route,
         ),
         Terms(break_glass_tag=TAG, **terms),
     )
@@ -813,6 +816,20 @@ def test_an_incomplete_generation_is_said() -> None:
         proposal = propose(current(POWER_USER), seen, NOTHING)
 
         assert ("NOT_COMPLETE" in codes(proposal)) is said
+
+
+@pytest.mark.parametrize("first_date", ["2026-10-02", None])
+def test_a_window_that_was_narrowed_is_said(first_date: str | None) -> None:
+    route = {"route": "access-analyzer", "reason": "too much", "waits": True}
+    if first_date:
+        route["first_date"] = first_date
+
+    proposal = propose(current(POWER_USER), generated(allow("s3:GetObject")), NOTHING, route=route)
+
+    assert proposal["coverage"]["route"] == route
+    assert ("SHORT_WINDOW" in codes(proposal)) is (first_date is not None)
+    if first_date:
+        assert f"from {first_date} on" in reason(proposal, "SHORT_WINDOW", "review")
 
 
 @pytest.mark.parametrize("last", [NOTHING, accessed(service("iam", {"PassRole": None}))])

@@ -1,0 +1,1 @@
+"""Sources of functions that travel inside a template. They are read as text."""
