@@ -818,7 +818,7 @@ def test_why_an_account_is_in_no_inventory(snapshot: Path, account_id: str, said
         ("Nobody", "It may be where Pare could not look: account 777788889999 legacy could not "
          "be read: sts:AssumeRole in account 777788889999: AccessDenied. It was last read in "
          "2026-10. `pare"),
-        (f"arn:aws:iam::{folder.UNKNOWN_ACCOUNT}:role/X", "Deploy the PareMember stack"),
+        (f"arn:aws:iam::{folder.UNKNOWN_ACCOUNT}:role/X", "pare doctor --only members"),
         (f"No{HOSTILE}", "is none of the 4 users and roles"),
     ],
 )  # fmt: skip
