@@ -84,7 +84,7 @@ def test_account_that_cannot_be_entered_is_recorded_and_told(deployed: Deployed)
         assert run["error"] == "MemberAccountError"
         assert account in run["message"]
         told = deployed.message(run["execution_arn"])
-        assert "Deploy the PareMember stack" in told["Message"].replace("\n", " ")
+        assert "pare doctor --only members" in told["Message"].replace("\n", " ")
     finally:
         iam.update_assume_role_policy(RoleName="PareMember", PolicyDocument=json.dumps(trust))
 
