@@ -17,9 +17,11 @@ from pare.cli_activity import csv_cell, printable
 from pare.cli_snapshot import (
     FOUND_PROBLEMS,
     Period,
+    accounts_option,
     deployment,
     echo_lines,
     local_options,
+    owners_option,
     say,
 )
 from pare.clock import format_time
@@ -104,15 +106,11 @@ def _exit(code: int) -> None:
     type=click.Choice(view.TYPES, case_sensitive=False),
     help="Only those of this type. Repeatable.",
 )
-@click.option(
-    "--account", "accounts", multiple=True, metavar="ID|NAME", help="Only this account. Repeatable."
-)
+@accounts_option
 @click.option(
     "--region", "regions", multiple=True, metavar="REGION", help="Only this Region. Repeatable."
 )
-@click.option(
-    "--owner", "owners", multiple=True, metavar="TEXT", help="Only whose owner has it. Repeatable."
-)
+@owners_option
 @click.option(
     "--severity",
     "severities",

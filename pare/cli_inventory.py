@@ -17,11 +17,13 @@ from pare.cli_activity import printable
 from pare.cli_snapshot import (
     FOUND_PROBLEMS,
     Period,
+    accounts_option,
     damage_lines,
     deployment,
     echo_lines,
     local_options,
     open_snapshot,
+    owners_option,
     period_option,
     say,
     snapshot_option,
@@ -207,12 +209,8 @@ def _unknown_json(head: SnapshotJson | None) -> list[dict[str, str | None]]:
     type=click.Choice(view.KINDS, case_sensitive=False),
     help="Only principals of this kind. Repeatable.",
 )
-@click.option(
-    "--owner", "owners", multiple=True, metavar="TEXT", help="Only whose owner has it. Repeatable."
-)
-@click.option(
-    "--account", "accounts", multiple=True, metavar="ID|NAME", help="Only this account. Repeatable."
-)
+@owners_option
+@accounts_option
 @click.option(
     "--issue",
     "issues",

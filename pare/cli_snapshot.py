@@ -45,6 +45,12 @@ class Period(click.ParamType[str]):
 period_option = click.option(
     "--period", type=Period(), help="The inventory of this month. Default: the newest."
 )
+accounts_option = click.option(
+    "--account", "accounts", multiple=True, metavar="ID|NAME", help="Only this account. Repeatable."
+)
+owners_option = click.option(
+    "--owner", "owners", multiple=True, metavar="TEXT", help="Only whose owner has it. Repeatable."
+)
 snapshot_option = click.option(
     "--snapshot",
     metavar="PATH",

@@ -788,6 +788,14 @@ def _why_refused(probe: Probe) -> str:
 # --- members.template -----------------------------------------------------------------------------
 
 
+def _entered(accounts: Accounts, probes: Mapping[str, Probe]) -> Iterator[tuple[str, Probe]]:
+    """Yield the accounts that are looked at and could be entered."""
+    for account_id in accounts.active:
+        probe = probes.get(account_id)
+        if account_id not in accounts.excluded and probe is not None and probe.is_in:
+            yield account_id, probe
+
+
 def judge_templates(
     setup: Setup,
     accounts: Accounts,
@@ -798,10 +806,7 @@ def judge_templates(
     """Judge of which version the member roles are that could be entered, and their rights."""
     check = "members.template"
     faults: dict[_Fault, list[str]] = defaultdict(list)
-    for account_id in accounts.active:
-        probe = probes.get(account_id)
-        if account_id in accounts.excluded or probe is None or not probe.is_in:
-            continue
+    for account_id, probe in _entered(accounts, probes):
         name = accounts.named(account_id)
         untold = _rights_untold(probe.rights)
         if untold:
@@ -908,10 +913,7 @@ def judge_access_roles(
     """Judge Access Analyzer's service role in the accounts that could be entered."""
     check = "members.access-role"
     faults: dict[_Fault, list[str]] = defaultdict(list)
-    for account_id in accounts.active:
-        probe = probes.get(account_id)
-        if account_id in accounts.excluded or probe is None or not probe.is_in:
-            continue
+    for account_id, probe in _entered(accounts, probes):
         name, found = accounts.named(account_id), probe.access_role
         if found is None or (found.path is None and found.code != _ABSENT):
             said = f"{plain(found.code, 60)}: {plain(found.message)}" if found else "not looked for"
