@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pare.cli_activity import activity, backfill, printable
+from pare.cli_activity import activity, backfill, format_option, printable
 from pare.cli_doctor import doctor
 from pare.cli_explain import explain_principal
 from pare.cli_findings import findings
@@ -137,7 +137,7 @@ def up(state_dir: Path, port: int, trail: Path | None) -> None:
 
 @local.command()
 @state_dir_option
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@format_option("text", "json")
 def status(state_dir: Path, form: str) -> None:
     """Tell what runs, what lies where, and how to look at it with the AWS CLI. Exit code 1: not up.
 

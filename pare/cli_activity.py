@@ -90,6 +90,14 @@ def patterns_of(asked: str) -> tuple[str, ...]:
     return (asked,)
 
 
+def format_option(*forms: str, shows: str = "What to print.") -> Callable[[Any], Any]:
+    """Return the option that chooses one of these forms, the first where nobody chooses."""
+    return click.option(
+        "--format", "form", type=click.Choice(forms), default=forms[0], show_default=True,
+        help=shows,
+    )  # fmt: skip
+
+
 @click.command(no_args_is_help=True)
 @click.argument("paths", metavar="LOGS...", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="FILE", help="Write the activity file here (.gz: packed).")
@@ -109,14 +117,7 @@ def patterns_of(asked: str) -> tuple[str, ...]:
     metavar="ID",
     help="Only principals of this account. May be repeated.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "csv"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
+@format_option("text", "json", "csv")
 @click.option("--jobs", type=click.IntRange(1, 256), default=lambda: os.cpu_count() or 1,
               show_default="one a core", help="Processes that read.")  # fmt: skip
 def activity(

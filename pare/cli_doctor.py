@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pare.cli_activity import printable
+from pare.cli_activity import format_option, printable
 from pare.cli_snapshot import FOUND_PROBLEMS, aws_session, local_options
 from pare.clock import format_time
 from pare.doctor.checks import groups
@@ -56,14 +56,7 @@ _TELL_EVERY_SECONDS = 10
     metavar="DIR",
     help="Before the first deployment: the folder that `npx cdk synth` wrote, cdk.out.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
+@format_option("text", "json")
 @local_options
 def doctor(
     only: tuple[str, ...],

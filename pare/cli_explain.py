@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pare.arns import parse_principal_arn
-from pare.cli_activity import printable
+from pare.cli_activity import format_option, printable
 from pare.cli_snapshot import (
     FOUND_PROBLEMS,
     damage_lines,
@@ -49,14 +49,7 @@ _ACCOUNTS_NAMED = 3
     show_default=True,
     help="The language of the page.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
+@format_option("text", "json")
 @local_options
 def explain_principal(
     principal: str,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pare.cli_activity import csv_cell, printable
+from pare.cli_activity import csv_cell, format_option, printable
 from pare.cli_snapshot import (
     FOUND_PROBLEMS,
     Period,
@@ -34,7 +34,7 @@ from pare.inventory.view import wrapped
 from pare.message import listed, plain, sentence, several
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pare.aws.deployed_findings import (
@@ -66,13 +66,6 @@ def findings() -> None:
 
     Example: pare findings list --severity critical --severity high
     """
-
-
-def _format_option(*forms: str) -> Callable[[Any], Any]:
-    return click.option(
-        "--format", "form", type=click.Choice(forms), default="text", show_default=True,
-        help="What to print.",
-    )  # fmt: skip
 
 
 def _findings(is_local: bool, state_dir: Path) -> DeployedFindings:
@@ -138,7 +131,7 @@ def _exit(code: int) -> None:
     help="Exit code 1 if anything listed is open and that grave or graver, or nobody judged it; "
     "also while Pare does not know where it is blind.",
 )
-@_format_option("text", "json", "csv")
+@format_option("text", "json", "csv")
 @local_options
 def list_findings(
     is_active: bool,
@@ -411,7 +404,7 @@ class _NoFindingError(PareError):
 
 @findings.command(no_args_is_help=True)
 @click.argument("asked", metavar="ID")
-@_format_option("text", "json")
+@format_option("text", "json")
 @local_options
 def show(asked: str, form: str, is_local: bool, state_dir: Path) -> None:
     """Tell everything known about a finding, or about all findings of a resource.
@@ -473,7 +466,7 @@ ids_argument = click.argument("asked", metavar="ID...", nargs=-1, required=True)
     help="The last day of the exemption. Default: in a year.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask, also of public access.")
-@_format_option("text", "json")
+@format_option("text", "json")
 @local_options
 def archive(
     asked: tuple[str, ...],
@@ -537,7 +530,7 @@ def archive(
 @findings.command(no_args_is_help=True)
 @ids_argument
 @click.option("--all-regions", is_flag=True, help="In every Region, and end the exemption.")
-@_format_option("text", "json")
+@format_option("text", "json")
 @local_options
 def unarchive(
     asked: tuple[str, ...], all_regions: bool, form: str, is_local: bool, state_dir: Path
@@ -820,7 +813,7 @@ wait_option = click.option(
 
 @findings.command()
 @wait_option
-@_format_option("text", "json")
+@format_option("text", "json")
 @local_options
 def reconcile(wait: bool, form: str, is_local: bool, state_dir: Path) -> None:
     """Compare every analyzer of every Region with what Pare knows, now instead of tonight.
@@ -838,7 +831,7 @@ def reconcile(wait: bool, form: str, is_local: bool, state_dir: Path) -> None:
 @findings.command()
 @click.option("--digest", is_flag=True, help="Also what would wait for the next digest.")
 @wait_option
-@_format_option("text", "json")
+@format_option("text", "json")
 @local_options
 def tell(digest: bool, wait: bool, form: str, is_local: bool, state_dir: Path) -> None:
     """Let people hear now of what is due, instead of in the next hourly round.
@@ -882,7 +875,7 @@ def _await(
 
 @findings.command()
 @click.option("--period", type=Period(), help="The inventory of this month. Default: the newest.")
-@_format_option("text", "json")
+@format_option("text", "json")
 @local_options
 def agreement(period: str | None, form: str, is_local: bool, state_dir: Path) -> None:
     """Tell where AWS's paid unused-access analyzer and Pare's inventory agree, and where not.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from pare.cli_activity import printable
+from pare.cli_activity import format_option, printable
 from pare.cli_snapshot import (
     FOUND_PROBLEMS,
     Period,
@@ -65,14 +65,7 @@ def inventory() -> None:
 @click.option("--period", type=Period(), help="This month (the default), or the one before.")
 @click.option("--again", is_flag=True, help="Make it anew, though it is done; people are told.")
 @click.option("--wait", is_flag=True, help="Wait for its end. Exit code 1: it failed.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How it is told.",
-)
+@format_option("text", "json")
 @local_options
 def run(
     period: str | None, again: bool, wait: bool, form: str, is_local: bool, state_dir: Path
@@ -227,14 +220,7 @@ def _unknown_json(head: SnapshotJson | None) -> list[dict[str, str | None]]:
     help="class: gravest first, then longest idle.",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "csv"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
+@format_option("text", "json", "csv")
 @local_options
 def show(
     snapshot: Path | None,
@@ -412,14 +398,7 @@ def _print_csv(rows: list[PrincipalRowJson], names: dict[str, str]) -> None:
 @snapshot_option
 @period_option
 @click.option("-o", "--output", metavar="FILE", help="Write here; -: standard output.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["html", "csv", "ndjson"]),
-    default="html",
-    show_default=True,
-    help="The page, the table, or all that is known.",
-)
+@format_option("html", "csv", "ndjson", shows="The page, the table, or all that is known.")
 @click.option(
     "--language",
     type=click.Choice(["en", "ja"]),

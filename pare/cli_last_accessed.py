@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pare.arns import parse_principal_arn
-from pare.cli_activity import csv_cell, printable
+from pare.cli_activity import csv_cell, format_option, printable
 from pare.cli_snapshot import (
     FOUND_PROBLEMS,
     aws_session,
@@ -73,14 +73,7 @@ class _FileError(PolicyInputError):
     is_flag=True,
     help="Ask IAM now, with credentials of its account. PRINCIPAL must be an ARN.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json", "csv"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
+@format_option("text", "json", "csv")
 @local_options
 def last_accessed(
     principal: str,

@@ -22,6 +22,7 @@ from pare.cli_activity import (
     Moment,
     Wanted,
     collect,
+    format_option,
     is_activity_file,
     patterns_of,
     printable,
@@ -93,14 +94,6 @@ _limits_option = click.option(
     multiple=True,
     metavar="FILE",
     help="Service or resource control policies, a level a file. Repeatable.",
-)
-_format_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
 )
 
 
@@ -334,7 +327,7 @@ def propose(
 @click.option(
     "--principal", "principal_arn", required=True, metavar="ARN", help="Whose calls are replayed."
 )
-@_format_option
+@format_option("text", "json")
 def replay(
     trails: tuple[str, ...],
     activities: tuple[str, ...],
@@ -400,7 +393,7 @@ def replay(
     help="Processes that read.",
 )
 @click.option("--principal", "role_arn", required=True, metavar="ARN", help="The role.")
-@_format_option
+@format_option("text", "json")
 def sessions(
     trails: tuple[str, ...],
     since: str | None,
@@ -444,14 +437,7 @@ def sessions(
 @policy.command(no_args_is_help=True, short_help="What differs between two policies.")
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "markdown", "json"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
+@format_option("text", "markdown", "json")
 def diff(old: str, new: str, form: str) -> None:
     """Compare two policies, or two folders of policies: what is removed, kept and added.
 

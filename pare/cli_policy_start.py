@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from pare.cli_activity import format_option
+
 FOUND_PROBLEMS = 1
 
 
@@ -28,14 +30,7 @@ class AccountId(click.ParamType[str]):
 @click.argument("principal_arns", metavar="[PRINCIPAL_ARN]...", nargs=-1)
 @click.option("--account", "account_id", type=AccountId(), help="Every user and role of it.")
 @click.option("--wait", is_flag=True, help="Wait for the end. Exit code 1: something failed.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How the executions are printed.",
-)
+@format_option("text", "json")
 def start(principal_arns: tuple[str, ...], account_id: str | None, wait: bool, form: str) -> None:
     """Let the deployed Pare propose policies for users and roles, or for a whole account.
 

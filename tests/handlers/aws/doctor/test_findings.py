@@ -402,40 +402,31 @@ def test_an_event_among_the_dead_letters_says_why(box: Box, aws: FakeAws) -> Non
     assert left["Body"] == "another"
 
 
-def test_an_event_whose_execution_failed_shows_it(box: Box, aws: FakeAws) -> None:
+def stuck(box: Box, aws: FakeAws, status: str, **more: str) -> datetime:
+    """Let the test event of the other Region stand in an execution; return when that began."""
     box.arriving = set()
-    arn = f"arn:aws:states:{HOME}:{HUB}:execution:Finding:1"
     began = datetime.now(UTC)
-    listed = {"executionArn": arn, "stateMachineArn": MACHINE, "name": "1", "status": "FAILED",
-              "startDate": began}  # fmt: skip
-    aws.answer("sfn:ListExecutions", {"executions": [listed]})
+    execution = {"executionArn": f"arn:aws:states:{HOME}:{HUB}:execution:Finding:1",
+                 "stateMachineArn": MACHINE, "status": status, "startDate": began}  # fmt: skip
+    aws.answer("sfn:ListExecutions", {"executions": [{**execution, "name": "1"}]})
     aws.answer(
         "sfn:DescribeExecution",
         lambda _: {
-            "executionArn": arn, "stateMachineArn": MACHINE, "status": "FAILED", "startDate": began,
-            "input": json.dumps({"detail": {"check_id": box.sent[OTHER]}}),
-            "error": "DynamoDB.AmazonDynamoDBException", "cause": "not authorized",
+            **execution, **more, "input": json.dumps({"detail": {"check_id": box.sent[OTHER]}}),
         },
     )  # fmt: skip
+    return began
+
+
+def test_an_event_whose_execution_failed_shows_it(box: Box, aws: FakeAws) -> None:
+    stuck(box, aws, "FAILED", error="DynamoDB.AmazonDynamoDBException", cause="not authorized")
     found = {each.subject: each for each in box.examine() if each.check.endswith("forwarding")}
     assert "ended as FAILED: DynamoDB.AmazonDynamoDBException: not authorized" in found[OTHER].says
     assert "nothing says where it is" in found[HOME].says
 
 
 def test_an_event_whose_step_is_throttled_names_the_function(box: Box, aws: FakeAws) -> None:
-    box.arriving = set()
-    arn = f"arn:aws:states:{HOME}:{HUB}:execution:Finding:1"
-    began = datetime.now(UTC)
-    listed = {"executionArn": arn, "stateMachineArn": MACHINE, "name": "1", "status": "RUNNING",
-              "startDate": began}  # fmt: skip
-    aws.answer("sfn:ListExecutions", {"executions": [listed]})
-    aws.answer(
-        "sfn:DescribeExecution",
-        lambda _: {
-            "executionArn": arn, "stateMachineArn": MACHINE, "status": "RUNNING",
-            "startDate": began, "input": json.dumps({"detail": {"check_id": box.sent[OTHER]}}),
-        },
-    )  # fmt: skip
+    began = stuck(box, aws, "RUNNING")
     failed = {"resourceType": "lambda", "resource": "invoke",
               "error": "Lambda.TooManyRequestsException", "cause": "Rate Exceeded."}  # fmt: skip
     scheduled = {"resourceType": "lambda", "resource": "invoke", "region": HOME,
