@@ -133,7 +133,7 @@ class EventSources(Construct):
         super().__init__(scope, construct_id)
         self.finding_dead_letters = dead_letter_queue(self, "FindingDeadLetters")
         self.schedule_dead_letters = dead_letter_queue(self, "ScheduleDeadLetters")
-        hub_bus = self._hub_bus(settings)
+        hub_bus = self._hub_bus(settings.names.bus_name)
         # Access Analyzer speaks on the default bus of the analyzer's account and Region; other
         # Regions forward to the hub bus, one hop (facts §6: there is no second one).
         default_bus = events.EventBus.from_event_bus_name(self, "DefaultBus", "default")
@@ -190,33 +190,14 @@ class EventSources(Construct):
             max_event_age=cdk.Duration.hours(24),
         )
 
-    def _hub_bus(self, settings: Settings) -> events.IEventBus:
-        stack = cdk.Stack.of(self)
-        bus_arn = stack.format_arn(
-            service="events", resource="event-bus", resource_name=settings.names.bus_name
-        )
+    def _hub_bus(self, name: str) -> events.IEventBus:
+        # Without a policy: the senders are this account's own roles, those of PareRegion, so nobody
+        # else's rule can start a workflow (facts §6: one hop, cross-Region, the same account).
         bus = events.CfnEventBus(
             self,
             "HubBus",
-            name=settings.names.bus_name,
+            name=name,
             description="Access Analyzer findings of the whole organization",
-            # For accounts of the organization only.
-            # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cross-account.html
-            policy={
-                "Version": "2012-10-17",
-                "Statement": [
-                    {
-                        "Sid": "OrganizationPutsEvents",
-                        "Effect": "Allow",
-                        "Principal": "*",
-                        "Action": "events:PutEvents",
-                        "Resource": bus_arn,
-                        "Condition": {
-                            "StringEquals": {"aws:PrincipalOrgID": settings.organization_id}
-                        },
-                    }
-                ],
-            },
         )
         self.hub_bus_name = bus.ref
         return events.EventBus.from_event_bus_attributes(

@@ -41,7 +41,7 @@ STACKS = {
     STORAGE_STACK, PIPELINE_STACK, MEMBERS_STACK, region_stack_name("*"),
     f"{BY_HAND}/{MEMBER_STACK}", f"{BY_HAND}/{LOG_ARCHIVE_STACK}",
 }  # fmt: skip
-CDK_FLAGS = {"--all", "--exclusively", "--quiet"}
+CDK_FLAGS = {"--all", "--quiet"}
 PROFILES = {"management", "hub", "log-archive"}
 
 
