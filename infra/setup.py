@@ -85,6 +85,7 @@ def setup_of(settings: Settings) -> Setup:
         },
         schedules=SCHEDULES,
         emails=tuple(sorted(emails)),
+        alarm_emails=tuple(sorted(told.people_emails)) if told.routes else (),
         create_external_access=settings.analyzers.create_external_access,
         unused_access_arn=settings.analyzers.unused_access_arn,
         paid_unused_access=settings.analyzers.paid_unused_access,

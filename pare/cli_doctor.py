@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -20,6 +21,7 @@ from pare.cli_snapshot import FOUND_PROBLEMS, aws_session, local_options
 from pare.clock import format_time
 from pare.doctor.checks import groups
 from pare.doctor.text import WIDTH, group_lines, report_json, summary
+from pare.errors import PareError
 
 if TYPE_CHECKING:
     from pare.aws.doctor.context import Examination
@@ -33,6 +35,11 @@ OF_STACK_SETS = (
     "organization.stack-sets-trusted", "organization.stack-sets-administrator",
     "members.stack-set", "members.instance",
 )  # fmt: skip
+# A command of Pare in a text, with its options: those that the doctor's texts name.
+_COMMAND = re.compile(
+    r"(?<![\w./-])pare (?:doctor|(?:findings|inventory) [a-z-]+)"
+    r"(?: --only [a-z-]+| --template [\w./-]+| --[a-z-]+)*"
+)
 # Where nobody watches a line change, every count would be a line of a log.
 _TELL_EVERY_SECONDS = 10
 
@@ -78,6 +85,8 @@ def doctor(
     Example: pare doctor --only trail --only log-archive
     """
     progress = Progress()
+    program = program_as_called()
+    options = f" --local --state-dir {shlex.quote(str(state_dir))}" if is_local else ""
     try:
         from pare.aws.doctor.examine import begin, chosen_groups, run_group
 
@@ -96,10 +105,9 @@ def doctor(
         progress.end()
         if form == "text":
             _print_head(examination)
-        options = f" --local --state-dir {shlex.quote(str(state_dir))}" if is_local else ""
         for group in looked_at:
             progress.group = group
-            found = [as_run(each, options) for each in run_group(examination, group)]
+            found = [as_run(each, program, options) for each in run_group(examination, group)]
             progress.end()
             results += found
             if form == "text":
@@ -109,25 +117,64 @@ def doctor(
         click.echo("pare: stopped. What is not printed above was not looked at.", err=True)
         # As a shell counts a program that was interrupted.
         click.get_current_context().exit(STOPPED)
+    except PareError as error:
+        error.what_to_do = _told(error.what_to_do, program, options)
+        raise
     finally:
         progress.end()
     if form == "json":
         click.echo(json.dumps(_report(examination, results, looked_at), indent=2, sort_keys=True))
     else:
-        _print_end(examination, results, looked_at, only, f"pare doctor{options}")
+        _print_end(examination, results, looked_at, only, f"{program} doctor{options}")
     if any(each.status != "ok" for each in results):
         click.get_current_context().exit(FOUND_PROBLEMS)
 
 
-def as_run(result: Result, options: str) -> Result:
-    """Return a result whose commands of Pare run where the doctor ran; ``options``: theirs."""
+def as_run(result: Result, program: str, options: str) -> Result:
+    """Return a result whose commands of Pare run where the doctor ran, also those in its texts.
+
+    ``program``: how Pare was called; ``options``: what else its commands need there.
+    """
     mend = result.mend
-    if mend is None or not options:
+    if mend is None:
         return result
     commands = tuple(
-        f"{each}{options}" if each.startswith("pare ") else each for each in mend.commands
+        f"{program}{each.removeprefix('pare')}{options}" if each.startswith("pare ") else each
+        for each in mend.commands
     )
-    return replace(result, mend=replace(mend, commands=commands))
+    text, after = (_told(each, program, options) for each in (mend.text, mend.after))
+    return replace(result, mend=replace(mend, commands=commands, text=text, after=after))
+
+
+def _told(text: str, program: str, options: str) -> str:
+    """Return a text with the commands of Pare in it as they run where the doctor ran."""
+    return _COMMAND.sub(lambda found: f"{program}{found[0].removeprefix('pare')}{options}", text)
+
+
+def program_as_called() -> str:
+    """Return what calls Pare again from here: nobody is made to have it on the PATH.
+
+    ``pare`` where the shell finds this very program by it, else where it lies: below here from
+    here. ``python -m pare`` stays that.
+    """
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py" and called.parent.name == "pare":
+        return f"{_from_here(sys.executable)} -m pare"
+    if called.stem != "pare" or not called.is_file():
+        return "pare"
+    on_path = shutil.which("pare")
+    if on_path is not None and Path(on_path).samefile(called):
+        return "pare"
+    return _from_here(str(called))
+
+
+def _from_here(path: str) -> str:
+    """Return a program's path as a word of a shell: relative, where it is below this folder."""
+    here, there = Path.cwd(), Path(path).absolute()  # no link of a venv is followed
+    if not there.is_relative_to(here):
+        return shlex.quote(str(there))
+    below = str(there.relative_to(here))
+    return shlex.quote(below if os.sep in below else f"./{below}")
 
 
 def _refuse_too_early(only: tuple[str, ...], looked_at: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The EventBridge rules of a deployed stack: what its template says they are.
+"""The EventBridge rules and schedules of a deployed stack: what its template says they are.
 
 So the doctor compares what is there with what was deployed, not with what this version of Pare
 would deploy. Only the few intrinsic functions that rules and their roles use are worked out; what
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DEFAULT_BUS: Final = "default"
 _RULE, _POLICY = "AWS::Events::Rule", "AWS::IAM::Policy"
+_SCHEDULE: Final = "AWS::Scheduler::Schedule"
+_HASH: Final = 8  # the characters with which CDK ends a logical id
 # What a target may not have: it would not get the event as it is.
 _CHANGES_THE_EVENT = ("Input", "InputPath", "InputTransformer")
 
@@ -171,6 +173,33 @@ def _problem_of_targets(rule: ExpectedRule, found: FoundRule) -> str:
         if target.get("DeadLetterConfig") != wanted.get("DeadLetterConfig"):
             return "has its target without its dead-letter queue"
     return ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedSchedule:
+    """A schedule as its stack made it; what could not be worked out is None.
+
+    ``target``: the ARN of what it starts. ``time_zone``: UTC where the template names none.
+    """
+
+    expression: str | None
+    time_zone: str | None
+    target: str | None
+
+
+def expected_schedules(stack: Stack, setup: Setup) -> dict[str, ExpectedSchedule]:
+    """Return the schedules of a stack: construct id -> what it is in the template."""
+    schedules = {}
+    for logical_id, resource in stack.template.get("Resources", {}).items():
+        if resource.get("Type") != _SCHEDULE:
+            continue
+        properties = resource.get("Properties", {})
+        schedules[logical_id[:-_HASH]] = ExpectedSchedule(
+            expression=_or_none(properties.get("ScheduleExpression"), stack, setup),
+            time_zone=_or_none(properties.get("ScheduleExpressionTimezone", "UTC"), stack, setup),
+            target=_or_none(properties.get("Target", {}).get("Arn"), stack, setup),
+        )
+    return schedules
 
 
 def own_analyzers(stack: Stack) -> dict[str, tuple[str, JsonObject]]:

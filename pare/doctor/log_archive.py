@@ -16,7 +16,15 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pare.doctor.commands import bring_back, deploy, deploy_members, look_again, quoted
+from pare.doctor.checks import title_of
+from pare.doctor.commands import (
+    bring_back,
+    deploy,
+    deploy_members,
+    look_again,
+    mend_first,
+    quoted,
+)
 from pare.doctor.elsewhere import DENIED, log_archive_mend, reading_mend, said, where_of
 from pare.doctor.model import Mend, Result, cannot_tell, missing, ok
 from pare.errors import PolicyParseError
@@ -28,11 +36,11 @@ from pare.log_archive.merge import (
     size,
     statements_of,
 )
-from pare.log_archive.statements import bucket_statements, key_statements
-from pare.message import listed, plain, several
+from pare.log_archive.statements import DECRYPTS, bucket_statements, key_statements
+from pare.message import listed, plain, sentence, several
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pare.doctor.answers import (
         AccountLogs,
@@ -101,6 +109,9 @@ def judge_bucket(setup: Setup, location: Answer, encryption: Answer) -> Result:
     check, name, account_id = "log-archive.bucket", setup.trail.bucket, setup.log_archive_account_id
     if not location["ok"]:
         if location["code"] in _NO_BUCKET:
+            # Where each account has a trail of its own, all write into the one bucket.
+            trail = setup.trail.arn.replace("{account_id}", setup.hub_account_id)
+            region, owner = trail.split(":")[3:5]
             return missing(
                 check,
                 name,
@@ -109,8 +120,8 @@ def judge_bucket(setup: Setup, location: Answer, encryption: Answer) -> Result:
                     "you",
                     (deploy("--all"),),
                     text="First write the trail's bucket as trail.bucket into config/pare.yaml; "
-                    "`aws cloudtrail get-trail --name "
-                    f"{quoted(setup.trail.arn)}` shows it as S3BucketName.",
+                    f"`aws cloudtrail get-trail --name {quoted(trail)} --region {region}`, with "
+                    f"credentials of account {owner}, shows it as S3BucketName.",
                 ),
             )
         mend = reading_mend(setup, account_id, location)
@@ -147,18 +158,57 @@ def judge_bucket(setup: Setup, location: Answer, encryption: Answer) -> Result:
 # --- log-archive.ownership ------------------------------------------------------------------------
 
 
-def foreign(samples: Iterable[SampleJson], owner: Answer) -> list[SampleJson]:
-    """Return the log files that somebody else than the bucket's owner owns, as far as S3 says it.
+@dataclass(frozen=True, slots=True)
+class NotOwned:
+    """The log files not known to be the bucket owner's: surely others', and of nobody knows whom.
 
-    Where the bucket's owner is not known, those of an owner that is not everybody's.
+    Where the bucket's owner is not known, ``others`` are those of an owner that is not everybody's.
     """
-    known = [each for each in samples if each["owner"]]
-    if owner["ok"]:
-        return [each for each in known if each["owner"] != owner["value"]]
-    return known if len({each["owner"] for each in known}) > 1 else []
+
+    others: list[SampleJson]
+    unknown: list[SampleJson]
 
 
-def judge_ownership(setup: Setup, bucket: BucketAnswer, samples: Sequence[SampleJson]) -> Result:
+def not_owned(
+    setup: Setup,
+    bucket: BucketAnswer,
+    samples: Sequence[SampleJson],
+    objects: Mapping[str, ReadObject | UnreadObject],
+) -> NotOwned:
+    """Return the log files that are not known to be the bucket owner's.
+
+    S3 tells who may list of whom each file is, and the bucket's account of whom the bucket is. A
+    file that the hub reads is the bucket owner's in any case: a bucket's policy lets nobody at
+    another owner's objects. Not so where the bucket is the hub's own: an object's list may let that
+    account read it.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-policies.html
+    """
+    if bucket["ownership"]["ok"] and bucket["ownership"]["value"] == ENFORCED:
+        return NotOwned([], [])
+    read: set[str] = set()
+    if setup.hub_account_id != setup.log_archive_account_id:
+        read = {key for key, each in objects.items() if each["ok"]}
+    owners = {each["owner"] for each in samples if each["owner"]}
+    own = {each["owner"] for each in samples if each["owner"] and each["key"] in read}
+    if bucket["owner"]["ok"]:
+        own = {bucket["owner"]["value"]}
+    strangers = owners - own if own or len(owners) > 1 else set()
+    return NotOwned(
+        [each for each in samples if each["owner"] in strangers],
+        [
+            each
+            for each in samples
+            if each["owner"] not in strangers | own and each["key"] not in read
+        ],
+    )
+
+
+def judge_ownership(
+    setup: Setup,
+    bucket: BucketAnswer,
+    samples: Sequence[SampleJson],
+    objects: Mapping[str, ReadObject | UnreadObject],
+) -> Result:
     """Judge whether the bucket's owner owns the log files, old and new."""
     check, name = "log-archive.ownership", setup.trail.bucket
     found = bucket["ownership"]
@@ -167,11 +217,36 @@ def judge_ownership(setup: Setup, bucket: BucketAnswer, samples: Sequence[Sample
             check, name, said(found), reading_mend(setup, setup.log_archive_account_id, found)
         )
     ownership = str(found["value"])
-    others = foreign(samples, bucket["owner"])
     if ownership == ENFORCED:
         return ok(check, name, f"{ENFORCED}: the bucket's owner owns every log file")
+    not_its = not_owned(setup, bucket, samples, objects)
+    others, unknown = not_its.others, not_its.unknown
     if ownership == PREFERRED and not others:
-        return ok(check, name, f"{PREFERRED}, and no sampled log file has another owner")
+        if not samples:
+            return cannot_tell(
+                check,
+                name,
+                f"{PREFERRED}: log files from before that setting may have another owner, and none "
+                "was looked at.",
+                look_again("Mend what is said of listing first."),
+            )
+        if unknown:
+            why = "" if bucket["owner"]["ok"] else f" {said(bucket['owner'])}"
+            return cannot_tell(
+                check,
+                name,
+                f"{PREFERRED}: log files from before that setting may have another owner, and of "
+                f"{len(unknown):,} of {several(len(samples), 'log file')} looked at nobody can say "
+                f"who owns them: {_of_whom(unknown)}.{why}",
+                ownership_mend(setup),
+                unknown=len(unknown),
+            )
+        return ok(
+            check,
+            name,
+            f"{PREFERRED}; of {several(len(samples), 'log file')} looked at all are the bucket "
+            "owner's",
+        )
     says = (
         f"Object Ownership is {plain(ownership, 40)}, and {several(len(others), 'log file')} of "
         f"{len(samples):,} looked at have another owner: {_of_whom(others)}."
@@ -358,7 +433,7 @@ class _Place:
     path: str
     most: int  # bytes
     is_stacks: bool  # whether PareLogArchive merges them into it
-    first: tuple[str, ...] = ()
+    enter: str = ""  # what takes another role, for a subshell: a person's shell keeps its own
     text: str = ""
 
 
@@ -374,7 +449,8 @@ def _bucket_place(setup: Setup) -> _Place:
     enter = (
         f"read -r {' '.join(names)} < <(aws sts assume-role --role-arn {role} "
         "--role-session-name pare --output text "
-        "--query 'Credentials.[AccessKeyId,SecretAccessKey,SessionToken]')"
+        "--query 'Credentials.[AccessKeyId,SecretAccessKey,SessionToken]') && "
+        f"export {' '.join(names)}"
     )
     return _Place(
         "management",
@@ -383,10 +459,11 @@ def _bucket_place(setup: Setup) -> _Place:
         path,
         BUCKET_POLICY_BYTES,
         is_stacks=False,
-        first=(f"{enter} && export {' '.join(names)}",),
+        enter=enter,
         text=f"Control Tower made this bucket: only its role {_CONTROL_TOWER_ROLE} may change the "
-        "policy, for which the first command (of bash) takes that role. An update of the landing "
-        "zone may write the policy anew: run pare doctor after each.",
+        "policy. What stands in parentheses is one command, of bash: it takes that role, and your "
+        "shell keeps its own credentials. An update of the landing zone may write the policy anew: "
+        "run pare doctor after each.",
     )
 
 
@@ -437,9 +514,12 @@ def _policy_mend(
         "It is the policy as it is now, with Pare's statements in it, and is put only if nobody "
         "has changed it meanwhile."
     )
+    commands = [here_document(place.path, whole), f"{guard} &&\n{place.put}"]
+    if place.enter:
+        commands = ["\n".join(["(", f"{place.enter} || exit", *commands, ")"])]
     return Mend(
         place.where,
-        (*place.first, here_document(place.path, whole), f"{guard} &&\n{place.put}"),
+        tuple(commands),
         None,
         " ".join([*([place.text] if place.text else []), *told]),
     )
@@ -448,7 +528,8 @@ def _policy_mend(
 def _looking_mend(place: _Place, text: str) -> Mend:
     """Return what shows a policy that a person has to change."""
     text = text[:1].upper() + text[1:]
-    return Mend(place.where, (*place.first, place.get), None, f"{place.text} {text}".strip())
+    command = f"( {place.enter} && {place.get} )" if place.enter else place.get
+    return Mend(place.where, (command,), None, f"{place.text} {text}".strip())
 
 
 def _doubted(check: str, subject: str, what: str, place: _Place, lack: Lacks) -> Result:
@@ -518,14 +599,27 @@ def judge_keys(
     """
     check, known = "log-archive.keys", setup.trail.kms_key_arns
     used = keys_used(samples, objects)
-    looked_at = [each for each in samples if each["key"] in objects]
-    if not looked_at:
+    if not objects:
         yield cannot_tell(
             check,
             "",
             "No log file could be looked at.",
             look_again("Mend what is said of listing and reading first."),
         )
+        return
+    # A file that can be read and names no key has none; of one that cannot, nobody knows.
+    known_of = {key for key, each in objects.items() if each["ok"] or each["kms_key_arn"]}
+    looked_at = [each for each in samples if each["key"] in known_of]
+    unknown = [each for each in samples if each["key"] not in known_of]
+    if unknown:
+        yield cannot_tell(
+            check,
+            "",
+            f"The key of {several(len(unknown), 'log file')} is not known: {_of_whom(unknown)}.",
+            mend_first(title_of("log-archive.reading")),
+            unknown=len(unknown),
+        )
+    if not looked_at:
         return
     strangers = [key for key in used if key not in known]
     for key in strangers:
@@ -588,7 +682,7 @@ def judge_keys(
                 "may not read such files, Pare does"
             )
         yield ok(check, key, says, files=len(files), not_the_trails=len(others))
-    if not used and not known:
+    if not used and not known and not unknown:
         yield ok(check, "", f"none of {several(len(looked_at), 'log file')} looked at needs one")
 
 
@@ -649,7 +743,8 @@ def judge_key_policy(
 ) -> Iterator[Result]:
     """Judge a key: that it can decrypt, and that its policy lets in whom it must.
 
-    ``proven``: as ``lacks`` has it.
+    ``proven``: as ``lacks`` has it. With DECRYPTS in it the key does decrypt, whether or not it can
+    be looked at.
     """
     check, shown = "log-archive.key-policy", plain(arn, 200)
     region, account_id = arn.split(":")[3:5]
@@ -695,10 +790,7 @@ def judge_key_policy(
         return
     found = answer["policy"]
     if not found["ok"]:
-        mend = reading_mend(setup, account_id, found, arn)
-        if arn not in setup.trail.kms_key_arns and found["code"] in DENIED:
-            mend = look_again("First name the key in config/pare.yaml, as said of its log files.")
-        yield cannot_tell(check, shown, said(found), mend)
+        yield _unseen_key(setup, arn, found)
         return
     policy: JsonObject = found["value"]
     try:
@@ -721,7 +813,18 @@ def judge_key_policy(
     if lack.doubts:
         yield _doubted(check, shown, "The key's policy", _key_place(setup, arn), lack)
         return
+    if not found_key["ok"] and DECRYPTS not in proven:
+        yield _unseen_key(setup, arn, found_key)  # it may be disabled
+        return
     yield ok(check, shown, "lets in whom it must")
+
+
+def _unseen_key(setup: Setup, arn: str, failure: Failure) -> Result:
+    """Return the result of a key that could not be looked at."""
+    mend = reading_mend(setup, arn.split(":")[4], failure, arn)
+    if arn not in setup.trail.kms_key_arns and failure["code"] in DENIED:
+        mend = look_again("First name the key in config/pare.yaml, as said of its log files.")
+    return cannot_tell("log-archive.key-policy", plain(arn, 200), said(failure), mend)
 
 
 def key_policy_mend(setup: Setup, arn: str, policy: JsonObject, lack: Lacks) -> Mend:
@@ -816,9 +919,11 @@ def _refused(
     failure: Failure,
     policy_mend: Mend | None,
     key: str = "",
+    otherwise: Mend | None = None,
 ) -> Result:
     """Return the result of a function that S3, or KMS for a key, refuses something, by who refuses.
 
+    ``otherwise``: the mend where neither AWS's words nor the policy say who does.
     AWS says which kind of policy it was only where it may tell; then its words are these:
     https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
     """
@@ -850,7 +955,7 @@ def _refused(
             "are to read (ArnNotLike on aws:PrincipalArn); `pare doctor --statements` names them.",
         )
     else:
-        mend = policy_mend or log_archive_mend()
+        mend = policy_mend or otherwise or log_archive_mend()
     return missing(check, function, said(failure), mend)
 
 
@@ -863,7 +968,7 @@ def judge_reading(
     answer: ReadingAnswer | Failure,
     samples: Sequence[SampleJson],
     *,
-    owner: Answer,
+    bucket: BucketAnswer,
     mends: Mapping[str, Mend],
 ) -> Iterator[Result]:
     """Judge whether log files can be read: old, middle and new ones of each account.
@@ -877,7 +982,9 @@ def judge_reading(
         return
     objects = answer["objects"]
     looked_at = [each for each in samples if each["key"] in objects]
-    others = {each["key"] for each in foreign(looked_at, owner)}
+    not_its = not_owned(setup, bucket, looked_at, objects)
+    others = {each["key"] for each in not_its.others}
+    doubtful = {each["key"] for each in not_its.unknown if bucket["ownership"]["ok"]}
     unread: dict[tuple[str, str], list[SampleJson]] = defaultdict(list)
     failures: dict[tuple[str, str], Failure] = {}
     for each in looked_at:
@@ -898,7 +1005,10 @@ def judge_reading(
         if barrier == "other":
             yield cannot_tell(check, subject, says, look_again("The message is AWS's own."))
         else:
-            mend = _reading_mend(setup, check, function, barrier, key, failure, mends)
+            otherwise = None
+            if barrier == "s3" and doubtful.issuperset(each["key"] for each in files):
+                otherwise = ownership_mend(setup)
+            mend = _reading_mend(setup, check, function, barrier, key, failure, mends, otherwise)
             yield missing(check, subject, says, mend, files=len(files), barrier=barrier)
     if answer["not_reached"]:
         yield cannot_tell(
@@ -942,6 +1052,7 @@ def _reading_mend(
     key: str,
     failure: Failure,
     mends: Mapping[str, Mend],
+    otherwise: Mend | None,
 ) -> Mend:
     if barrier == "owner":
         return ownership_mend(setup)
@@ -949,7 +1060,7 @@ def _reading_mend(
         named = _KEY.search(failure["message"])
         key = named[0] if named else ""
     name = key if barrier == "kms" else "s3"
-    told = _refused(setup, check, function, failure, mends.get(name), key)
+    told = _refused(setup, check, function, failure, mends.get(name), key, otherwise)
     if told.mend is not None and told.status == "missing":
         return told.mend
     return mends.get(name) or log_archive_mend()
@@ -972,8 +1083,12 @@ def judge_size(
     *,
     days: int,
     asks_access_analyzer: bool,
+    not_listed: Sequence[str],
 ) -> Result:
-    """Say how much the window of each account holds, largest first, and who can read it."""
+    """Say how much the window of each account holds, largest first, and who can read it.
+
+    ``not_listed``: the accounts whose log files could not be listed, or not in time.
+    """
     check = "log-archive.size"
     if not accounts:
         return cannot_tell(
@@ -990,7 +1105,8 @@ def judge_size(
         for each in by_size
     ]
     says = [
-        f"about {total_files:,} log files, {total / 1e9:,.1f} GB as stored, in {days} days",
+        f"about {total_files:,} log files, {total / 1e9:,.1f} GB as stored, in {days} days of the "
+        f"{several(len(accounts), 'account')} listed",
         f"most in {listed(largest, 3)}",
     ]
     over = [each for each in by_size if reach[each].cannot_fit]
@@ -1002,17 +1118,25 @@ def judge_size(
         if perhaps:
             says.append(f"perhaps too much for it: {listed(perhaps)}")
         if not over and not perhaps:
-            says.append("Access Analyzer can read every account's")
-    return ok(
-        check,
-        "",
-        "; ".join(says),
-        files=total_files,
-        bytes=total,
-        accounts={
+            says.append("none has too much for Access Analyzer")
+    facts: dict[str, Any] = {
+        "files": total_files,
+        "bytes": total,
+        "accounts": {
             each: {"files": accounts[each]["files"], "bytes": accounts[each]["bytes"]}
             for each in by_size
         },
-        too_large=over,
-        perhaps_too_large=perhaps,
-    )
+        "too_large": over,
+        "perhaps_too_large": perhaps,
+    }
+    if not_listed:
+        return cannot_tell(
+            check,
+            "",
+            f"{sentence('; '.join(says))} How much there is of "
+            f"{several(len(not_listed), 'account')} more is not known: {listed(not_listed)}.",
+            look_again("Mend what is said of listing first."),
+            **facts,
+            not_listed=list(not_listed),
+        )
+    return ok(check, "", "; ".join(says), **facts)

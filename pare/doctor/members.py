@@ -19,9 +19,9 @@ from pare.doctor.commands import (
     bring_back,
     deploy,
     deploy_member,
-    deploy_members,
     look_again,
     mend_first,
+    profile_of,
     quoted,
     stack_set_end,
     stack_set_targets,
@@ -243,9 +243,16 @@ class _Fault:
 
 
 def judge_instances(
-    setup: Setup, accounts: Accounts, instances: Mapping[str, Instance]
+    setup: Setup,
+    accounts: Accounts,
+    instances: Mapping[str, Instance],
+    probes: Mapping[str, Mapping[str, Probe]],
 ) -> Iterator[Result]:
-    """Judge the member stack of every active account but the management account."""
+    """Judge the member stack of every active account but the management account.
+
+    One outside the units may have a stack by hand, of which StackSets do not know: it is judged by
+    what came of entering it. ``probes``: function -> account.
+    """
     check = "members.instance"
     faults: dict[_Fault, list[str]] = defaultdict(list)
     for account_id in accounts.active:
@@ -261,6 +268,18 @@ def judge_instances(
             )
             continue
         fault = instance_fault(setup, accounts, account_id, instance)
+        if fault is not None and fault.how == "move":
+            let_in = _let_in(setup, account_id, probes)
+            if let_in in {"all", "unknown"}:
+                yield _outside(accounts, account_id, fault, is_known=let_in == "all")
+                continue
+            if let_in == "some":
+                fault = _Fault(
+                    "It is outside the units, and its stack, which was deployed by hand, does not "
+                    "let every function in.",
+                    "by hand",
+                    "",
+                )
         if fault is None:
             yield ok(check, accounts.named(account_id), "current")
         elif fault.how == "wait":
@@ -282,6 +301,37 @@ def judge_instances(
     yield from _folded(check, setup, accounts, faults)
 
 
+def _outside(accounts: Accounts, account_id: str, fault: _Fault, *, is_known: bool) -> Result:
+    """Return the result of an account outside the units that no function was refused by."""
+    check, name = "members.instance", accounts.named(account_id)
+    if is_known:
+        says = f"{name}: outside the units, its stack was deployed by hand"
+        return ok(check, name, says)
+    return cannot_tell(
+        check,
+        name,
+        f"{fault.says} Whether it has one by hand nobody could try.",
+        look_again(f"See what is said of: {title_of('members.role')}."),
+    )
+
+
+def _let_in(
+    setup: Setup, account_id: str, probes: Mapping[str, Mapping[str, Probe]]
+) -> Literal["all", "some", "none", "unknown"]:
+    """Return which of the functions an account lets in: all of them must, to be known to.
+
+    One that no account lets in does not count: that is its own fault.
+    """
+    nowhere = _let_in_nowhere(probes)
+    functions = {each.removeprefix("Pare") for each in setup.callers.get("member", ())}
+    tried = [probes.get(each, {}).get(account_id) for each in functions - nowhere]
+    told = [each for each in tried if each is not None]
+    is_any_in = any(each.is_in for each in told)
+    if any(each.is_refused for each in told):
+        return "some" if is_any_in else "none"
+    return "all" if tried and len(told) == len(tried) and all(e.is_in for e in told) else "unknown"
+
+
 def instance_fault(
     setup: Setup, accounts: Accounts, account_id: str, instance: Instance | None
 ) -> _Fault | None:
@@ -293,8 +343,8 @@ def instance_fault(
             return _Fault("It has no member stack.", "create", unit)
         if not unit:
             return _Fault(
-                "It has no member stack: it is in none of the settings' organizational_units "
-                f"({listed(setup.organizational_units)}).",
+                "The stack set gives it no member stack: it is in none of the settings' "
+                f"organizational_units ({listed(setup.organizational_units)}).",
                 "move",
                 "",
             )
@@ -354,7 +404,7 @@ def mend_of(setup: Setup, accounts: Accounts, ids: Sequence[str], fault: _Fault)
     name = setup.stack_set_name
     unit = fault.unit
     if fault.how in {"by hand", "by hand again"}:
-        plainly = deploy_members(setup, ids)
+        plainly = tuple(deploy_member(profile_of(setup, each)) for each in ids)
         drifted = tuple(f"{each} --revert-drift" for each in plainly)
         # Where it is not known whether the stack is there, the first creates it.
         pairs = tuple(each for pair in zip(plainly, drifted, strict=True) for each in pair)
@@ -372,11 +422,14 @@ def mend_of(setup: Setup, accounts: Accounts, ids: Sequence[str], fault: _Fault)
     if fault.how == "move":
         return Mend(
             where="you",
-            commands=("npx cdk deploy PareMembers",),
+            # What is left out is told by ParePipeline, which PareMembers does not bring along.
+            commands=(deploy("--all"),),
             text="First write its organizational unit (or the root) into organizational_units of "
             "config/pare.yaml; or, where it is to stay outside, name the account in "
-            "account_exclusions. For one account by itself, with its credentials: "
-            "npx cdk deploy ByHand/PareMember.",
+            "account_exclusions. Where it is to stay outside and be read all the same, it gets its "
+            "stack by hand instead, account by account, with its own credentials (--profile: "
+            "whatever your profile of it is called): "
+            f"{deploy_member(profile_of(setup, ids[0]))}",
         )
     if fault.how == "function":
         return Mend(where="hub", commands=(_PIPELINE_BACK,))
@@ -422,7 +475,7 @@ _PIPELINE_BACK: Final = "npx cdk deploy ParePipeline --revert-drift"
 _BY_HAND: Final = (
     "--profile: whatever your profile of the account is called. --revert-drift brings back what "
     "somebody changed by hand, which a plain deployment does not see. An account that is to stay "
-    "outside is named in account_exclusions of config/pare.yaml."
+    "outside is named in account_exclusions of config/pare.yaml; then: npx cdk deploy --all"
 )
 
 
@@ -717,6 +770,8 @@ def _role_fault(
     if not setup.has_stack_set:
         return _by_hand_fault(setup, who, is_there=len(refused) < tried)
     found = instance_fault(setup, accounts, account_id, instance) if instances is not None else None
+    if found is not None and found.how == "move" and len(refused) < tried:
+        return _by_hand_fault(setup, who, is_there=True)
     if found is not None:
         return _Fault(f"{who}: {_lowered(found.says)}", found.how, found.unit)
     if len(refused) < tried:
@@ -884,7 +939,7 @@ def _stale(
 
     ``by_hand``: somebody changed it; else it may be of another version.
     """
-    if not setup.has_stack_set:
+    if not setup.has_stack_set or _is_outside(setup, accounts, account_id, instances):
         return _Fault(says, "by hand again" if by_hand else "by hand", "")
     unit = accounts.units.get(account_id, "") or (
         setup.organizational_units[0] if setup.organizational_units else ""
@@ -896,6 +951,16 @@ def _stale(
     if is_set_current and instances is not None and account_id in instances:
         how = "recreate" if instances[account_id].status == "CURRENT" else "update"
     return _Fault(says, how, unit)
+
+
+def _is_outside(
+    setup: Setup, accounts: Accounts, account_id: str, instances: Mapping[str, Instance] | None
+) -> bool:
+    """Return whether the stack set is known not to reach an account."""
+    if instances is None:
+        return False
+    fault = instance_fault(setup, accounts, account_id, instances.get(account_id))
+    return fault is not None and fault.how == "move"
 
 
 # --- members.access-role --------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from pare.clock import format_time
+from pare.clock import format_time, parse_time
 from pare.doctor.commands import bring_back, deploy, look_again, quoted
 from pare.doctor.model import Mend, Result, cannot_tell, missing, ok
 from pare.message import listed, plain, sentence, several
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from pare.doctor.deployed_rules import ExpectedSchedule
     from pare.doctor.setup import Setup
 
 OPERATIONS: Final = "docs/operations.md"
@@ -182,12 +183,17 @@ def judge_subscriptions(
 ) -> Iterator[Result]:
     """Judge who hears of findings; ``topics``: name -> its ARN and its subscriptions.
 
-    The topics: ``People``, ``Chat``, and ``Alarms`` where there is one.
+    The topics: ``People``, ``Chat``, and ``Alarms`` where there is one. Each address is looked for
+    on each topic on which the stack subscribes it.
     """
     check = "running.subscriptions"
+    expected = {"People": setup.emails, "Alarms": setup.alarm_emails or ()}
     hears = False
     for name, (topic_arn, found) in topics.items():
         hears = hears or any(each.is_confirmed for each in found if name in {"People", "Chat"})
+        wanted = {each.lower() for each in expected.get(name, ())}
+        # Where alarms have a topic of their own, the stack gives filters on the other one.
+        has_filters = name == "People" and "Alarms" in topics
         for each in sorted(found, key=lambda one: (one.endpoint, one.arn)):
             subject = f"{plain(each.endpoint, 200)} ({name})"
             if each.is_confirmed:
@@ -198,26 +204,34 @@ def judge_subscriptions(
                     subject,
                     f"{plain(each.endpoint, 200)} did not confirm the subscription of the topic "
                     f"{name} yet.",
-                    Mend(
-                        where="hub",
-                        commands=(_subscribe(setup, topic_arn, each),),
-                        text=f"Open the mail of AWS Notifications to {plain(each.endpoint, 200)} "
-                        "and follow its link. Where it is lost or older than two days, this sends "
-                        "it again.",
+                    _confirm(
+                        setup, topic_arn, each,
+                        is_own=each.endpoint.lower() in wanted, has_filters=has_filters,
                     ),
+                )  # fmt: skip
+        there = {
+            each.endpoint.lower() for each in found if each.is_confirmed or each.arn == PENDING
+        }
+        for email in expected.get(name, ()):
+            if email.lower() not in there:
+                yield missing(
+                    check,
+                    f"{plain(email, 200)} ({name})",
+                    f"{plain(email, 200)} is in the settings and not subscribed to the topic "
+                    f"{name}: it was never confirmed, or the person unsubscribed.",
+                    _subscribe_again(setup, topic_arn, email, has_filters=has_filters),
                 )
-    there = {each.endpoint.lower() for _, found in topics.values() for each in found
-             if each.is_confirmed or each.arn == PENDING}  # fmt: skip
-    people_arn = topics["People"][0] if "People" in topics else ""
-    for email in setup.emails:
-        if email.lower() not in there and people_arn:
-            yield missing(
-                check,
-                plain(email, 200),
-                f"{plain(email, 200)} is in the settings and not subscribed: it was never "
-                "confirmed, or the person unsubscribed.",
-                _subscribe_again(setup, people_arn, email, has_filters="Alarms" in topics),
-            )
+    for name, emails in expected.items():
+        if emails and name not in topics:
+            yield missing(check, name, f"There is no topic {name}.", bring_back("ParePipeline"))
+    if "Alarms" in topics and setup.alarm_emails is None:
+        yield cannot_tell(
+            check,
+            "Alarms",
+            "The deployed Pare does not say who has to hear of alarms: it is older than the "
+            "doctor.",
+            Mend(where="hub", commands=("npx cdk deploy --all",)),
+        )
     if not hears and not setup.emails:
         yield missing(
             check,
@@ -227,9 +241,32 @@ def judge_subscriptions(
                 where="you",
                 commands=("npx cdk deploy ParePipeline",),
                 text="First write addresses into notifications.people_emails of config/pare.yaml; "
-                "or join a chat channel to the topic Chat (docs/notifications.md).",
+                "or join a chat channel to the topic Chat (docs/findings.md).",
             ),
         )
+
+
+def _confirm(
+    setup: Setup, topic_arn: str, subscription: Subscription, *, is_own: bool, has_filters: bool
+) -> Mend:
+    """Return what confirms a subscription; ``is_own``: the stack made it.
+
+    A subscription that nobody confirmed is gone after two days. Made anew by a bare command it has
+    no filter: whoever is for one owner's digest alone would get everybody's.
+    """
+    address = plain(subscription.endpoint, 200)
+    text = f"Open the mail of AWS Notifications to {address} and follow its link."
+    if is_own and has_filters:
+        return Mend(
+            where="hub",
+            commands=bring_back("ParePipeline").commands,
+            text=f"{text} It is good for two days. When they are over, this subscribes the address "
+            "anew, with its filter, and there is a new mail.",
+        )
+    text += " Where it is lost or older than two days, this sends it again."
+    if has_filters:
+        text += " A filter that somebody gave the subscription is then to be given again."
+    return Mend(where="hub", commands=(_subscribe(setup, topic_arn, subscription),), text=text)
 
 
 def _subscribe_again(setup: Setup, topic_arn: str, email: str, *, has_filters: bool) -> Mend:
@@ -261,25 +298,37 @@ def schedule_name(construct_id: str) -> str:
     return construct_id.removeprefix("EventSources").removesuffix("Schedule")
 
 
-def judge_schedule(setup: Setup, construct_id: str, found: Mapping[str, Any] | None) -> Result:
-    """Judge a schedule, as GetSchedule returns it; None: it is not there."""
+def judge_schedule(
+    setup: Setup,
+    construct_id: str,
+    wanted: ExpectedSchedule | None,
+    found: Mapping[str, Any] | None,
+    *,
+    now: datetime,
+) -> Result:
+    """Judge a schedule, as GetSchedule returns it; None: it is not there.
+
+    ``wanted``: what the deployed template has of it; None: nothing, or nobody knows.
+    """
     check, name = "running.schedules", schedule_name(construct_id)
+    the = f"The schedule {name}"
     if found is None:
-        return missing(
-            check, name, f"The schedule {name} is not there.", bring_back("ParePipeline")
-        )
+        return missing(check, name, f"{the} is not there.", bring_back("ParePipeline"))
     if not found.get("Target", {}).get("Arn"):
-        return missing(
-            check, name, f"The schedule {name} has no target.", bring_back("ParePipeline")
-        )
-    if found.get("State", "ENABLED") != "ENABLED":
+        return missing(check, name, f"{the} has no target.", bring_back("ParePipeline"))
+    differs = _schedule_differs(wanted, found) if wanted else []
+    if differs:
+        says = f"{the} is not that of the template: {'; '.join(differs)}."
+        return missing(check, name, says, bring_back("ParePipeline"))
+    sleeps = _schedule_sleeps(found, now)
+    if sleeps:
         # UpdateSchedule takes the whole schedule; what is left out would be lost.
         # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html
         whole = {key: found[key] for key in _OF_A_SCHEDULE if found.get(key) is not None}
         return missing(
             check,
             name,
-            f"The schedule {name} is switched off.",
+            f"{the} {sleeps}.",
             Mend(
                 where="hub",
                 commands=(
@@ -288,12 +337,50 @@ def judge_schedule(setup: Setup, construct_id: str, found: Mapping[str, Any] | N
                 ),
             ),
         )
+    if wanted is None or None in (wanted.target, wanted.expression, wanted.time_zone):
+        return cannot_tell(
+            check,
+            name,
+            f"{the} is on; what it should start, and when, the deployed template does not tell.",
+            Mend(where="hub", commands=("npx cdk deploy --all",)),
+        )
     return ok(check, name, plain(found.get("ScheduleExpression", ""), 60))
 
 
+def _schedule_differs(wanted: ExpectedSchedule, found: Mapping[str, Any]) -> list[str]:
+    """Return in what a schedule is not that of the template; what is not known does not differ."""
+    differs = []
+    target, runs = found["Target"]["Arn"], found.get("ScheduleExpression", "")
+    if wanted.target is not None and target != wanted.target:
+        differs.append(f"it starts {plain(target, 300)}, not {plain(wanted.target, 300)}")
+    if wanted.expression is not None and runs != wanted.expression:
+        differs.append(f"it runs at {plain(runs, 100)}, not at {plain(wanted.expression, 100)}")
+    zone = found.get("ScheduleExpressionTimezone") or "UTC"
+    if wanted.time_zone is not None and _zone(zone) != _zone(wanted.time_zone):
+        differs.append(f"its time zone is {plain(zone, 60)}, not {plain(wanted.time_zone, 60)}")
+    return differs
+
+
+def _zone(name: str) -> str:
+    return "UTC" if name == "Etc/UTC" else name
+
+
+def _schedule_sleeps(found: Mapping[str, Any], now: datetime) -> str:
+    """Return why a schedule starts nothing, now or one day; empty: it does. Pare's have no end."""
+    if found.get("State", "ENABLED") != "ENABLED":
+        return "is switched off"
+    begins, ends = (
+        parse_time(found[each]) if found.get(each) else None for each in ("StartDate", "EndDate")
+    )
+    if ends:
+        return f"{'ended' if ends <= now else 'will end'} {_day(ends)}"
+    return f"starts nothing before {_moment(begins)}" if begins and begins > now else ""
+
+
+# Without StartDate and EndDate: Pare's schedules have none.
 _OF_A_SCHEDULE: Final = (
-    "Name", "GroupName", "ScheduleExpression", "ScheduleExpressionTimezone", "StartDate", "EndDate",
-    "Description", "FlexibleTimeWindow", "KmsKeyArn", "ActionAfterCompletion", "Target",
+    "Name", "GroupName", "ScheduleExpression", "ScheduleExpressionTimezone", "Description",
+    "FlexibleTimeWindow", "KmsKeyArn", "ActionAfterCompletion", "Target",
 )  # fmt: skip
 
 
@@ -514,4 +601,8 @@ def _start(setup: Setup, workflow: Workflow, arn: str, runs: Runs, now: datetime
 
 
 def _day(moment: datetime | None) -> str:
-    return f"on {moment:%Y-%m-%d at %H:%M} UTC" if moment else "never"
+    return f"on {_moment(moment)}" if moment else "never"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d at %H:%M} UTC"

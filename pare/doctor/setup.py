@@ -45,7 +45,9 @@ class Setup:
     ``member_template``: a hash of the member template, which the member role has as its tag
     ``pare:member-template``. ``callers``: the names of the hub's roles that enter member accounts
     (``member``), list the trail (``list_trail``) and read it (``read_trail``). ``schedules``: the
-    construct ids of the schedules. ``emails``: who has to confirm a subscription.
+    construct ids of the schedules. ``emails``: who has to confirm a subscription of the topic
+    People; ``alarm_emails``: who has to confirm one of the topic Alarms as well, None where an
+    earlier Pare did not say.
     ``member_stacks``: ``by-hand`` where there is no stack set and no ``PareMembers``;
     ``organizational_units`` may be empty then. ``member_rights``: the member role's inline policies
     as JSON, with ``{account_id}`` for the role's own account; empty where it is not known.
@@ -80,6 +82,7 @@ class Setup:
     window_days: int
     member_stacks: MemberStacks = "stack-set"
     member_rights: str = ""
+    alarm_emails: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as the template's metadata has it."""

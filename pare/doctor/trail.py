@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pare.clock import parse_time
-from pare.doctor.commands import deploy, look_again, quoted
+from pare.doctor.commands import deploy, look_again, profile_of, quoted
 from pare.doctor.elsewhere import reading_mend, said, where_of
 from pare.doctor.model import Mend, Result, cannot_tell, missing, ok
 from pare.message import listed, plain, several
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from pare.policy.document import JsonObject
 
 # CloudTrail delivers about every five minutes (facts §7); a trail of an organization is never so
-# long without a call.
+# long without a call. That of a single account may be: there it proves nothing.
 LATE_HOURS: Final = 6
+# Where AWS says what a bucket's policy, and a key's, must let CloudTrail do.
+_GUIDE: Final = "https://docs.aws.amazon.com/awscloudtrail/latest/userguide/"
+_BUCKET_PAGE: Final = f"{_GUIDE}create-s3-bucket-policy-for-cloudtrail.html"
+_KEY_PAGE: Final = f"{_GUIDE}create-kms-key-policy-for-cloudtrail.html"
 # What Control Tower calls its trail.
 # https://docs.aws.amazon.com/controltower/latest/userguide/about-logging.html
 CONTROL_TOWER_TRAIL: Final = "aws-controltower-BaselineCloudTrail"
@@ -80,7 +84,7 @@ def judge_trail(setup: Setup, arn: str, answer: TrailAnswer, *, now: datetime) -
     yield _scope(trail, found["value"])
     status, selectors = answer["status"], answer["selectors"]
     yield (
-        _logging(trail, status["value"], now)
+        _logging(trail, status["value"], now, str(found["value"].get("KmsKeyId") or ""))
         if status["ok"]
         else trail.unknown("trail.logging", status)
     )
@@ -153,27 +157,72 @@ def _without(trail: Trail, failure: Failure) -> Result:
                 "config/pare.yaml and deploy.",
             ),
         )
-    prefix = _prefix(setup)
+    prefix, key = _prefix(setup), next(iter(setup.trail.kms_key_arns), "")
     options = [
         f"--name {quoted(trail.name)}",
         f"--s3-bucket-name {quoted(setup.trail.bucket)}",
         *([f"--s3-key-prefix {quoted(prefix)}"] if prefix else []),
-        *([f"--kms-key-id {key}"] if (key := next(iter(setup.trail.kms_key_arns), "")) else []),
+        *([f"--kms-key-id {quoted(key)}"] if key else []),
         "--is-multi-region-trail",
         *(["--is-organization-trail"] if setup.trail.is_organization_trail else []),
     ]
+    before, text = _before(trail, key)
+    describe = trail.command("describe-trails", "--query 'trailList[].TrailARN'")
     return missing(
         "trail.exists",
         trail.subject,
         says,
         trail.mend(
+            *before,
             trail.command("create-trail", " ".join(options)),
             trail.command("start-logging", f"--name {trail.arn}"),
-            text="If there is a trail already, do not create a second: `aws cloudtrail "
-            "describe-trails` shows its ARN; write it as trail.arn into config/pare.yaml and "
-            "deploy. A new trail has no past: what is older stays unknown.",
+            text=f"If there is a trail already, do not create a second: `{describe}` shows its "
+            "ARN; write it as trail.arn into config/pare.yaml and deploy. A new trail has no "
+            f"past: what is older stays unknown. {text}",
         ),
     )
+
+
+def _before(trail: Trail, key: str = "") -> tuple[list[str], str]:
+    """Return what comes before a trail is made, or made the organization's, and why.
+
+    CloudTrail refuses an organization's trail unless the organization trusts it, and any trail
+    whose bucket or key does not let it in.
+    https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_CreateTrail.html#API_CreateTrail_Errors
+    """
+    setup = trail.setup
+    commands, refusals = [], []
+    if setup.trail.is_organization_trail:
+        commands.append(
+            "aws organizations enable-aws-service-access "
+            "--service-principal cloudtrail.amazonaws.com"
+        )
+        refusals.append(
+            "the organization does not trust CloudTrail (CloudTrailAccessNotEnabledException)"
+        )
+    profiles = {setup.log_archive_account_id: "the bucket's"}
+    commands.append(_put_into_bucket(trail, _profile(trail, setup.log_archive_account_id)))
+    refusals.append(
+        "the bucket's policy does not let it look at the bucket and write "
+        "(InsufficientS3BucketPolicyException)"
+    )
+    if key_account := _key_account(key):
+        profiles.setdefault(key_account, "the key's")
+        commands.append(_put_into_key(trail, key, _profile(trail, key_account)))
+        refusals.append("the key's policy does not let it use the key "
+                        "(InsufficientEncryptionPolicyException)")  # fmt: skip
+    text = f"CloudTrail refuses where {', or '.join(refusals)}: the first commands see to that."
+    for account_id, whose in profiles.items():
+        if option := _profile(trail, account_id).strip():
+            text += f" `{option}` stands for a profile of {whose} account, {account_id}."
+    return commands, text
+
+
+def _profile(trail: Trail, account_id: str) -> str:
+    """Return the option for another account than the trail's, whose credentials are in use."""
+    if account_id == trail.account_id:
+        return ""
+    return f" --profile {quoted(profile_of(trail.setup, account_id) or 'hub')}"
 
 
 def _prefix(setup: Setup) -> str:
@@ -236,13 +285,15 @@ def _scope(trail: Trail, found: Mapping[str, Any]) -> Result:
         faults.append("it records its own account only, not the organization")
         options.append("--is-organization-trail")
     if faults:
+        before, text = _before(trail) if "--is-organization-trail" in options else ([], "")
         return missing(
             check,
             trail.subject,
             f"The trail is too narrow: {'; '.join(faults)}.",
             trail.mend(
+                *before,
                 trail.command("update-trail", f"--name {trail.arn} {' '.join(options)}"),
-                text="What was not recorded until then stays unknown.",
+                text=f"What was not recorded until then stays unknown. {text}".strip(),
             ),
         )
     accounts = "of every account" if found.get("IsOrganizationTrail") else "of its account"
@@ -252,7 +303,11 @@ def _scope(trail: Trail, found: Mapping[str, Any]) -> Result:
 # --- trail.logging --------------------------------------------------------------------------------
 
 
-def _logging(trail: Trail, status: Mapping[str, Any], now: datetime) -> Result:
+def _logging(trail: Trail, status: Mapping[str, Any], now: datetime, key: str) -> Result:
+    """Judge whether a trail is on and delivers; ``key``: the ARN of its key, empty if it has none.
+
+    Of an account's own trail nothing delivered is no evidence: perhaps nothing happened there.
+    """
     check = "trail.logging"
     show = trail.command("get-trail-status", f"--name {trail.arn}")
     if not status.get("IsLogging"):
@@ -274,7 +329,7 @@ def _logging(trail: Trail, status: Mapping[str, Any], now: datetime) -> Result:
             trail.subject,
             f"CloudTrail cannot deliver log files: {plain(error, 200)}"
             + (f" (the last came at {status['LatestDeliveryTime']})." if last else "."),
-            _delivery_mend(trail, error, show),
+            _delivery_mend(trail, error, key),
         )
     late = timedelta(hours=LATE_HOURS)
     if last is None:
@@ -287,11 +342,24 @@ def _logging(trail: Trail, status: Mapping[str, Any], now: datetime) -> Result:
                 look_again("CloudTrail needs some minutes: look again in half an hour."),
             )
     if last is None or now - last > late:
-        says = f"the last log file came at {status['LatestDeliveryTime']}" if last else "none came"
+        told = f"the last log file came at {status['LatestDeliveryTime']}" if last else "none came"
+        says = f"It is on, and for over {LATE_HOURS} hours no log file came: {told}."
+        if not trail.setup.trail.is_organization_trail:
+            return cannot_tell(
+                check,
+                trail.subject,
+                says,
+                look_again(
+                    "An account in which nothing happens delivers nothing, and CloudTrail tells "
+                    "of no error. What the doctor asked there just now is an event, too: look "
+                    "again in half an hour. If it says the same then, and the trail records all "
+                    "management events, open a case with AWS."
+                ),
+            )
         return missing(
             check,
             trail.subject,
-            f"It is on, and for over {LATE_HOURS} hours no log file came: {says}.",
+            says,
             trail.mend(
                 show,
                 text="CloudTrail tells of no error. Look at the AWS Health Dashboard of its "
@@ -301,34 +369,103 @@ def _logging(trail: Trail, status: Mapping[str, Any], now: datetime) -> Result:
     return ok(check, trail.subject, f"on; the last log file came at {status['LatestDeliveryTime']}")
 
 
-def _delivery_mend(trail: Trail, error: str, show: str) -> Mend:
+def _delivery_mend(trail: Trail, error: str, key: str) -> Mend:
+    if "KMS" in error.upper():
+        return _key_mend(trail, error, key) if _key_account(key) else _default_key_mend(trail)
+    statements = _bucket_statements(trail)
+    return Mend(
+        where_of(trail.setup, trail.setup.log_archive_account_id),
+        (_put_into_bucket(trail),),
+        statements[-1],
+        "The bucket must be there, and its policy let CloudTrail look at it and write: this adds "
+        f"CloudTrail's two statements to the policy as it is then ({_BUCKET_PAGE}). Where it has "
+        "both, a Deny statement keeps CloudTrail out.",
+    )
+
+
+def _key_mend(trail: Trail, error: str, key: str) -> Mend:
+    """Return what lets CloudTrail use the trail's key, by what S3 says of the key.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+    """
+    shown, region = plain(key, 200), key.split(":")[3]
+    where = where_of(trail.setup, _key_account(key))
+    if "NotFound" in error:
+        return trail.mend(
+            trail.command("update-trail", f"--name {trail.arn} --kms-key-id ''"),
+            text=f"The trail's key, {shown}, is gone, or not in the bucket's Region. This has S3 "
+            "encrypt with its own keys from now on. To use another key, name it in place of the "
+            f"empty text; its policy must let CloudTrail in first ({_KEY_PAGE}).",
+        )
+    enable = f"aws kms enable-key --key-id {quoted(key)} --region {region}"
+    cancel = f"aws kms cancel-key-deletion --key-id {quoted(key)} --region {region}"
+    if "Disabled" in error:
+        return Mend(where, (enable,), text=f"The trail's key, {shown}, is disabled.")
+    if "InvalidState" in error:
+        return Mend(
+            where,
+            (cancel, enable),
+            text=f"The trail's key, {shown}, cannot be used: most likely it is to be deleted.",
+        )
+    return Mend(
+        where,
+        (_put_into_key(trail, key),),
+        _key_statements(trail)[0],
+        f"CloudTrail must be let in by the policy of the trail's key, {shown}: this adds "
+        f"CloudTrail's three statements to the policy as it is then ({_KEY_PAGE}). It takes "
+        "credentials that the key's policy lets change it. Where it has all, a Deny statement "
+        "keeps CloudTrail out.",
+    )
+
+
+def _default_key_mend(trail: Trail) -> Mend:
+    """Return what shows the key where the trail names none: the bucket encrypts with one."""
+    setup = trail.setup
+    statement: JsonObject = {
+        "Sid": f"AllowCloudTrailToEncrypt{_whose(trail)}",
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudtrail.amazonaws.com"},
+        "Action": ["kms:GenerateDataKey*", "kms:DescribeKey"],
+        "Resource": "*",
+        # The context in which S3 encrypts by default names no trail.
+        "Condition": {"StringEquals": {"aws:SourceArn": trail.arn}},
+    }
+    return Mend(
+        where_of(setup, setup.log_archive_account_id),
+        (
+            f"aws s3api get-bucket-encryption --bucket {quoted(setup.trail.bucket)} "
+            f"--region {setup.trail.bucket_region}",
+        ),
+        statement,
+        "The trail names no key, so it is the one that the bucket encrypts with by default: this "
+        "shows it as KMSMasterKeyID. Add the statement to its policy; where it is a key of AWS's "
+        f"own, `aws/s3`, let the bucket encrypt with another ({_KEY_PAGE}).",
+    )
+
+
+def _key_account(key: str) -> str:
+    """Return the account of a key by its ARN; empty for what is no such ARN."""
+    parts = key.split(":")
+    return parts[4] if len(parts) == 6 and parts[2] == "kms" else ""
+
+
+def _whose(trail: Trail) -> str:
+    """Return what the Sids end in: account trails have a statement each in one policy."""
+    return "" if trail.setup.trail.is_organization_trail else trail.account_id
+
+
+def _bucket_statements(trail: Trail) -> list[JsonObject]:
+    """Return what the bucket's policy must let CloudTrail do.
+
+    https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-s3-bucket-policy-for-cloudtrail.html
+    """
     setup = trail.setup
     bucket = f"arn:{setup.partition}:s3:::{setup.trail.bucket}"
-    link = "https://docs.aws.amazon.com/awscloudtrail/latest/userguide/"
-    archive = where_of(setup, setup.log_archive_account_id)
-    if "KMS" in error.upper():
-        key: JsonObject = {
-            "Sid": "AllowCloudTrailToEncrypt",
-            "Effect": "Allow",
-            "Principal": {"Service": "cloudtrail.amazonaws.com"},
-            "Action": ["kms:GenerateDataKey*", "kms:DescribeKey"],
-            "Resource": "*",
-            "Condition": {"StringEquals": {"aws:SourceArn": trail.arn}},
-        }
-        return Mend(
-            archive,
-            (),
-            key,
-            "CloudTrail must be let in by the policy of the trail's key: add the statement to it "
-            f"({link}create-kms-key-policy-for-cloudtrail.html). Then: {show}",
-        )
     owner = setup.organization_id if setup.trail.is_organization_trail else trail.account_id
     resources = [f"{bucket}/{root}{each}/*" for root in setup.trail.log_roots[:1]
                  for each in dict.fromkeys((trail.account_id, owner))]  # fmt: skip
-    # Account trails have a statement each in the one bucket's policy.
-    whose = "" if setup.trail.is_organization_trail else trail.account_id
     look: JsonObject = {
-        "Sid": f"AllowCloudTrailToLook{whose}",
+        "Sid": f"AllowCloudTrailToLook{_whose(trail)}",
         "Effect": "Allow",
         "Principal": {"Service": "cloudtrail.amazonaws.com"},
         "Action": "s3:GetBucketAcl",
@@ -336,7 +473,7 @@ def _delivery_mend(trail: Trail, error: str, show: str) -> Mend:
         "Condition": {"StringEquals": {"aws:SourceArn": trail.arn}},
     }
     write: JsonObject = {
-        "Sid": f"AllowCloudTrailToWrite{whose}",
+        "Sid": f"AllowCloudTrailToWrite{_whose(trail)}",
         "Effect": "Allow",
         "Principal": {"Service": "cloudtrail.amazonaws.com"},
         "Action": "s3:PutObject",
@@ -348,23 +485,69 @@ def _delivery_mend(trail: Trail, error: str, show: str) -> Mend:
             }
         },
     }
-    name, region = quoted(setup.trail.bucket), setup.trail.bucket_region
-    get = f"aws s3api get-bucket-policy --bucket {name} --query Policy --output text"
-    return Mend(
-        archive,
-        (
-            f"policy=$({get} --region {region} 2>&1) ||\n"
-            "{ [[ $policy == *NoSuchBucketPolicy* ]] && policy='{}'; } &&\n"
-            f'python3 -c {quoted(_PUT_IN)} "$policy" {quoted([look, write])} '
-            "> pare-bucket-policy.json &&\n"
-            f"aws s3api put-bucket-policy --bucket {name} --policy file://pare-bucket-policy.json "
-            f"--region {region}",
-        ),
-        write,
-        "The bucket must be there, and its policy let CloudTrail look at it and write: this adds "
-        "CloudTrail's two statements to the policy as it is then "
-        f"({link}create-s3-bucket-policy-for-cloudtrail.html). Where it has both, a Deny "
-        "statement keeps CloudTrail out.",
+    return [look, write]
+
+
+def _key_statements(trail: Trail) -> list[JsonObject]:
+    """Return what the policy of the trail's key must let CloudTrail do: as its console writes it.
+
+    It decrypts only when it makes or changes a trail whose bucket has an S3 Bucket Key.
+
+    https://docs.aws.amazon.com/awscloudtrail/latest/userguide/create-kms-key-policy-for-cloudtrail.html
+    https://docs.aws.amazon.com/awscloudtrail/latest/userguide/default-kms-key-policy.html
+    """
+    trails = f"arn:{trail.setup.partition}:cloudtrail:*:{trail.account_id}:trail/*"
+    encrypt: JsonObject = {
+        "Sid": f"AllowCloudTrailToEncrypt{_whose(trail)}",
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudtrail.amazonaws.com"},
+        "Action": "kms:GenerateDataKey*",
+        "Resource": "*",
+        "Condition": {
+            "StringEquals": {"aws:SourceArn": trail.arn},
+            "StringLike": {"kms:EncryptionContext:aws:cloudtrail:arn": trails},
+        },
+    }
+    describe: JsonObject = {
+        "Sid": "AllowCloudTrailToDescribe",
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudtrail.amazonaws.com"},
+        "Action": "kms:DescribeKey",
+        "Resource": "*",
+    }
+    decrypt: JsonObject = {
+        "Sid": f"AllowCloudTrailToDecrypt{_whose(trail)}",
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudtrail.amazonaws.com"},
+        "Action": "kms:Decrypt",
+        "Resource": "*",
+        "Condition": {"StringEquals": {"aws:SourceArn": trail.arn}},
+    }
+    return [encrypt, decrypt, describe]
+
+
+def _put_into_bucket(trail: Trail, profile: str = "") -> str:
+    """Return the command that lets CloudTrail in by the bucket's policy, as it is then."""
+    setup, path = trail.setup, "pare-bucket-policy.json"
+    name = quoted(setup.trail.bucket)
+    options = f"--region {setup.trail.bucket_region}{profile}"
+    get = f"aws s3api get-bucket-policy --bucket {name} --query Policy --output text {options}"
+    return (
+        f"policy=$({get} 2>&1) ||\n"
+        "{ [[ $policy == *NoSuchBucketPolicy* ]] && policy='{}'; } &&\n"
+        f'python3 -c {quoted(_PUT_IN)} "$policy" {quoted(_bucket_statements(trail))} > {path} &&\n'
+        f"aws s3api put-bucket-policy --bucket {name} --policy file://{path} {options}"
+    )
+
+
+def _put_into_key(trail: Trail, key: str, profile: str = "") -> str:
+    """Return the command that lets CloudTrail in by a key's policy, as it is then."""
+    path, options = "pare-key-policy.json", f"--region {key.split(':')[3]}{profile}"
+    policy = f"--key-id {quoted(key)} --policy-name default"
+    return (
+        f"policy=$(aws kms get-key-policy {policy} --query Policy --output text {options}) &&\n"
+        f'python3 -c {quoted(_PUT_IN)} "$policy" {quoted(_key_statements(trail))} > {path} &&\n'
+        f"aws kms put-key-policy {policy} --policy file://{path} {options}"
     )
 
 

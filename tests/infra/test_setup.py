@@ -60,12 +60,14 @@ def test_the_partition_told_is_that_of_the_regions(anywhere: Synthesis) -> None:
 
 
 def test_everybody_who_must_confirm_a_subscription_is_told(anywhere: Synthesis) -> None:
-    subscribed = {
-        each["Endpoint"]
-        for each in anywhere.pipeline.properties("AWS::SNS::Subscription").values()
-        if each["Protocol"] == "email"
-    }
-    assert set(anywhere.settings.setup().emails) == subscribed != set()
+    subscribed: dict[str, set[str]] = {}
+    for each in anywhere.pipeline.properties("AWS::SNS::Subscription").values():
+        if each["Protocol"] == "email":
+            topic = anywhere.pipeline.readable(each["TopicArn"])
+            subscribed.setdefault(topic, set()).add(each["Endpoint"])
+    setup = anywhere.settings.setup()
+    told = {"TopicsPeople": set(setup.emails), "TopicsAlarms": set(setup.alarm_emails or ())}
+    assert {topic: emails for topic, emails in told.items() if emails} == subscribed != {}
 
 
 # --- Which stacks go where ----------------------------------------------------------------------

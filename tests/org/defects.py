@@ -94,6 +94,26 @@ def single_region(org: Organization) -> Callable[[], object]:
     return lambda: trail.update_trail(Name=org.trail, IsMultiRegionTrail=True)
 
 
+def trail_deleted(org: Organization) -> Callable[[], object]:
+    """Whoever deleted it took what let CloudTrail in out of the bucket's policy, too."""
+    trail = org.client("cloudtrail", "management")
+    before = trail.get_trail(Name=org.trail)["Trail"]
+    trail.delete_trail(Name=org.trail)
+    put_back = bucket_policy(without("AWSCloudTrail", "AllowCloudTrail"))(org)
+
+    def undo() -> None:
+        put_back()
+        trail.create_trail(
+            Name=before["Name"],
+            S3BucketName=before["S3BucketName"],
+            IsMultiRegionTrail=True,
+            IsOrganizationTrail=True,
+        )
+        trail.start_logging(Name=org.trail)
+
+    return undo
+
+
 def selecting(**selector: Any) -> Callable[[Organization], Callable[[], object]]:
     def plant(org: Organization) -> Callable[[], object]:
         trail = org.client("cloudtrail", "management")
@@ -552,18 +572,23 @@ def confirm(org: Organization, examined: Examined | None = None) -> None:
         org.box.emulator.control("confirmations", {"entries": pending})
 
 
-def schedule_off(org: Organization) -> Callable[[], object]:
-    scheduler = org.hub("scheduler")
-    (name,) = (
-        (each["Name"], each["GroupName"])
-        for each in scheduler.list_schedules()["Schedules"]
-        if "Reconcile" in each["Name"]
-    )
-    whole = scheduler.get_schedule(Name=name[0], GroupName=name[1])
-    members = scheduler.meta.service_model.operation_model("UpdateSchedule").input_shape.members
-    before = {key: value for key, value in whole.items() if key in members}
-    scheduler.update_schedule(**{**before, "State": "DISABLED"})
-    return lambda: scheduler.update_schedule(**before)
+def schedule_changed(**changes: str) -> Callable[[Organization], Callable[[], object]]:
+    """Return the planting of a change of the schedule that starts the reconcile."""
+
+    def plant(org: Organization) -> Callable[[], object]:
+        scheduler = org.hub("scheduler")
+        (name,) = (
+            (each["Name"], each["GroupName"])
+            for each in scheduler.list_schedules()["Schedules"]
+            if "Reconcile" in each["Name"]
+        )
+        whole = scheduler.get_schedule(Name=name[0], GroupName=name[1])
+        members = scheduler.meta.service_model.operation_model("UpdateSchedule").input_shape.members
+        before = {key: value for key, value in whole.items() if key in members}
+        scheduler.update_schedule(**{**before, **changes})
+        return lambda: scheduler.update_schedule(**before)
+
+    return plant
 
 
 def schedule_deleted(org: Organization) -> Callable[[], object]:
@@ -641,6 +666,8 @@ DEFECTS = (
         bucket_policy(without("AWSCloudTrailWrite")),
         "trail.logging",
     ),
+    # After the one above, which needs the statement that this takes away for good.
+    Defect("trail deleted", trail_deleted, "trail.exists"),
     Defect("log files of another owner", of_another_owner, "log-archive.ownership", also=_UNREAD),
     Defect(
         "log files of an old key",
@@ -787,10 +814,16 @@ DEFECTS = (
     ),
     Defect(
         "schedule switched off",
-        schedule_off,
+        schedule_changed(State="DISABLED"),
         "running.schedules",
         subject="Reconcile",
         is_quick=True,
+    ),
+    Defect(
+        "schedule for another year",
+        schedule_changed(ScheduleExpression="cron(0 3 1 1 ? 2099)"),
+        "running.schedules",
+        subject="Reconcile",
     ),
     Defect("schedule deleted", schedule_deleted, "running.schedules", subject="Activity"),
     Defect(

@@ -41,12 +41,10 @@ def _thrown_away(result: dict[str, Any]) -> list[str]:
 
 
 def confirm_subscriptions(organization: Organization, examined: Examined) -> None:
-    """Do what the doctor says of subscriptions: order the mail again, and follow its link."""
-    results = examined.not_ok.items()
-    pending = [each for (check, _), each in results if check == "running.subscriptions"]
-    for each in pending:
-        assert "follow its link" in each["mend"]["text"], each
-    type_mends(organization, pending)
+    """Do first what the doctor says of subscriptions: open the mail, and follow its link."""
+    for (check, _), each in examined.not_ok.items():
+        if check == "running.subscriptions":
+            assert "follow its link" in each["mend"]["text"], each
     defects.confirm(organization)
 
 

@@ -1,8 +1,8 @@
 """Somebody at a terminal, with a profile of every account, who does what the doctor prints.
 
-A shell with three commands of its own: ``aws`` is ``tests.org.aws_cli``, ``npx cdk`` the real CDK
-CLI on this app with the settings of the emulated organization, and ``pare`` is ours. All else, such
-as here-documents, is the shell's.
+A shell with two commands of its own: ``aws`` is ``tests.org.aws_cli``, ``npx cdk`` the real CDK CLI
+on this app with the settings of the emulated organization. All else, such as here-documents, is the
+shell's. Pare is where `make setup` puts it, ``.venv/bin/pare``, and not on the PATH.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = "pare.yaml"
+PARE = ".venv/bin/pare"
 SECONDS = 300
 
 
@@ -75,11 +76,12 @@ class Person:
         for name, line in {
             "aws": f"{sys.executable} -m tests.org.aws_cli",
             "npx": f"{sys.executable} -m tests.org.npx",
-            "pare": f"{sys.executable} -m pare",
         }.items():
             program = programs / name
             program.write_text(f'#!/bin/sh\nexec {line} "$@"\n', encoding="utf-8")
             program.chmod(0o755)
+        (folder / PARE).parent.mkdir(parents=True)
+        (folder / PARE).symlink_to(Path(sys.executable).with_name("pare").resolve(strict=True))
         (folder / "config").write_text(person._profiles(), encoding="utf-8")
         return person
 
@@ -130,7 +132,7 @@ class Person:
 
     def doctor(self, *arguments: str) -> Examined:
         """Return what `pare doctor` says, with the hub's credentials."""
-        ran = self.run("hub", shlex.join(["pare", "doctor", "--format", "json", *arguments]))
+        ran = self.run("hub", shlex.join([PARE, "doctor", "--format", "json", *arguments]))
         if ran.returncode not in (0, 1):
             raise RanWrongError(
                 f"pare doctor ended with {ran.returncode}: {ran.stdout}{ran.stderr}"

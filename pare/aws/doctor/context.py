@@ -18,7 +18,7 @@ from pare.errors import AwsCallError
 from pare.message import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     import boto3
@@ -43,7 +43,7 @@ class Examination:
     """One run of the doctor, with a person's credentials of the hub account.
 
     ``outputs``: those of ``ParePipeline``; empty where it is not deployed yet, and then ``setup``
-    is of the synthesized template. ``say`` shows progress, a few words at a time.
+    and ``template`` are of the synthesized one. ``say`` shows progress, a few words at a time.
     """
 
     session: boto3.Session
@@ -51,6 +51,7 @@ class Examination:
     outputs: dict[str, str]
     now: datetime
     say: Callable[[str], None]
+    template: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _clients: dict[tuple[str, str, Config], Any] = field(
         default_factory=dict, repr=False, compare=False
     )

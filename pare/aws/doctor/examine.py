@@ -82,16 +82,20 @@ def begin(
             raise _NotThereError(
                 f"there is no stack {STACK_NAME} in account {account_id}, {region}"
             ) from error
-        setup = _setup_of(_deployed_template(session), f"the deployed stack {STACK_NAME}")
+        body = _deployed_template(session)
+        setup = _setup_of(body, f"the deployed stack {STACK_NAME}")
     else:
         outputs = {}
-        setup = _setup_of(_template_in(template), str(template / TEMPLATE_FILE))
+        body = _template_in(template)
+        setup = _setup_of(body, str(template / TEMPLATE_FILE))
         account_id = _account_of(session, setup.home_region)
     if account_id != setup.hub_account_id:
         raise WrongAccountError(
             f"these are credentials of account {account_id}; the hub is {setup.hub_account_id}"
         )
-    return Examination(session=session, setup=setup, outputs=outputs, now=now, say=say)
+    return Examination(
+        session=session, setup=setup, outputs=outputs, now=now, say=say, template=body
+    )
 
 
 def _account_of(session: boto3.Session, region: str) -> str:

@@ -88,7 +88,7 @@ def examine(examination: Examination) -> Iterator[Result]:
     }
 
     yield judge_bucket(setup, bucket["location"], bucket["encryption"])
-    yield judge_ownership(setup, bucket, samples)
+    yield judge_ownership(setup, bucket, samples, objects)
     policy = judge_bucket_policy(setup, bucket["policy"], proven)
     yield policy
     trails = archive["trails"] if archive["ok"] else {}
@@ -109,14 +109,13 @@ def examine(examination: Examination) -> Iterator[Result]:
     yield from judge_listing(
         setup, "ChooseRoute", second, accounts=None, policy_mend=mends.get("s3")
     )
-    yield from judge_reading(
-        setup, "DigestLogs", reading, samples, owner=bucket["owner"], mends=mends
-    )
+    yield from judge_reading(setup, "DigestLogs", reading, samples, bucket=bucket, mends=mends)
     yield judge_size(
         logs,
         {name: _reach(each) for name, each in logs.items()},
         days=setup.window_days,
         asks_access_analyzer=not setup.trail.made_by_control_tower,
+        not_listed=_not_listed(listing),
     )
 
 
@@ -243,6 +242,14 @@ def _logs(listing: ListingAnswer | Failure) -> dict[str, AccountLogs]:
             if each["ok"]:
                 found[name] = each
     return found
+
+
+def _not_listed(listing: ListingAnswer | Failure) -> list[str]:
+    """Return the accounts that were asked for, and of which nobody knows what is there."""
+    if not listing["ok"]:
+        return []  # none at all is: judge_size says so by itself
+    failed = [name for name, each in listing["accounts"].items() if not each["ok"]]
+    return sorted({*failed, *listing["not_reached"]})
 
 
 def _reading(

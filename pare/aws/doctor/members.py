@@ -73,9 +73,7 @@ def examine(examination: Examination) -> Iterator[Result]:
             instances = read_instances(examination) if stack_set else None
         except PareError as error:
             yield _untold_stack_set(setup, error)
-        if instances is not None:
-            yield from judge_instances(setup, accounts, instances)
-        elif stack_set is None:
+        if instances is None and stack_set is None:
             yield cannot_tell(
                 "members.instance",
                 "",
@@ -84,6 +82,8 @@ def examine(examination: Examination) -> Iterator[Result]:
             )
     probes, problems = enter(examination, accounts)
     accounts = replace(accounts, above=_above(examination, probes))
+    if instances is not None:
+        yield from judge_instances(setup, accounts, instances, probes)
     yield judge_management(setup, accounts, probes)
     yield from judge_roles(setup, accounts, instances, probes, problems)
     versions = _versions(setup, probes)

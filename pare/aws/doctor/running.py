@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from pare.aws.calls import error_code, translated
 from pare.aws.executions import STACK_NAME
 from pare.clock import json_times
+from pare.doctor import deployed_rules
 from pare.doctor.model import Mend, cannot_tell
 from pare.doctor.running import (
     KINDS,
@@ -198,16 +199,20 @@ def _subscriptions(examination: Examination) -> Iterator[Result]:
 
 
 def _schedules(examination: Examination) -> Iterator[Result]:
+    setup = examination.setup
     names = examination.resources_of("AWS::Scheduler::Schedule")
-    for construct_id in examination.setup.schedules:
-        name = names.get(construct_id)
-        yield from _told(
-            "running.schedules",
-            construct_id,
-            lambda construct_id=construct_id, name=name: [  # type: ignore[misc]
-                judge_schedule(examination.setup, construct_id, read_schedule(examination, name))
-            ],
-        )
+    stack = deployed_rules.Stack(
+        STACK_NAME, "", setup.home_region, examination.template, examination.resources
+    )
+    wanted = deployed_rules.expected_schedules(stack, setup)
+    for construct_id in setup.schedules:
+
+        def read(construct_id: str = construct_id) -> list[Result]:
+            found = read_schedule(examination, names.get(construct_id))
+            known = wanted.get(construct_id)
+            return [judge_schedule(setup, construct_id, known, found, now=examination.now)]
+
+        yield from _told("running.schedules", construct_id, read)
 
 
 def read_schedule(examination: Examination, name: str | None) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.org.defects import DEFECTS, Organization
 from tests.org.examinations import check_defect, confirm_subscriptions
-from tests.org.person import Person
+from tests.org.person import PARE, Person
 
 if TYPE_CHECKING:
     from tests.local.deployed.conftest import Deployed
@@ -38,7 +38,7 @@ def test_after_a_deployment_all_is_well_but_what_people_have_to_do(
         ("size.cost", "cannot tell"),
     }, first.shown()
     (cost,) = (each for (check, _), each in first.not_ok.items() if check == "size.cost")
-    assert cost["mend"]["commands"] == ["pare inventory run --wait"]
+    assert cost["mend"]["commands"] == [f"{PARE} inventory run --wait"]
     confirm_subscriptions(organization, first)
     assert organization.person.doctor("--only", "running").not_ok == {}
 

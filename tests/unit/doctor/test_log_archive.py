@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 from dataclasses import replace
@@ -97,25 +98,28 @@ def policy(*statements: Any) -> dict[str, Any]:
 def written(mend: Mend | None) -> dict[str, Any]:
     """Return the policy that a mend's commands write into their file."""
     assert mend is not None
-    (first,) = [each for each in mend.commands if each.startswith("cat > ")]
-    return cast("dict[str, Any]", json.loads(first.split("\n", 1)[1].removesuffix("\nPOLICY")))
+    (found,) = re.findall(r"^cat > \S+ <<'POLICY'\n(.*?)\nPOLICY$", "\n".join(mend.commands),
+                          re.DOTALL | re.MULTILINE)  # fmt: skip
+    return cast("dict[str, Any]", json.loads(found))
 
 
 def carried_out(
-    mend: Mend | None, now: Any, folder: Path
+    mend: Mend | None, now: Any, folder: Path, *, lets_in: bool = True
 ) -> tuple[subprocess.CompletedProcess[str], list[list[str]]]:
     """Run a mend's commands in a shell, where AWS's command line shows the policy ``now``.
 
     Return how it ended and which other commands of it were called. ``now``: None: there is none.
+    ``lets_in``: whether a role can be assumed.
     """
     assert mend is not None
     (folder / "now.json").write_text(json.dumps(now), encoding="utf-8")
+    enters = r'printf "id\tsecret\ttoken\n"' if lets_in else "exit 254"
     fails = "" if now is not None else 'echo "(NoSuchBucketPolicy)" >&2; exit 254\n'
     program = folder / "aws"
     program.write_text(
         '#!/bin/bash\ncase "$2" in\n'
         f"get-*-policy|get-policy) {fails or f'cat {folder}/now.json'};;\n"
-        'assume-role) printf "id\\tsecret\\ttoken\\n";;\n'
+        f"assume-role) {enters};;\n"
         f'*) echo "$AWS_SESSION_TOKEN" "$@" >> {folder}/called;;\nesac\n',
         encoding="utf-8",
     )
@@ -143,6 +147,16 @@ def well(result: Result) -> bool:
     return result.status == "ok"
 
 
+def read(key: str | None = KEY) -> Any:
+    return {"ok": True, "size": 7, "encryption": "aws:kms" if key else "AES256",
+            "kms_key_arn": key}  # fmt: skip
+
+
+def unread(barrier: Any, key: str | None = None, code: str = "AccessDenied",
+           message: str = "AWS's words") -> Any:  # fmt: skip
+    return {**failure(code, "s3:GetObject", message), "barrier": barrier, "kms_key_arn": key}
+
+
 # --- bucket, ownership ---
 
 
@@ -159,6 +173,15 @@ def test_the_bucket_must_be_where_the_settings_say() -> None:
     assert f"`bucket_region: {OTHER}`" in elsewhere.mend.text
     gone = judge_bucket(setup_of(), failure("NoSuchBucket"), failure())
     assert gone.status == "missing"
+    assert gone.mend is not None
+    assert (
+        f"`aws cloudtrail get-trail --name {setup_of().trail.arn} --region {HOME}`, with "
+        f"credentials of account {MANAGEMENT}, shows it"
+    ) in gone.mend.text
+    own = f"arn:aws:cloudtrail:{HOME}:{{account_id}}:trail/own"
+    each = judge_bucket(setup_of(arn=own), failure("NoSuchBucket"), failure())
+    assert each.mend is not None
+    assert "{account_id}" not in each.mend.text
     refused = judge_bucket(setup_of(), failure("AccessDenied"), failure())
     assert refused.status == "cannot tell"
     assert refused.mend is not None
@@ -182,9 +205,12 @@ def bucket(ownership: Answer, owner: Answer | None = None) -> BucketAnswer:
         (ENFORCED, value("owner"), ["owner", "other"], "ok"),  # S3 says the writer's no more
         (PREFERRED, value("owner"), ["owner", "owner"], "ok"),
         (PREFERRED, value("owner"), ["owner", "other"], "missing"),
-        (PREFERRED, failure(), ["owner", "owner"], "ok"),
+        (PREFERRED, value("owner"), [None, "other"], "missing"),
+        # Both may be CloudTrail's.
+        (PREFERRED, failure(), ["owner", "owner"], "cannot tell"),
         (PREFERRED, failure(), ["owner", "other"], "missing"),
-        (PREFERRED, value("owner"), [None, None], "ok"),
+        (PREFERRED, value("owner"), [None, None], "cannot tell"),
+        (PREFERRED, value("owner"), ["owner", None], "cannot tell"),
         ("ObjectWriter", value("owner"), ["owner", "owner"], "missing"),
         ("ObjectWriter", value("owner"), ["other", "other"], "missing"),
     ],
@@ -196,10 +222,10 @@ def test_the_buckets_owner_must_own_old_log_files_too(
         sample(age=age, owner=each) for age, each in zip(("old", "new"), owners, strict=True)
     ]
 
-    result = judge_ownership(setup_of(), bucket(value(ownership), owner), samples)
+    result = judge_ownership(setup_of(), bucket(value(ownership), owner), samples, {})
 
     assert result.status == status
-    if status == "missing":
+    if status != "ok":
         assert result.mend is not None
         # S3 refuses to turn lists off while the bucket's own lets others in.
         private, enforced = (shlex.split(each) for each in result.mend.commands)
@@ -212,10 +238,49 @@ def test_the_buckets_owner_must_own_old_log_files_too(
 def test_objects_of_another_owner_are_named_by_account_and_age() -> None:
     samples = [sample(age="old", owner="cloudtrail"), sample(SHOP), sample()]
 
-    result = judge_ownership(setup_of(), bucket(value(PREFERRED)), samples)
+    result = judge_ownership(setup_of(), bucket(value(PREFERRED)), samples, {})
 
     assert "1 log file of 3 looked at" in result.says
     assert f"old ones of {PAYMENTS}" in result.says
+
+
+def test_without_a_log_file_looked_at_nothing_is_known_of_old_ones() -> None:
+    result = judge_ownership(setup_of(), bucket(value(PREFERRED)), [], {})
+
+    assert result.status == "cannot tell"
+    assert result.mend is not None
+    assert "listing" in result.mend.text
+    assert well(judge_ownership(setup_of(), bucket(value(ENFORCED)), [], {}))
+
+
+def test_whose_log_files_are_that_nobody_can_say_is_named_by_account_and_age() -> None:
+    samples = [sample(age="old", owner=None), sample()]
+
+    result = judge_ownership(setup_of(), bucket(value(PREFERRED)), samples, {})
+
+    assert "of 1 of 2 log files looked at nobody can say who owns them" in result.says
+    assert f"old ones of {PAYMENTS}" in result.says
+    refused = bucket(value(PREFERRED), failure(action="s3:GetBucketAcl"))
+    assert "s3:GetBucketAcl: AccessDenied" in judge_ownership(setup_of(), refused, samples, {}).says
+
+
+def test_what_another_account_reads_by_the_buckets_policy_is_the_bucket_owners() -> None:
+    samples = [sample(age="old", owner=None), sample()]
+    unknown_owner = bucket(value(PREFERRED), failure())
+    both: dict[str, Any] = {each["key"]: read() for each in samples}
+    new_alone: dict[str, Any] = {samples[0]["key"]: unread("s3"), samples[1]["key"]: read()}
+
+    assert well(judge_ownership(setup_of(), unknown_owner, samples, both))
+    one_unknown = judge_ownership(setup_of(), unknown_owner, samples, new_alone)
+    assert (one_unknown.status, one_unknown.facts) == ("cannot tell", {"unknown": 1})
+    # Whoever owns what can be read is the bucket's owner, and whoever does not is another.
+    cloudtrails = [sample(age="old", owner="cloudtrail"), sample()]
+    assert judge_ownership(setup_of(), unknown_owner, cloudtrails, new_alone).facts == {
+        "foreign": 1
+    }
+    # An object's own list may let the account of the bucket read another owner's.
+    same = replace(setup_of(), hub_account_id=LOG_ARCHIVE)
+    assert judge_ownership(same, unknown_owner, samples, both).status == "cannot tell"
 
 
 # --- bucket policy ---
@@ -268,15 +333,44 @@ def test_a_bucket_of_control_tower_is_changed_by_its_role_alone(sid: str, tmp_pa
     assert result.mend.where == "management"
     assert f"arn:aws:iam::{LOG_ARCHIVE}:role/AWSControlTowerExecution" in result.mend.commands[0]
     assert "landing zone" in result.mend.text
+    assert "parentheses" in result.mend.text
     whole = written(result.mend)
     assert OTHERS in whole["Statement"]
     assert TLS in whole["Statement"]
     assert well(judge_bucket_policy(made, value(whole)))
-    ran, called = carried_out(result.mend, there, tmp_path)
+    # What the person types afterwards is typed with their own credentials.
+    commands = (*result.mend.commands, "aws sts get-caller-identity")
+    ran, called = carried_out(replace(result.mend, commands=commands), there, tmp_path)
     assert ran.returncode == 0, ran.stderr
-    (put,) = called
+    put, later = called
+    assert later == ["mine", "sts", "get-caller-identity"]
     assert put[:5] == ["token", "s3api", "put-bucket-policy", "--bucket", GUARDED]
     assert put[-4:] == ["--policy", "file://pare-bucket-policy.json", "--region", HOME]
+
+
+def test_a_deny_in_a_bucket_of_control_tower_is_looked_at_by_its_role_alone(
+    tmp_path: Path,
+) -> None:
+    made = setup_of(made_by_control_tower=True)
+    mend = judge_bucket_policy(made, value(policy(PERIMETER, *bucket_statements(made)))).mend
+    assert mend is not None
+
+    commands = (*mend.commands, "aws sts get-caller-identity")
+    ran, called = carried_out(replace(mend, commands=commands), policy(PERIMETER), tmp_path)
+
+    assert json.loads(ran.stdout) == policy(PERIMETER)
+    assert called == [["mine", "sts", "get-caller-identity"]]
+
+
+def test_where_the_role_of_control_tower_lets_nobody_in_nothing_is_done(tmp_path: Path) -> None:
+    there = policy(OTHERS)
+    mend = judge_bucket_policy(setup_of(bucket=GUARDED), value(there)).mend
+
+    ran, called = carried_out(mend, there, tmp_path, lets_in=False)
+
+    assert ran.returncode != 0
+    assert called == []
+    assert not (tmp_path / "pare-bucket-policy.json").exists()
 
 
 def test_a_trail_of_control_tower_has_a_bucket_that_it_guards() -> None:
@@ -477,16 +571,6 @@ def test_the_command_writes_the_policy_as_it_is(tmp_path: Path) -> None:
 # --- keys ---
 
 
-def read(key: str | None = KEY) -> Any:
-    return {"ok": True, "size": 7, "encryption": "aws:kms" if key else "AES256",
-            "kms_key_arn": key}  # fmt: skip
-
-
-def unread(barrier: Any, key: str | None = None, code: str = "AccessDenied",
-           message: str = "AWS's words") -> Any:  # fmt: skip
-    return {**failure(code, "s3:GetObject", message), "barrier": barrier, "kms_key_arn": key}
-
-
 def judged_keys(
     samples: list[SampleJson],
     objects: dict[str, Any],
@@ -622,6 +706,38 @@ def test_without_a_log_file_nothing_is_known_of_the_keys() -> None:
     assert result.status == "cannot tell"
 
 
+@pytest.mark.parametrize(
+    "found",
+    [unread("s3"), unread("kms"), unread(None, code="NoSuchKey")],
+    ids=["S3 refuses", "a key that nobody names", "gone"],
+)
+@pytest.mark.parametrize("keys", [(KEY,), ()], ids=["a key in the settings", "none"])
+def test_the_key_of_a_log_file_that_cannot_be_looked_at_is_not_known(
+    found: Any, keys: tuple[str, ...]
+) -> None:
+    (result,) = judged_keys([sample()], {sample()["key"]: found}, setup_of(kms_key_arns=keys))
+
+    assert (result.status, result.facts) == ("cannot tell", {"unknown": 1})
+    assert result.says == f"The key of 1 log file is not known: new ones of {PAYMENTS}."
+    assert result.mend is not None
+    assert result.mend.commands == ()
+    assert "reading log files" in result.mend.text
+
+
+def test_what_is_known_of_the_keys_is_told_beside_what_is_not() -> None:
+    samples = [sample(age="old"), sample(age="middle"), sample()]
+    # The third was not reached.
+    objects = {samples[0]["key"]: unread("s3"), samples[1]["key"]: read()}
+
+    not_known, known = judged_keys(samples, objects)
+
+    assert (not_known.status, not_known.facts) == ("cannot tell", {"unknown": 2})
+    assert (known.status, known.says) == ("ok", "of 1 of 1 log file looked at")
+    objects[samples[1]["key"]] = read(None)
+    (alone,) = judged_keys(samples, objects, setup_of(kms_key_arns=()))
+    assert alone.status == "cannot tell"
+
+
 ACCOUNT_ROOT: dict[str, Any] = {
     "Sid": "Enable IAM User Permissions",
     "Effect": "Allow",
@@ -725,6 +841,22 @@ def test_a_key_that_cannot_be_looked_at_is_not_taken_for_well() -> None:
     assert result.status == "cannot tell"
     assert result.mend is not None
     assert result.mend.commands == ("npx cdk deploy ByHand/PareMember --profile management",)
+
+
+def test_a_key_that_may_be_disabled_is_not_taken_for_well() -> None:
+    there = value(policy(ACCOUNT_ROOT, *key_statements(setup_of(), KEY)))
+    refused = failure("AccessDeniedException", "kms:DescribeKey")
+
+    result = one(key(there, refused))
+
+    assert result.status == "cannot tell"
+    assert "kms:DescribeKey" in result.says
+    assert result.mend is not None
+    assert result.mend.commands == ("npx cdk deploy PareMembers",)
+    # What was read with it says that it decrypts.
+    assert well(one(key(there, refused), proven=["PareDecryptsTheTrail"]))
+    # What its policy lacks is known all the same.
+    assert one(key(value(policy(ACCOUNT_ROOT)), refused)).status == "missing"
 
 
 def test_a_key_that_keeps_its_accounts_roles_out_is_mended_in_its_policy(tmp_path: Path) -> None:
@@ -855,12 +987,17 @@ def test_what_passes_by_itself_is_asked_again() -> None:
 
 def reading_results(
     objects: dict[str, Any], samples: list[SampleJson], *, mends: dict[str, Mend] | None = None,
-    not_reached: list[str] | None = None,
+    not_reached: list[str] | None = None, of: BucketAnswer | None = None,
 ) -> list[Result]:  # fmt: skip
     answer: ReadingAnswer = {"ok": True, "objects": objects, "not_reached": not_reached or []}
     results = list(
         judge_reading(
-            setup_of(), "DigestLogs", answer, samples, owner=value("owner"), mends=mends or {}
+            setup_of(),
+            "DigestLogs",
+            answer,
+            samples,
+            bucket=of or bucket(value(PREFERRED)),
+            mends=mends or {},
         )
     )
     for each in results:
@@ -904,6 +1041,53 @@ def test_each_barrier_is_told_apart_with_its_own_mend() -> None:
     assert all("1 of 3 log files looked at" in each.says for each in results)
 
 
+def barriers(results: list[Result]) -> list[tuple[str, Mend | None]]:
+    return [(each.facts["barrier"], each.mend) for each in results]
+
+
+@pytest.mark.parametrize("owner", ["cloudtrail", None])
+def test_what_is_refused_and_nobody_can_say_whose_it_is_may_be_another_owners(
+    owner: str | None,
+) -> None:
+    nobody_knows = bucket(value(PREFERRED), failure())
+    mine = sample(owner=owner)
+    objects = {mine["key"]: unread("s3")}
+    ownership = judge_ownership(setup_of(), nobody_knows, [mine], objects)
+    policy_mend = judge_bucket_policy(setup_of(), value(policy())).mend
+    assert policy_mend is not None
+
+    def mended(of: BucketAnswer, **more: Any) -> list[tuple[str, Mend | None]]:
+        return barriers(reading_results(objects, [mine], of=of, **more))
+
+    assert ownership.status == "cannot tell"
+    assert mended(nobody_knows) == [("s3", ownership.mend)]
+    # What the policy is known to lack comes first.
+    assert mended(nobody_knows, mends={"s3": policy_mend}) == [("s3", policy_mend)]
+    # S3 gives all to the bucket's owner, or nobody knows what it does: then the stack says more.
+    for of in (bucket(value(ENFORCED), failure()), bucket(failure(), failure())):
+        ((barrier, mend),) = mended(of)
+        assert (barrier, mend and mend.commands) == ("s3", (STACK,))
+
+
+def test_one_refused_file_of_the_buckets_owner_says_that_the_owner_is_not_why() -> None:
+    samples = [sample(age="old", owner=None), sample()]
+
+    (result,) = reading_results({each["key"]: unread("s3") for each in samples}, samples)
+
+    assert result.mend is not None
+    assert result.mend.commands == (STACK,)
+
+
+def test_a_deny_of_the_bucket_is_looked_at_whoever_owns_the_log_files() -> None:
+    words = "with an explicit deny in a resource-based policy"
+    mine = sample(owner=None)
+
+    (result,) = reading_results({mine["key"]: unread("s3", message=words)}, [mine])
+
+    assert result.mend is not None
+    assert "get-bucket-policy" in result.mend.commands[0]
+
+
 def test_a_key_that_nobody_could_look_at_is_mended_by_the_stack() -> None:
     (result,) = reading_results({sample()["key"]: unread("kms")}, [sample()])
 
@@ -936,8 +1120,9 @@ def test_without_log_files_nothing_is_taken_for_readable() -> None:
     (late,) = reading_results({}, [sample()], not_reached=["a"])
     assert late.status == "cannot tell"
     (refused,) = judge_reading(
-        setup_of(), "DigestLogs", failure("InvokeAccessDenied"), [], owner=value("o"), mends={}
-    )
+        setup_of(), "DigestLogs", failure("InvokeAccessDenied"), [],
+        bucket=bucket(value(PREFERRED)), mends={},
+    )  # fmt: skip
     assert refused.status == "cannot tell"
 
 
@@ -953,11 +1138,11 @@ def test_the_largest_accounts_come_first_and_those_too_large_are_named() -> None
     reach = {PAYMENTS: Reach(False, True), SHOP: Reach(False, False),
              LOG_ARCHIVE: Reach(True, False)}  # fmt: skip
 
-    result = judge_size(accounts, reach, days=90, asks_access_analyzer=True)
+    result = judge_size(accounts, reach, days=90, asks_access_analyzer=True, not_listed=[])
 
     assert result.status == "ok"
     assert result.says == (
-        "about 290,010 log files, 6.0 GB as stored, in 90 days; most in "
+        "about 290,010 log files, 6.0 GB as stored, in 90 days of the 3 accounts listed; most in "
         f"{PAYMENTS} 200,000 (4.0 GB), {SHOP} 90,000 (2.0 GB), {LOG_ARCHIVE} 10 (0.0 GB); "
         f"too much for Access Analyzer: {PAYMENTS}; Pare's own reading carries them; "
         f"perhaps too much for it: {SHOP}"
@@ -968,16 +1153,38 @@ def test_the_largest_accounts_come_first_and_those_too_large_are_named() -> None
 
 def test_where_access_analyzer_is_not_asked_its_limits_are_not_spoken_of() -> None:
     result = judge_size(
-        {PAYMENTS: logs()}, {PAYMENTS: Reach(False, True)}, days=90, asks_access_analyzer=False
-    )
+        {PAYMENTS: logs()}, {PAYMENTS: Reach(False, True)}, days=90, asks_access_analyzer=False,
+        not_listed=[],
+    )  # fmt: skip
 
     assert "Access Analyzer" not in result.says
 
 
 def test_without_a_listing_the_size_is_not_known() -> None:
-    result = judge_size({}, {}, days=90, asks_access_analyzer=True)
+    result = judge_size({}, {}, days=90, asks_access_analyzer=True, not_listed=[])
 
     assert result.status == "cannot tell"
+
+
+def test_the_size_of_accounts_that_could_not_be_listed_is_not_known() -> None:
+    def judged(*not_listed: str) -> Result:
+        return judge_size(
+            {PAYMENTS: logs()}, {PAYMENTS: Reach(True, False)}, days=90,
+            asks_access_analyzer=True, not_listed=not_listed,
+        )  # fmt: skip
+
+    assert well(judged())
+    assert "90 days of the 1 account listed" in judged().says
+    assert judged().says.endswith("; none has too much for Access Analyzer")
+    result = judged(LOG_ARCHIVE, SHOP)
+    assert not well(result)
+    assert result.status == "cannot tell"
+    assert result.says == (
+        f"{judged().says}. How much there is of 2 accounts more is not known: {LOG_ARCHIVE}, "
+        f"{SHOP}."
+    )
+    assert result.facts["accounts"].keys() == {PAYMENTS}
+    assert result.facts["not_listed"] == [LOG_ARCHIVE, SHOP]
 
 
 def test_what_is_put_grants_what_is_lacking() -> None:

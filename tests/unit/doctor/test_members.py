@@ -179,14 +179,14 @@ def test_the_version_of_a_template_is_in_a_tag_whatever_else_is_there() -> None:
 
 
 def test_current_instances_are_well_and_the_management_account_needs_none() -> None:
-    found = list(judge_instances(setup(), accounts(), instances()))
+    found = list(judge_instances(setup(), accounts(), instances(), {}))
 
     assert [each.status for each in found] == ["ok"] * 4
     assert MANAGEMENT not in {each.subject for each in found}
 
 
 def test_an_account_without_an_instance_gets_one_by_a_command_that_names_it() -> None:
-    (found,) = faults(judge_instances(setup(), accounts(), instances(without=(PAYMENTS,))))
+    (found,) = faults(judge_instances(setup(), accounts(), instances(without=(PAYMENTS,)), {}))
 
     assert (found.status, found.subject) == ("missing", f"{PAYMENTS} payments")
     assert found.says == "It has no member stack."
@@ -217,6 +217,7 @@ def test_an_account_without_an_instance_gets_one_by_a_command_that_names_it() ->
                 SHOP: Instance(SHOP, "INOPERABLE"),
                 PAYMENTS: Instance(PAYMENTS, "OUTDATED", stack_id="arn:stack"),
             },
+            {},
         ),
     ],
     ids=lambda each: each.check + each.subject,
@@ -232,19 +233,89 @@ def test_one_account_that_fails_keeps_no_other_waiting_and_is_seen(result: Resul
     assert "FailedStackInstancesCount" in commands(result)[-1]
 
 
-def test_an_account_outside_the_governed_units_is_named_with_the_setting() -> None:
-    (found,) = faults(
-        judge_instances(setup(), accounts(units={}), instances(without=(SHOP,)))
-    )  # fmt: skip
+def outside(there: Mapping[str, Mapping[str, Probe]]) -> Result:
+    """Return what is said of the stack of an account outside the units, all others being well."""
+    units = {each: ROOT for each in EVERYONE if each != SHOP}
+    results = list(
+        judge_instances(setup(), accounts(units=units), instances(without=(SHOP,)), there)
+    )
+    (result,) = (each for each in results if each.subject == SHOP)
+    assert all(each.status == "ok" for each in results if each is not result)
+    return result
 
+
+def test_an_account_outside_the_governed_units_is_named_with_the_setting() -> None:
+    found = outside(probes({SHOP: FUNCTIONS}))
+
+    assert found.status == "missing"
     assert "none of the settings' organizational_units (r-abcd)" in found.says
+    # What is left out is told by ParePipeline.
+    assert commands(found) == ("npx cdk deploy --all",)
     assert found.mend and "account_exclusions" in found.mend.text
+    assert found.mend.text.endswith(f": npx cdk deploy ByHand/PareMember --profile {SHOP}")
+
+
+def test_an_account_outside_the_units_that_lets_every_function_in_got_its_stack_by_hand() -> None:
+    found = outside(probes())
+
+    assert found.status == "ok"
+    assert found.says == f"{SHOP}: outside the units, its stack was deployed by hand"
+
+
+def test_a_function_that_is_let_in_nowhere_is_no_fault_of_the_account_outside() -> None:
+    there = probes() | {"EnrichFinding": dict.fromkeys(EVERYONE, REFUSED)}
+
+    assert outside(there).status == "ok"
+
+
+def test_a_stack_by_hand_that_refuses_some_functions_is_deployed_by_hand_again() -> None:
+    there = probes({SHOP: ("EnrichFinding",)})
+    by_hand = f"npx cdk deploy ByHand/PareMember --profile {SHOP}"
+    both = (by_hand, f"{by_hand} --revert-drift")
+
+    found = outside(there)
+    units = {each: ROOT for each in EVERYONE if each != SHOP}
+    (role,) = faults(roles(there, instances(without=(SHOP,)), about=accounts(units=units)))
+
+    assert (found.status, commands(found)) == ("missing", both)
+    assert "does not let every function in" in found.says
+    assert role.says.startswith("EnrichFinding is refused, 2 others let in: its trust policy")
+    assert (commands(role), role.mend and role.mend.where) == (both, f"member {SHOP}")
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        {},
+        {"ListPrincipals": {SHOP: IN}},
+        probes() | {"EnrichFinding": {SHOP: Probe(False, "Throttling", "slow down")}},
+    ],
+    ids=["nobody", "one function", "throttled"],
+)
+def test_an_account_outside_the_units_that_nobody_could_try_cannot_be_told(
+    there: Mapping[str, Mapping[str, Probe]],
+) -> None:
+    found = outside(there)
+
+    assert found.status == "cannot tell"
+    assert commands(found) == ("pare doctor",)
+
+
+def test_a_role_by_hand_of_another_version_is_deployed_by_hand() -> None:
+    units = {each: ROOT for each in EVERYONE if each != SHOP}
+    there = {SHOP: Probe(True, template="older")}
+
+    (found,) = judge_templates(
+        setup(), accounts(units=units), instances(without=(SHOP,)), there, stack_set()
+    )
+
+    assert commands(found)[0] == f"npx cdk deploy ByHand/PareMember --profile {SHOP}"
 
 
 def test_an_account_whose_unit_nobody_knows_is_taken_to_be_governed() -> None:
     (found,) = faults(
         judge_instances(
-            setup(), accounts(units={}, unknown=frozenset({SHOP})), instances(without=(SHOP,))
+            setup(), accounts(units={}, unknown=frozenset({SHOP})), instances(without=(SHOP,)), {}
         )
     )
 
@@ -297,7 +368,7 @@ def test_an_instance_that_is_not_current_is_mended_by_what_it_is(
 ) -> None:
     there = instances(instance(SHOP, **change))
 
-    (found,) = faults(judge_instances(setup(), accounts(), there))
+    (found,) = faults(judge_instances(setup(), accounts(), there, {}))
 
     assert found.status == status
     assert words in found.says
@@ -313,6 +384,7 @@ def test_suspended_and_excluded_accounts_are_well_and_named() -> None:
             setup(account_exclusions=(SHOP,)),
             accounts(excluded=(SHOP,), inactive={"555566667777": "PENDING_CLOSURE"}),
             instances(without=(SHOP,)),
+            {},
         )
     )
 
@@ -325,7 +397,7 @@ def test_suspended_and_excluded_accounts_are_well_and_named() -> None:
 def test_more_accounts_with_one_fault_than_a_person_reads_are_one_result() -> None:
     many = tuple(f"{number:012}" for number in range(FOLD_AFTER + 1))
     (found,) = faults(
-        judge_instances(setup(), accounts(active=many, units=dict.fromkeys(many, ROOT)), {})
+        judge_instances(setup(), accounts(active=many, units=dict.fromkeys(many, ROOT)), {}, {})
     )
 
     assert found.subject == "21 accounts"
@@ -337,7 +409,7 @@ def test_more_accounts_with_one_fault_than_a_person_reads_are_one_result() -> No
 def test_as_many_as_a_person_reads_are_a_result_each() -> None:
     many = tuple(f"{number:012}" for number in range(FOLD_AFTER))
     found = faults(
-        judge_instances(setup(), accounts(active=many, units=dict.fromkeys(many, ROOT)), {})
+        judge_instances(setup(), accounts(active=many, units=dict.fromkeys(many, ROOT)), {}, {})
     )
 
     assert [each.subject for each in found] == list(many)

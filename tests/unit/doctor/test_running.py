@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pare.doctor.deployed_rules import ExpectedSchedule
 from pare.doctor.running import (
     PENDING,
     WORKFLOWS,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 11, 22, 13, 0, tzinfo=UTC)
 TOPIC = f"arn:aws:sns:{HOME}:{HUB}:People"
+ALARMS = f"arn:aws:sns:{HOME}:{HUB}:Alarms"
 MACHINE = f"arn:aws:states:{HOME}:{HUB}:stateMachine:Reconcile"
 CONFIRMED = Subscription("email", "security@example.com", f"{TOPIC}:1")
 REVERT = ("npx cdk deploy ParePipeline --revert-drift",)
@@ -130,11 +133,94 @@ def test_an_address_of_the_settings_that_is_not_subscribed_is_subscribed() -> No
     assert commands(found)[0].startswith("aws sns subscribe")
 
 
-def test_where_subscriptions_have_filters_only_the_template_can_bring_one_back() -> None:
-    topics: Any = {"People": (TOPIC, ()), "Chat": ("", ()), "Alarms": (f"{TOPIC}Alarms", ())}
+def with_alarms(
+    people: tuple[Subscription, ...], alarms: tuple[Subscription, ...], **changes: Any
+) -> list[Result]:
+    """Return what is said where routes give alarms a topic of their own."""
+    topics: Any = {"People": (TOPIC, people), "Chat": ("", ()), "Alarms": (ALARMS, alarms)}
+    return list(
+        judge_subscriptions(
+            setup(**{
+                "emails": ("payments@example.com", "security@example.com"),
+                "alarm_emails": ("security@example.com",),
+                **changes,
+            }),
+            topics,
+        )
+    )  # fmt: skip
 
-    (found,) = judge_subscriptions(setup(), topics)
 
+ROUTED = Subscription("email", "payments@example.com", f"{TOPIC}:2")
+OF_ALARMS = Subscription("email", "security@example.com", f"{ALARMS}:1")
+
+
+def test_with_routes_each_address_is_well_on_each_topic_of_its_own() -> None:
+    found = with_alarms((CONFIRMED, ROUTED), (OF_ALARMS,))
+
+    assert [(each.status, each.subject) for each in found] == [
+        ("ok", "payments@example.com (People)"),
+        ("ok", "security@example.com (People)"),
+        ("ok", "security@example.com (Alarms)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("people", "alarms", "subject", "command"),
+    [
+        ((ROUTED,), (OF_ALARMS,), "security@example.com (People)", REVERT[0]),
+        ((CONFIRMED,), (OF_ALARMS,), "payments@example.com (People)", REVERT[0]),
+        (
+            (CONFIRMED, ROUTED),
+            (),
+            "security@example.com (Alarms)",
+            f"aws sns subscribe --topic-arn {ALARMS} --protocol email "
+            f"--notification-endpoint security@example.com --region {HOME}",
+        ),
+    ],
+)
+def test_whoever_hears_of_one_topic_is_missed_on_the_other(
+    people: tuple[Subscription, ...],
+    alarms: tuple[Subscription, ...],
+    subject: str,
+    command: str,
+) -> None:
+    """A filter can only the template give again; alarms have none."""
+    (found,) = faults(with_alarms(people, alarms))
+
+    assert (found.status, found.subject) == ("missing", subject)
+    assert "is in the settings and not subscribed to the topic" in found.says
+    assert commands(found) == (command,)
+
+
+def test_a_pending_subscription_with_a_filter_is_not_made_anew_without() -> None:
+    waiting = Subscription("email", "payments@example.com", PENDING)
+
+    (found,) = faults(with_alarms((CONFIRMED, waiting), (OF_ALARMS,)))
+
+    assert found.subject == "payments@example.com (People)"
+    assert commands(found) == REVERT
+    assert found.mend and "follow its link" in found.mend.text
+
+
+def test_what_the_stack_did_not_subscribe_it_cannot_bring_back() -> None:
+    waiting = Subscription("email", "somebody@example.com", PENDING)
+
+    (found,) = faults(with_alarms((CONFIRMED, ROUTED, waiting), (OF_ALARMS,)))
+
+    assert commands(found)[0].startswith(f"aws sns subscribe --topic-arn {TOPIC}")
+    assert found.mend and "A filter that somebody gave" in found.mend.text
+
+
+def test_who_has_to_hear_of_alarms_an_earlier_pare_did_not_say() -> None:
+    (found,) = faults(with_alarms((CONFIRMED, ROUTED), (OF_ALARMS,), alarm_emails=None))
+
+    assert (found.status, found.subject) == ("cannot tell", "Alarms")
+
+
+def test_a_topic_that_is_not_there_has_nobody_who_hears() -> None:
+    (found,) = judge_subscriptions(setup(), {"Chat": ("", ())})
+
+    assert (found.status, found.says) == ("missing", "There is no topic People.")
     assert commands(found) == REVERT
 
 
@@ -169,14 +255,75 @@ SCHEDULE = {
 }
 
 
-def schedule(found: dict[str, Any] | None) -> Result:
-    return judge_schedule(setup(), "EventSourcesReconcileSchedule", found)
+WANTED = ExpectedSchedule("cron(0 3 * * ? *)", "Etc/UTC", MACHINE)
+
+
+def schedule(found: dict[str, Any] | None, wanted: ExpectedSchedule | None = WANTED) -> Result:
+    return judge_schedule(setup(), "EventSourcesReconcileSchedule", wanted, found, now=NOW)
 
 
 def test_a_schedule_that_is_on_is_well() -> None:
     found = schedule(SCHEDULE)
 
     assert (found.status, found.subject, found.says) == ("ok", "Reconcile", "cron(0 3 * * ? *)")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"Target": {"Arn": "arn:aws:lambda:eu-west-1:1:function:another", "RoleArn": "r"}},
+            f"it starts arn:aws:lambda:eu-west-1:1:function:another, not {MACHINE}.",
+        ),
+        (
+            {"ScheduleExpression": "cron(0 3 1 1 ? 2099)"},
+            "it runs at cron(0 3 1 1 ? 2099), not at cron(0 3 * * ? *).",
+        ),
+        ({"ScheduleExpressionTimezone": "Asia/Tokyo"}, "its time zone is Asia/Tokyo, not Etc/UTC."),
+        # The template says of it that it is on, too.
+        ({"ScheduleExpression": "rate(9 days)", "State": "DISABLED"}, "it runs at rate(9 days)"),
+    ],
+)
+def test_a_schedule_that_is_another_than_was_deployed_comes_back_with_the_stack(
+    change: dict[str, Any], words: str
+) -> None:
+    found = schedule({**SCHEDULE, **change})
+
+    assert found.status == "missing"
+    assert words in found.says
+    assert commands(found) == REVERT
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"EndDate": "2026-11-20T00:00:00Z"}, "ended on 2026-11-20 at 00:00 UTC."),
+        ({"EndDate": "2026-12-20T00:00:00Z"}, "will end on 2026-12-20 at 00:00 UTC."),
+        ({"StartDate": "2099-01-01T00:00:00Z"}, "starts nothing before 2099-01-01 at 00:00 UTC."),
+    ],
+)
+def test_a_schedule_with_an_end_is_written_without(change: dict[str, Any], says: str) -> None:
+    found = schedule({**SCHEDULE, **change})
+
+    assert (found.status, found.says) == ("missing", f"The schedule Reconcile {says}")
+    words = shlex.split(commands(found)[0])
+    told = json.loads(words[words.index("--cli-input-json") + 1])
+    assert told["ScheduleExpression"] == SCHEDULE["ScheduleExpression"]
+    assert not told.keys() & change.keys()
+
+
+def test_a_schedule_that_began_once_is_well() -> None:
+    assert schedule({**SCHEDULE, "StartDate": "2026-11-01T00:00:00Z"}).status == "ok"
+
+
+@pytest.mark.parametrize(
+    "wanted", [None, replace(WANTED, target=None), replace(WANTED, expression=None)]
+)
+def test_a_schedule_that_cannot_be_compared_is_not_taken_for_well(
+    wanted: ExpectedSchedule | None,
+) -> None:
+    assert schedule(SCHEDULE, wanted).status == "cannot tell"
+    assert schedule({**SCHEDULE, "State": "DISABLED"}, wanted).status == "missing"
 
 
 def test_a_schedule_that_is_off_is_switched_on_with_all_that_it_has() -> None:

@@ -20,17 +20,28 @@ from pare.doctor.trail import (
     management_events,
     whole,
 )
-from tests.doctor_setup import BUCKET, HOME, LOG_ARCHIVE, MANAGEMENT, OTHER, PAYMENTS, SHOP, setup
+from tests.doctor_setup import (
+    BUCKET,
+    HOME,
+    HUB,
+    LOG_ARCHIVE,
+    MANAGEMENT,
+    OTHER,
+    PAYMENTS,
+    SHOP,
+    setup,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pare.doctor.answers import Failure, TrailAnswer
-    from pare.doctor.model import Result
+    from pare.doctor.model import Mend, Result
     from pare.doctor.setup import Setup
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ARN = f"arn:aws:cloudtrail:{HOME}:{MANAGEMENT}:trail/organization"
+KEY = f"arn:aws:kms:{OTHER}:{SHOP}:key/11111111-2222-3333-4444-555555555555"
 ALL = {"EventSelectors": [{"ReadWriteType": "All", "IncludeManagementEvents": True}]}
 
 
@@ -90,6 +101,31 @@ def commands(result: Result) -> list[list[str]]:
     return [shlex.split(each) for each in result.mend.commands]
 
 
+def mend_of(result: Result) -> Mend:
+    assert result.mend is not None
+    return result.mend
+
+
+def typed(mend: Mend, folder: Path, *, policy: str | None, refusal: str = "") -> list[list[str]]:
+    """Type a mend's commands; return the calls of the AWS CLI that read no policy.
+
+    ``policy``: what is there; None: it cannot be read, with this ``refusal``.
+    """
+    (folder / "now").write_text(policy or "")
+    reads = f"cat {folder}/now" if policy is not None else f'echo "({refusal})" >&2; exit 254'
+    aws = folder / "aws"
+    aws.write_text(
+        f'#!/bin/bash\ncase $2 in get-*) {reads};; *) echo "$@" >> {folder}/called;; esac\n'
+    )
+    aws.chmod(0o755)
+    subprocess.run(
+        ["bash", "-u", "-o", "pipefail", "-c", "\n".join(mend.commands)],
+        cwd=folder, env={"PATH": f"{folder}:{os.environ['PATH']}"}, check=False,
+    )  # fmt: skip
+    called = folder / "called"
+    return [line.split() for line in called.read_text().splitlines()] if called.exists() else []
+
+
 def test_a_trail_as_it_should_be_is_well() -> None:
     results = judged(answer())
 
@@ -105,22 +141,65 @@ def test_a_trail_as_it_should_be_is_well() -> None:
 # --- exists, scope ---
 
 
-def test_a_trail_that_is_not_there_is_created_or_named() -> None:
+TRUSTING = [
+    "organizations", "enable-aws-service-access", "--service-principal", "cloudtrail.amazonaws.com"
+]  # fmt: skip
+
+
+def test_a_trail_that_is_not_there_is_created_or_named(tmp_path: Path) -> None:
     none = {**answer(), "trail": failure("TrailNotFoundException")}
-    wanted = setup_of(log_roots=("own/prefix/AWSLogs/",), kms_key_arns=("arn:aws:kms:k",))
+    wanted = setup_of(log_roots=("own/prefix/AWSLogs/",), kms_key_arns=(KEY,))
 
     results = judged(none, wanted)  # type: ignore[arg-type]
 
     assert list(results) == ["trail.exists"]
     assert results["trail.exists"].status == "missing"
-    assert results["trail.exists"].mend is not None
-    assert results["trail.exists"].mend.where == "management"
-    create, begin = commands(results["trail.exists"])
-    assert create[:3] == ["aws", "cloudtrail", "create-trail"]
+    mend = mend_of(results["trail.exists"])
+    assert mend.where == "management"
+    trust, bucket, key, create, begin = typed(mend, tmp_path, policy='{"Statement": []}')
+    assert trust == TRUSTING
+    # What CloudTrail refuses otherwise, and whose credentials let it in.
+    assert bucket[:4] == ["s3api", "put-bucket-policy", "--bucket", BUCKET]
+    assert bucket[-4:] == ["--region", HOME, "--profile", "log-archive"]
+    assert key[:4] == ["kms", "put-key-policy", "--key-id", KEY]
+    assert key[-4:] == ["--region", OTHER, "--profile", SHOP]
+    refusals = ("CloudTrailAccessNotEnabledException", "InsufficientS3BucketPolicyException",
+                "InsufficientEncryptionPolicyException")  # fmt: skip
+    for text in (*refusals, "`--profile log-archive`", f"`--profile {SHOP}`"):
+        assert text in mend.text
+    assert "own/prefix/AWSLogs/" in (tmp_path / "pare-bucket-policy.json").read_text()
+    assert create[:2] == ["cloudtrail", "create-trail"]
     assert create[create.index("--s3-key-prefix") + 1] == "own/prefix"
-    assert create[create.index("--kms-key-id") + 1] == "arn:aws:kms:k"
+    assert create[create.index("--kms-key-id") + 1] == KEY
     assert {"--is-organization-trail", "--is-multi-region-trail"} <= set(create)
-    assert begin == ["aws", "cloudtrail", "start-logging", "--name", ARN, "--region", HOME]
+    assert begin == ["cloudtrail", "start-logging", "--name", ARN, "--region", HOME]
+
+
+def test_an_accounts_own_trail_needs_no_trust_and_no_profile_of_its_own_account(
+    tmp_path: Path,
+) -> None:
+    own = f"arn:aws:cloudtrail:{HOME}:{{account_id}}:trail/own"
+    wanted = setup_of(arn=own, is_organization_trail=False)
+    none: TrailAnswer = {**answer(), "trail": failure("TrailNotFoundException")}
+
+    (result,) = judge_trail(
+        wanted, own.replace("{account_id}", LOG_ARCHIVE), none, now=NOW
+    )  # fmt: skip
+
+    mend = mend_of(result)
+    called = typed(mend, tmp_path, policy=None, refusal="NoSuchBucketPolicy")
+    assert [each[1] for each in called] == ["put-bucket-policy", "create-trail", "start-logging"]
+    assert "--profile" not in f"{mend.commands}{mend.text}"
+    assert "--is-organization-trail" not in called[1]
+
+
+def test_the_hubs_profile_has_a_name_where_it_is_not_in_use() -> None:
+    none: TrailAnswer = {**answer(), "trail": failure("TrailNotFoundException")}
+    wanted = replace(setup_of(), log_archive_account_id=HUB)
+
+    mend = mend_of(judged(none, wanted)["trail.exists"])
+
+    assert "--profile hub" in mend.commands[1]
 
 
 def test_control_towers_trail_is_not_created_by_hand() -> None:
@@ -199,7 +278,12 @@ def test_a_trail_that_is_too_narrow_is_widened(
 
     assert result.status == "missing"
     assert says in result.says
-    ((*command,),) = commands(result)
+    *before, command = commands(result)
+    # What makes it the organization's is refused as a new one's making is.
+    widened = "--is-organization-trail" in options
+    assert [each[:3] for each in before[:1]] == [["aws", *TRUSTING[:2]]] * widened
+    assert len(before) == (2 if widened else 0)
+    assert ("CloudTrailAccessNotEnabledException" in mend_of(result).text) is widened
     assert command[:5] == ["aws", "cloudtrail", "update-trail", "--name", ARN]
     assert set(command[5:-2]) == options
     assert command[-2:] == ["--region", HOME]
@@ -233,28 +317,43 @@ def test_a_trail_that_does_not_deliver_is_found(
     assert operation in " ".join(result.mend.commands if result.mend else ())
 
 
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (running(LatestDeliveryTime="2026-11-22T05:59:00Z"), "cannot tell"),
+        (running(LatestDeliveryTime=None), "cannot tell"),
+        (running(LatestDeliveryTime="2026-11-22T06:01:00Z"), "ok"),
+        (running(LatestDeliveryTime=None, LatestDeliveryError="AccessDenied"), "missing"),
+        ({"IsLogging": False}, "missing"),
+    ],
+)
+def test_an_account_in_which_nothing_happens_is_not_taken_for_a_fault(
+    status: dict[str, Any], verdict: str
+) -> None:
+    own = setup_of(is_organization_trail=False)
+
+    result = judged(answer(found(IsOrganizationTrail=False), status), own)["trail.logging"]
+
+    assert result.status == verdict
+    if verdict == "cannot tell":
+        mend = mend_of(result)
+        assert "no log file came" in result.says
+        assert mend.commands == ("pare doctor",)
+        assert "nothing happens delivers nothing" in mend.text
+
+
 @pytest.mark.parametrize("there", [None, [], ["Others", "AllowCloudTrailToWrite"], "refused"])
 def test_cloudtrails_statements_are_put_into_the_policy_as_it_is(
     there: list[str] | str | None, tmp_path: Path
 ) -> None:
     result = judged(answer(status=running(LatestDeliveryError="AccessDenied")))["trail.logging"]
-    assert result.mend is not None
-    now = [{"Sid": each, "Effect": "Allow"} for each in there] if isinstance(there, list) else ""
+    now = [{"Sid": each, "Effect": "Allow"} for each in there] if isinstance(there, list) else None
     code = "AccessDenied" if there == "refused" else "NoSuchBucketPolicy"
-    (tmp_path / "now").write_text(json.dumps({"Statement": now}))
-    aws = tmp_path / "aws"
-    fails = (
-        f'echo "({code})" >&2; exit 254' if not isinstance(there, list) else f"cat {tmp_path}/now"
-    )
-    aws.write_text(f"#!/bin/bash\ncase $2 in get-*) {fails};; *) touch {tmp_path}/put;; esac\n")
-    aws.chmod(0o755)
+    policy = None if now is None else json.dumps({"Statement": now})
 
-    subprocess.run(
-        ["bash", "-u", "-o", "pipefail", "-c", "\n".join(result.mend.commands)],
-        cwd=tmp_path, env={"PATH": f"{tmp_path}:{os.environ['PATH']}"}, check=False,
-    )  # fmt: skip
+    called = typed(mend_of(result), tmp_path, policy=policy, refusal=code)
 
-    assert (tmp_path / "put").exists() is (there != "refused")
+    assert len(called) == (0 if there == "refused" else 1)
     if there != "refused":
         after = json.loads((tmp_path / "pare-bucket-policy.json").read_text())
         sids = [each["Sid"] for each in after["Statement"]]
@@ -264,9 +363,101 @@ def test_cloudtrails_statements_are_put_into_the_policy_as_it_is(
         assert {"s3:GetBucketAcl", "s3:PutObject"} <= actions
 
 
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_cloudtrails_statements_are_put_into_the_policy_of_its_key(
+    is_readable: bool, tmp_path: Path
+) -> None:
+    old = {"Sid": "AllowCloudTrailToEncrypt", "Effect": "Deny"}
+    there = {"Version": "2012-10-17", "Id": "own", "Statement": [{"Sid": "Root"}, old]}
+    status = running(LatestDeliveryError="KMS.AccessDeniedException")
+
+    result = judged(answer(found(KmsKeyId=KEY), status))["trail.logging"]
+
+    assert result.status == "missing"
+    mend = mend_of(result)
+    assert mend.where == f"member {SHOP}"  # the key's account, which need not be the bucket's
+    assert KEY in mend.text
+    policy = json.dumps(there) if is_readable else None
+    called = typed(mend, tmp_path, policy=policy, refusal="AccessDeniedException")
+    if not is_readable:
+        assert called == []
+        return
+    assert called == [
+        ["kms", "put-key-policy", "--key-id", KEY, "--policy-name", "default",
+         "--policy", "file://pare-key-policy.json", "--region", OTHER]
+    ]  # fmt: skip
+    after = json.loads((tmp_path / "pare-key-policy.json").read_text())
+    root, encrypt, decrypt, describe = after.pop("Statement")
+    assert after == {"Version": "2012-10-17", "Id": "own"}
+    assert root == {"Sid": "Root"}
+    assert encrypt == mend.statement
+    assert encrypt["Action"] == "kms:GenerateDataKey*"
+    assert encrypt["Condition"] == {
+        "StringEquals": {"aws:SourceArn": ARN},
+        "StringLike": {
+            "kms:EncryptionContext:aws:cloudtrail:arn":
+                f"arn:aws:cloudtrail:*:{MANAGEMENT}:trail/*"
+        },
+    }  # fmt: skip
+    assert decrypt["Action"] == "kms:Decrypt"
+    assert decrypt["Condition"] == {"StringEquals": {"aws:SourceArn": ARN}}
+    assert describe["Action"] == "kms:DescribeKey"
+
+
+def test_account_trails_have_a_statement_each_in_the_policy_of_one_key() -> None:
+    own = setup_of(is_organization_trail=False)
+    status = running(LatestDeliveryError="KMS.AccessDeniedException")
+    trail = found(IsOrganizationTrail=False, KmsKeyId=KEY)
+
+    sids = set()
+    for account_id in (PAYMENTS, SHOP):
+        arn = f"arn:aws:cloudtrail:{HOME}:{account_id}:trail/own"
+        results = judge_trail(own, arn, answer(trail, status), now=NOW)
+        (mend,) = (each.mend for each in results if each.check == "trail.logging")
+        assert mend is not None
+        assert mend.statement is not None
+        sids.add(mend.statement["Sid"])
+
+    assert len(sids) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "where", "operations"),
+    [
+        ("KMS.DisabledException", f"member {SHOP}", ["enable-key"]),
+        ("KMS.KMSInvalidStateException", f"member {SHOP}", ["cancel-key-deletion", "enable-key"]),
+        ("KMS.NotFoundException", "management", ["update-trail"]),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_not_put_down_to_its_policy(
+    error: str, where: str, operations: list[str]
+) -> None:
+    status = running(LatestDeliveryError=error)
+
+    result = judged(answer(found(KmsKeyId=KEY), status))["trail.logging"]
+
+    mend = mend_of(result)
+    assert mend.where == where
+    assert KEY in mend.text
+    assert [each[2] for each in commands(result)] == operations
+    region = HOME if where == "management" else OTHER
+    assert all(each[-2:] == ["--region", region] for each in commands(result))
+
+
+def test_a_key_that_the_trail_does_not_name_is_the_buckets() -> None:
+    status = running(LatestDeliveryError="KMS.AccessDeniedException")
+
+    result = judged(answer(status=status))["trail.logging"]
+
+    (command,) = commands(result)
+    assert command == ["aws", "s3api", "get-bucket-encryption", "--bucket", BUCKET,
+                       "--region", HOME]  # fmt: skip
+    assert "names no key" in mend_of(result).text
+
+
 @pytest.mark.parametrize(
     ("error", "action"),
-    [("AccessDenied", "s3:PutObject"), ("KMS.NotFoundException", "kms:GenerateDataKey*")],
+    [("AccessDenied", "s3:PutObject"), ("KMS.AccessDeniedException", "kms:GenerateDataKey*")],
 )
 def test_what_cloudtrail_must_be_let_is_shown(error: str, action: str) -> None:
     result = judged(answer(status=running(LatestDeliveryError=error)))["trail.logging"]
@@ -514,8 +705,9 @@ def test_control_towers_trail_must_be_known_as_one() -> None:
 
 
 def test_no_command_has_a_placeholder() -> None:
-    for status in (running(LatestDeliveryError="AccessDenied"), {"IsLogging": False}):
-        for trail in (found(), found(IsMultiRegionTrail=False)):
+    for status in (running(LatestDeliveryError="AccessDenied"), {"IsLogging": False},
+                   running(LatestDeliveryError="KMS.AccessDeniedException")):  # fmt: skip
+        for trail in (found(), found(IsMultiRegionTrail=False), found(KmsKeyId=KEY)):
             for result in judged(answer(trail, status, basic(ReadWriteType="ReadOnly"))).values():
                 for command in result.mend.commands if result.mend else ():
                     assert not re.search(r"<\w|…|ACCOUNT|REGION", command)

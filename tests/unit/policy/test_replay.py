@@ -460,6 +460,7 @@ def test_a_call_without_a_known_resource_that_a_policy_variable_may_grant_is_for
 
     assert proposal["verdict"] == "review"
     assert proposal["reasons"][0]["code"] == "REPLAY_UNDECIDED"
+    assert proposal["replay"] is not None
     assert [each["resource"] for each in proposal["replay"]["counterexamples"]] == [None]
 
 

@@ -33,6 +33,7 @@ def examined(aws: FakeAws, told: list[str]) -> Callable[..., Examination]:
         *,
         resources: dict[str, tuple[str, str]] | None = None,
         outputs: dict[str, str] | None = None,
+        template: dict[str, Any] | None = None,
         **changes: Any,
     ) -> Examination:
         examination = Examination(
@@ -41,6 +42,7 @@ def examined(aws: FakeAws, told: list[str]) -> Callable[..., Examination]:
             outputs={"PareVersion": "0.7.0"} if outputs is None else outputs,
             now=NOW,
             say=told.append,
+            template=template or {},
         )
         if resources is not None:
             vars(examination)["resources"] = resources

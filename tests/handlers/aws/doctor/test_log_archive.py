@@ -235,6 +235,81 @@ def test_log_files_of_another_owner_are_told_from_those_the_policy_refuses(
     assert found["log-archive.ownership"].status == "missing"
     assert found["log-archive.reading"].facts["barrier"] == "owner"
     assert found["log-archive.reading"].mend == found["log-archive.ownership"].mend
+    # Nobody was shown a key.
+    assert found["log-archive.keys"].facts == {"unknown": 6}
+
+
+def prefer_the_buckets_owner() -> None:
+    s3 = archive("s3")
+    rules: Any = {"Rules": [{"ObjectOwnership": "BucketOwnerPreferred"}]}
+    s3.put_bucket_ownership_controls(Bucket=BUCKET, OwnershipControls=rules)
+
+
+@pytest.mark.parametrize("is_owner_told", [True, False])
+def test_what_the_hub_reads_is_the_bucket_owners(
+    deployed: Setup, aws: FakeAws, is_owner_told: bool
+) -> None:
+    prefer_the_buckets_owner()
+    if not is_owner_told:
+        aws.fail("s3:GetBucketAcl", "AccessDenied", 403)
+
+    found = results(deployed)
+
+    assert [each for each in found if each.status != "ok"] == []
+    (ownership,) = [each for each in found if each.check == "log-archive.ownership"]
+    assert "of 6 log files looked at all are the bucket owner's" in ownership.says
+
+
+def test_log_files_that_nobody_may_read_nor_say_whose_they_are_may_be_another_owners(
+    deployed: Setup, aws: FakeAws
+) -> None:
+    prefer_the_buckets_owner()
+    aws.fail("s3:GetBucketAcl", "AccessDenied", 403)
+    aws.fail("s3:GetObject", "AccessDenied", 403, message="Access Denied")
+    aws.fail("s3:HeadObject", "403", 403, message="Forbidden")
+
+    found = amiss(deployed)
+
+    assert found["log-archive.ownership"].status == "cannot tell"
+    assert found["log-archive.ownership"].facts == {"unknown": 6}
+    assert found["log-archive.reading"].mend == found["log-archive.ownership"].mend
+
+
+def test_a_key_whose_state_nobody_may_see_is_well_where_it_decrypts(
+    deployed: Setup, aws: FakeAws
+) -> None:
+    aws.fail("kms:DescribeKey", "AccessDeniedException", 400)
+
+    assert amiss(deployed) == {}
+
+    aws.fail("s3:GetObject", "AccessDenied", 403, message="no kms:Decrypt")
+    assert amiss(deployed)["log-archive.key-policy"].status == "cannot tell"
+
+
+@pytest.mark.parametrize("is_reached", [True, False])
+def test_the_size_of_an_account_that_was_not_reached_or_listed_is_not_known(
+    deployed: Setup, monkeypatch: pytest.MonkeyPatch, is_reached: bool
+) -> None:
+    whole = Asked.probe
+
+    def without(self: Asked, construct_id: str, request: dict[str, Any]) -> dict[str, Any]:
+        answer = whole(self, construct_id, request)
+        if construct_id == "list_logs" and SHOP in answer["accounts"]:
+            if is_reached:
+                answer["accounts"][SHOP] = refused
+            else:
+                answer["accounts"].pop(SHOP)
+                answer["not_reached"] = [SHOP]
+        return answer
+
+    refused = {"ok": False, "action": "s3:ListBucket", "code": "AccessDenied", "message": "no"}
+    monkeypatch.setattr(Asked, "probe", without)
+
+    size = amiss(deployed)["log-archive.size"]
+
+    assert size.status == "cannot tell"
+    assert size.facts["not_listed"] == [SHOP]
+    assert size.facts["accounts"].keys() == {PAYMENTS}
 
 
 def test_an_account_without_log_files_is_named(deployed: Setup, aws: FakeAws) -> None:

@@ -48,7 +48,7 @@ class Hub:
         }
         aws.answer("cloudformation:DescribeStacks", self._describe)
         aws.answer("sfn:ListExecutions", self._executions)
-        self.machines = ["Finding", "Another"]
+        self.machines = ["Finding", "Reconcile", "Another"]
         aws.answer("sfn:ListStateMachines", self._state_machines)
         self.runs: dict[str, list[tuple[str, datetime]]] = {
             name: [("SUCCEEDED", AN_HOUR_AGO)]
@@ -127,11 +127,28 @@ class Hub:
         return {
             "TopicsPeople0A1B2C3D": ("AWS::SNS::Topic", self.topic),
             "FindingWorkflow0A1B2C3D": ("AWS::StepFunctions::StateMachine", f"{MACHINE}Finding"),
+            "ReconcileWorkflow0A1B2C3D": (
+                "AWS::StepFunctions::StateMachine",
+                f"{MACHINE}Reconcile",
+            ),
             "AlarmsFindingFailed0A1B2C3D": ("AWS::CloudWatch::Alarm", "FindingFailed-1"),
             **{
                 f"EventSources{name}Schedule0A1B2C3D": ("AWS::Scheduler::Schedule", f"{name}-1")
                 for name in SCHEDULES
             },
+        }
+
+    @property
+    def template(self) -> dict[str, Any]:
+        schedule = {
+            "Type": "AWS::Scheduler::Schedule",
+            "Properties": {
+                "ScheduleExpression": "cron(0 3 * * ? *)",
+                "Target": {"Arn": {"Ref": "ReconcileWorkflow0A1B2C3D"}},
+            },
+        }
+        return {
+            "Resources": {f"EventSources{name}Schedule0A1B2C3D": schedule for name in SCHEDULES}
         }
 
     @property
@@ -152,7 +169,9 @@ def hub(aws: FakeAws) -> Hub:
 @pytest.fixture
 def looked(hub: Hub, examined: Callable[..., Any]) -> Callable[..., list[Result]]:
     return lambda **changes: list(
-        examine(examined(resources=hub.resources, outputs=hub.outputs, **changes))
+        examine(
+            examined(resources=hub.resources, outputs=hub.outputs, template=hub.template, **changes)
+        )
     )
 
 
@@ -257,6 +276,26 @@ def test_a_pending_subscription_is_named(hub: Hub, looked: Callable[..., Any]) -
     ]
 
 
+def test_whoever_hears_of_alarms_alone_is_missed_where_findings_are_told(
+    hub: Hub, examined: Callable[..., Any]
+) -> None:
+    alarms = hub.sns.create_topic(Name="Alarms")["TopicArn"]
+    email = "payments@example.com"
+    hub.sns.subscribe(TopicArn=alarms, Protocol="email", Endpoint=email)
+    emails = (email, "security@example.com")
+
+    results = list(
+        examine(
+            examined(
+                resources={**hub.resources, "TopicsAlarms0A1B2C3D": ("AWS::SNS::Topic", alarms)},
+                outputs=hub.outputs, template=hub.template, emails=emails, alarm_emails=(email,),
+            )
+        )
+    )  # fmt: skip
+
+    assert faults(results) == [("missing", "running.subscriptions", f"{email} (People)")]
+
+
 def test_a_schedule_that_is_off_is_switched_on_by_what_is_printed(
     hub: Hub, looked: Callable[..., Any]
 ) -> None:
@@ -274,6 +313,44 @@ def test_a_schedule_that_is_off_is_switched_on_by_what_is_printed(
     hub.scheduler.update_schedule(**asked)
 
     assert faults(looked()) == []
+
+
+def test_a_schedule_that_starts_something_else_is_named(
+    hub: Hub, looked: Callable[..., Any]
+) -> None:
+    whole = hub.scheduler.get_schedule(Name="Reconcile-1")
+    target = {**whole["Target"], "Arn": f"arn:aws:lambda:{HOME}:{HUB}:function:another"}
+    hub.scheduler.update_schedule(
+        Name="Reconcile-1",
+        Target=target,
+        **{name: whole[name] for name in ("ScheduleExpression", "FlexibleTimeWindow")},
+    )
+
+    assert faults(looked()) == [("missing", "running.schedules", "Reconcile")]
+
+
+def test_a_schedule_that_ended_is_named(hub: Hub, looked: Callable[..., Any]) -> None:
+    whole = hub.scheduler.get_schedule(Name="Reconcile-1")
+    hub.scheduler.update_schedule(
+        Name="Reconcile-1",
+        EndDate=AN_HOUR_AGO,
+        **{name: whole[name] for name in ("ScheduleExpression", "FlexibleTimeWindow", "Target")},
+    )
+
+    (found,) = [each for each in looked() if each.status != "ok"]
+
+    assert found.says == "The schedule Reconcile ended on 2026-11-22 at 12:00 UTC."
+
+
+def test_a_schedule_of_which_the_template_says_nothing_is_not_taken_for_well(
+    hub: Hub, examined: Callable[..., Any]
+) -> None:
+    results = examine(examined(resources=hub.resources, outputs=hub.outputs))
+
+    assert faults(list(results)) == [
+        ("cannot tell", "running.schedules", "Activity"),
+        ("cannot tell", "running.schedules", "Reconcile"),
+    ]
 
 
 def test_a_schedule_that_is_gone_is_named(hub: Hub, looked: Callable[..., Any]) -> None:
