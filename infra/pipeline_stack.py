@@ -499,7 +499,8 @@ class PipelineStack(cdk.Stack):
         analyzers = f"arn:{cdk.Aws.PARTITION}:access-analyzer:*:{self.account}:analyzer/*"
         rules = f"{analyzers}/archive-rule/{OWN_RULES}*"
         for step, sid, actions, resource in (
-            ("enrich_finding", "ReadFindings", ["GetFinding"], analyzers),
+            # Of a finding that is deleted: whether its analyzer is there.
+            ("enrich_finding", "ReadFindings", ["GetAnalyzer", "GetFinding"], analyzers),
             ("archive_finding", "ArchiveFindings", ["UpdateFindings"], analyzers),
             ("notify_preview", "ReadPreviews", ["ListAccessPreviewFindings"], analyzers),
             ("apply_archive_rules", "ReadRules", ["ListArchiveRules"], analyzers),

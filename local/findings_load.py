@@ -13,7 +13,7 @@ import uuid
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from local.seed_findings import (
     EXTERNAL_ACCESS_ANALYZER,
@@ -25,6 +25,7 @@ from local.seed_findings import (
     make_analyzer,
 )
 from pare.clock import format_time
+from pare.findings.view import status_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from local.organization import EmulatorClients
     from local.process import Emulator
+    from pare.findings.model import FindingJson
 
 _ENDING = frozenset({"resolve", "delete", "ARCHIVED"})
 Life = Literal["stays", "resolved", "partly fixed", "changed", "archived", "reopened", "deleted"]
@@ -81,9 +83,9 @@ _WORST = {
 }
 # What Pare's functions call, and how it may fail: throttled or refused by the service half each.
 OPERATIONS = (
-    "AssumeRole", "BatchGetItem", "DescribeAccount", "GetAlternateContact", "GetFindingV2",
-    "GetItem", "GetObject", "GetResources", "ListAnalyzers", "ListFindingsV2", "PutItem",
-    "PutObject", "Query", "StartExecution", "UpdateFindings", "UpdateItem",
+    "AssumeRole", "BatchGetItem", "DescribeAccount", "GetAlternateContact", "GetAnalyzer",
+    "GetFindingV2", "GetItem", "GetObject", "GetResources", "ListAnalyzers", "ListFindingsV2",
+    "PutItem", "PutObject", "Query", "StartExecution", "UpdateFindings", "UpdateItem",
 )  # fmt: skip
 # Done, and the caller does not hear of it: what these do twice must be the same as once.
 LOST_ANSWERS = ("PutItem", "PutObject", "TransactWriteItems", "UpdateFindings", "UpdateItem")
@@ -276,6 +278,11 @@ class _Planner:
         life: Life = self._drawn(LIVES)
         if life in {"partly fixed", "changed"} and not _is_external(planted.finding):
             life = "resolved"
+        if life == "resolved" and "error" in planted.finding:
+            # "The error finding will be removed completely instead of changing to a resolved
+            # finding." AWS does it by itself; the emulator, which analyzes nothing, on demand.
+            # https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-findings-remediate.html
+            life = "deleted"
 
         def end(status: str | None) -> None:
             old = self._ends[finding_id]
@@ -539,14 +546,18 @@ def at_the_analyzers(emulator: EmulatorClients, plan: LoadPlan) -> dict[str, str
     return found
 
 
+def _status(item: Mapping[str, Any]) -> str:
+    return status_of(cast("FindingJson", item))
+
+
 def wrong(
     plan: LoadPlan, items: Mapping[str, Mapping[str, Any]], *, others: Iterable[str] = ()
 ) -> list[str]:
     """Return in what Pare's findings differ from the analyzers, in a sentence each.
 
     ``items``: the ``finding`` (FindingJson) of every item of the Findings table, by id. What is not
-    open any more may be missing: nobody ever heard of it. ``others``: ids of findings that the same
-    analyzers had before.
+    open any more may be missing: nobody ever heard of it. What its analyzer, which is alive, has no
+    more is closed, not unwatched. ``others``: ids of findings that the same analyzers had before.
     """
     problems = []
     for finding_id, end in sorted(plan.ends.items()):
@@ -559,6 +570,8 @@ def wrong(
             problems.append(f"{finding_id} of {end.resource}: {end.status}, the table: {seen}")
         elif item is not None and end.status == "ARCHIVED" and item["status"] != "ARCHIVED":
             problems.append(f"{finding_id} of {end.resource} is archived, not {item['status']}")
+        elif item is not None and end.status is None and _status(item) == "UNWATCHED":
+            problems.append(f"{finding_id} of {end.resource} is gone, the table: UNWATCHED")
     known = {*plan.ends, *others}
     problems += [
         f"{finding_id} is in no analyzer of the plan"

@@ -122,7 +122,9 @@ def _problems(before: Telling | None, each: Telling) -> list[str]:
         is_same = (each.open, each.said, each.proposal_at) == (
             before.open, before.said, before.proposal_at,
         )  # fmt: skip
-        if is_same and each.news != "still_open":
+        # Nobody knew; now it is known how it ended.
+        is_known_now = before.news == "unwatched" and each.news == "closed"
+        if is_same and each.news != "still_open" and not is_known_now:
             found.append(f"{where}: says what {before.message_id} said")
     if bool(each.open) != (each.news not in {"closed", "archived", "unwatched"}):
         found.append(f"{where}: {len(each.open)} open")

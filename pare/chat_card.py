@@ -9,6 +9,7 @@ from outside goes in as a code span, in which neither makes anything bold, a lin
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pare.message import plain
@@ -30,6 +31,8 @@ _HARMLESS = str.maketrans(
     {"`": "ˋ", "<": "‹", ">": "›", "|": "¦", "&": "＆"}  # noqa: RUF001 - alike on purpose
 )
 
+_LAST_SPAN = re.compile(r"\s*`[^`]*`$")
+
 
 def quoted(text: object, limit: int = 120) -> str:
     """Return text from outside as a code span; a few signs become others that look alike."""
@@ -47,8 +50,9 @@ def card(
 ) -> dict[str, Any]:
     """Return a custom notification. All text is ours, in client markdown; see ``quoted``.
 
-    Lines that do not fit are left out whole, and ``more`` says so. ``thread_id`` puts what is said
-    about the same thing together, where the channel has threads.
+    Lines that do not fit are left out whole, and ``more`` says so; a step that does not fit loses
+    the command at its end. ``thread_id`` puts what is said about the same thing together, where
+    the channel has threads.
     """
     return {
         "version": "1.0",
@@ -57,9 +61,7 @@ def card(
             "textType": "client-markdown",
             "title": _cut(title, TITLE_LIMIT),
             "description": _fitting(lines, more),
-            "nextSteps": [
-                step for step in next_steps[:STEPS_LIMIT] if _size(step) <= NEXT_STEP_LIMIT
-            ],
+            "nextSteps": [_step(step) for step in next_steps[:STEPS_LIMIT]],
             "keywords": [_cut(keyword, KEYWORD_LIMIT) for keyword in keywords],
         },
         "metadata": {"threadId": thread_id},
@@ -77,10 +79,24 @@ def _fitting(lines: Sequence[str], more: str) -> str:
     return "\n".join(kept)
 
 
+def _step(text: str) -> str:
+    """Return a step that fits: never without its text, and never with a part of a command."""
+    return text if fits_step(text) else _cut(_LAST_SPAN.sub("", text), NEXT_STEP_LIMIT)
+
+
+def fits_step(text: str) -> bool:
+    """Return whether a step of a card has room for a text."""
+    return _size(text) <= NEXT_STEP_LIMIT
+
+
 def _cut(text: str, limit: int) -> str:
+    """Return the beginning of a text; a code span that is cut is closed."""
     if _size(text) <= limit:
         return text
-    return text.encode()[: limit - 3].decode(errors="ignore") + "..."
+    kept = text.encode()[: limit - len("`...")].decode(errors="ignore").rstrip()
+    if kept.count("`") % 2:
+        kept = kept[:-1].rstrip() if kept.endswith("`") else kept + "`"
+    return kept + "..."
 
 
 def _size(text: str) -> int:

@@ -21,9 +21,10 @@ WIDTH = 78
 
 _WWW = re.compile(r"\b(www)\.", re.IGNORECASE)
 # A dot between the labels of what looks like a domain: a label of two letters or more follows.
-# Not the ideographic full stop between Japanese words, but that between Latin ones.
+# Not the ideographic full stop between Japanese words, but that between Latin ones. No domain ends
+# in .fifo, but the names of queues and topics do.
 _DOMAIN_DOT = re.compile(
-    r"(?<=[\w-])([.\uff0e])(?=[^\W\d_]{2})|(?<=[a-zA-Z0-9-])([\u3002\uff61])(?=[a-zA-Z]{2})"
+    r"(?<=[\w-])([.\uff0e])(?=[^\W\d_]{2})(?!fifo(?![\w.-]))|(?<=[a-zA-Z0-9-])([\u3002\uff61])(?=[a-zA-Z]{2})"
 )
 # What may stay though it has such dots: a mail address, an ARN, the name of an AWS service, and the
 # identity providers that everybody knows, alone or with a condition's key.
@@ -85,7 +86,8 @@ def unlinked(text: str) -> str:
 def without_domains(text: str) -> str:
     """Return outside text in which nothing looks like a domain: ``evil .example .com/fix``.
 
-    Mail programs make links of those too. Names of resources are not for this: they are copied.
+    Mail programs make links of those too. What is to be copied stays whole in an ARN, and in the
+    name of a FIFO queue or topic, which has to end so.
     """
     if "." not in text and text.isascii():
         return text

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
     from pare.findings.terms import FindingTermsJson
+    from pare.findings.watch import AnalyzerJson
 
 # What is the same for all findings of an account is asked once in a while, not for each of them:
 # in a flood, a function that is still warm reads it from memory. Each key ends with the slot of
@@ -87,6 +88,12 @@ class _Readers:
     def details(self, finding: Finding) -> dict[str, Any]:
         analyzer = AccessAnalyzer(client("accessanalyzer", finding.region))
         return analyzer.finding_details(finding.analyzer_arn, finding.finding_id)
+
+    def analyzer(self, finding: Finding) -> AnalyzerJson | None:
+        # Asked for each: what is deleted is judged by whether it is there now.
+        return AccessAnalyzer(client("accessanalyzer", finding.region)).analyzer(
+            finding.analyzer_arn
+        )
 
     def tags(self, finding: Finding) -> dict[str, str]:
         if finding.resource_type in {"AWS::IAM::Role", "AWS::IAM::User"}:

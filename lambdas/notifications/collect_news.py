@@ -31,7 +31,7 @@ from pare.findings.rounds import (
     view_of,
 )
 from pare.findings.severity import rank
-from pare.findings.state import card_severity, perhaps_told
+from pare.findings.state import card_severity, perhaps_told, still_unwatched
 from pare.message import listed
 
 if TYPE_CHECKING:
@@ -410,7 +410,7 @@ class Step:
         ids = {
             finding_id
             for card in claimed.values()
-            for finding_id in (*card["open"], *card["ended"])
+            for finding_id in (*card["open"], *card["ended"], *still_unwatched(card))
         }
         items = self.findings.get_many(ids)
         findings = {finding_id: item["finding"] for finding_id, item in items.items()}

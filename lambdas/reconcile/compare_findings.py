@@ -14,6 +14,7 @@ from pare.aws.findings_table import FindingsTable
 from pare.errors import AwsServiceError, PareError, ThrottledError
 from pare.findings.compare import Comparison, Known, finding_of, gone
 from pare.findings.model import Finding
+from pare.findings.state import how_ended
 from pare.message import plain
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def known_of(table: FindingsTable, analyzer_arn: str) -> dict[str, Known]:
             is_deleted=item["finding"]["is_deleted"],
             updated_at=item["finding"]["updated_at"],
             created_at=item["finding"]["created_at"],
+            how=how_ended(Finding.from_json(item["finding"])),
         )
         for item in table.by_analyzer(analyzer_arn)
     }

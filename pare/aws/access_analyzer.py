@@ -174,20 +174,31 @@ class AccessAnalyzer:
         found: list[AnalyzerJson] = []
         with translated("access-analyzer:ListAnalyzers", account_id=self.account_id):
             for page in self.client.get_paginator("list_analyzers").paginate():
-                found += [
-                    {
-                        "arn": each["arn"],
-                        "name": each["name"],
-                        "type": each["type"],
-                        "region": self.client.meta.region_name,
-                        "status": each["status"],
-                        "status_reason": each.get("statusReason", {}).get("code"),
-                        "created_at": format_time(each["createdAt"]),
-                        "managed_by": each.get("managedBy"),
-                    }
-                    for each in page["analyzers"]
-                ]
+                found += [self._analyzer(each) for each in page["analyzers"]]
         return sorted(found, key=lambda each: each["arn"])
+
+    def analyzer(self, analyzer_arn: str) -> AnalyzerJson | None:
+        """Return an analyzer of the account and Region, or None where there is none of that ARN."""
+        name = analyzer_arn.rpartition("/")[2]
+        try:
+            with translated("access-analyzer:GetAnalyzer", account_id=self.account_id, codes=_GONE):
+                answer = self.client.get_analyzer(analyzerName=name)
+        except ConditionFailedError:
+            return None
+        found = self._analyzer(answer["analyzer"])
+        return found if found["arn"] == analyzer_arn else None
+
+    def _analyzer(self, answer: Mapping[str, Any]) -> AnalyzerJson:
+        return {
+            "arn": answer["arn"],
+            "name": answer["name"],
+            "type": answer["type"],
+            "region": self.client.meta.region_name,
+            "status": answer["status"],
+            "status_reason": answer.get("statusReason", {}).get("code"),
+            "created_at": format_time(answer["createdAt"]),
+            "managed_by": answer.get("managedBy"),
+        }
 
     def read_region(self) -> RegionJson:
         """Return the analyzers of the Region, or why they could not be listed."""

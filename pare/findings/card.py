@@ -7,7 +7,7 @@ it, and when somebody should hear of it again; what there is to tell is the diff
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from pare.findings.model import FindingJson, Severity
@@ -37,6 +37,7 @@ class OpenJson(TypedDict):
     region: str
     principal: str  # a short text; of unused access and of what nobody watches: empty
     digest: str  # of principal, condition, actions and error: whether it is still the same access
+    created_at: NotRequired[str]  # not there in what an earlier version noted
 
 
 class EndedJson(TypedDict):
@@ -64,6 +65,10 @@ class ToldJson(TypedDict):
     reminded_from: str  # when a message last named all that is open: reminders count from then
     first_at: str  # when people first heard of it since it was last closed
     proposal_at: str | None
+    # Since when something was open, as people were told; None: that it is closed.
+    opened_at: NotRequired[str | None]
+    # Ids of findings of which people were told that nobody knows, and heard nothing since.
+    unwatched: NotRequired[list[str]]
 
 
 class TellingJson(TypedDict):
@@ -125,7 +130,9 @@ class CardJson(TypedDict):
     more_open: dict[str, int]  # open findings for which ``open`` has no room: how many, by severity
     ended: dict[str, EndedJson]  # by finding id, since people were last told
     archived: dict[str, OpenJson]  # by finding id: archived, by whomever, and not resolved since
-    opened_at: str | None  # since when something is open, as Access Analyzer says
+    # Since when something is open, as Access Analyzer says: the oldest of what is open, or what
+    # people were told, until they are told that it is closed. None: nothing is open.
+    opened_at: str | None
     told: ToldJson | None
     telling: TellingJson | None
     # Partition key of the index by_due; ``now``: what must not wait, the urgency of that name.

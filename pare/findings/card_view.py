@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from pare.findings.model import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pare.findings.card import CardViewJson, OpenJson
     from pare.findings.model import FindingJson
@@ -38,7 +38,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Findings that say the same of one principal, or of one kind; in each Region one."""
+    """Findings that say the same of one access, or of one kind; in each Region one."""
 
     findings: tuple[FindingJson, ...]  # at least one, gravest first
     part: Part = "open"
@@ -126,7 +126,21 @@ def grouped(findings: Iterable[FindingJson]) -> list[Group]:
 
 
 def said_by(finding: FindingJson) -> tuple[object, ...]:
-    """Return what a finding says: those of which it is equal are told as one."""
+    """Return what a finding says: those of which it is equal are told as one.
+
+    What the same principal may do besides, or under another condition, is another access: what is
+    said of the one is not true of the other, and no exemption is for two conditions.
+    """
+    is_access = finding["access"] in {"external", "internal"}
+    return (
+        *whose(finding),
+        tuple(sorted(finding["condition"].items())) if is_access else None,
+        tuple(sorted(set(finding["actions"]))) if is_access else None,
+    )
+
+
+def whose(finding: FindingJson) -> tuple[object, ...]:
+    """Return what a finding says without what exactly is open: those of one principal are equal."""
     return (
         finding["finding_type"],
         finding["error"],
@@ -136,6 +150,16 @@ def said_by(finding: FindingJson) -> tuple[object, ...]:
         finding["region"] if finding["access"] == "watch" else None,
         finding["finding_id"] if finding["access"] == "watch" else None,
     )
+
+
+def others_of(groups: Sequence[Group]) -> int:
+    """Return how many principals, or kinds, there are in groups beside that of the first."""
+    return len({whose(group.first) for group in groups}) - 1
+
+
+def of_the_first(groups: Sequence[Group]) -> list[Group]:
+    """Return the groups of the principal, or of the kind, that the first is of."""
+    return [each for each in groups if whose(each.first) == whose(groups[0].first)]
 
 
 def archivers_of(view: CardViewJson, groups: Iterable[Group]) -> list[str]:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pare.findings.card_view import Group, archivers_of, ended_of, grouped, said_by
+from pare.findings.card_view import Group, archivers_of, ended_of, grouped, said_by, whose
 from pare.findings.model import SEVERITIES
-from pare.findings.phrases import Words, condition, headline_of, kind_of, may, whom
+from pare.findings.phrases import (
+    Words,
+    condition,
+    condition_if_any,
+    headline_of,
+    kind_of,
+    may,
+    whom,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -18,6 +27,14 @@ LISTED_CHANGES = 10
 _HOWS: tuple[HowEnded, ...] = ("UNWATCHED", "ARCHIVED", "RESOLVED", "DELETED")
 _IS_OVER = frozenset({"RESOLVED", "DELETED"})
 _COUNTS = ("unused_service_count", "unused_action_count")
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """What is still open of a card: what its findings say, and of which principals they are."""
+
+    said: Collection[object]
+    whose: Collection[object]
 
 
 def changes(view: CardViewJson, findings: Sequence[FindingJson], say: Words) -> list[str]:
@@ -38,10 +55,10 @@ def changes(view: CardViewJson, findings: Sequence[FindingJson], say: Words) -> 
         new = [each for each in new if each["finding_id"] != after["finding_id"]]
         ended = [each for each in ended if each["finding_id"] != before["finding_id"]]
     lines += [_new(group.first, say) for group in grouped(new)]
-    still_said = {said_by(each) for each in findings}
+    left = _Left({said_by(each) for each in findings}, {whose(each) for each in findings})
     for how in _HOWS:
         alike = grouped(each for each in ended if _how(view, each) == how)
-        lines += [_ended(group, how, still_said, view, say) for group in alike]
+        lines += [_ended(group, how, left, view, say) for group in alike]
     if len(lines) > LISTED_CHANGES:
         more = say("change_more", count=len(lines) - LISTED_CHANGES)
         lines = [*lines[:LISTED_CHANGES], more]
@@ -120,7 +137,7 @@ def _counts(before: FindingJson, after: FindingJson, say: Words) -> list[str]:
 
 def _new(finding: FindingJson, say: Words) -> str:
     if kind_of(finding) in {"open", "internal"}:
-        return say("change_new_open", whom=whom(finding, say), may=may(finding, say, 5))
+        return say("change_new_open", **_access(finding, say))
     return say("change_new", what=headline_of(finding, say))
 
 
@@ -129,23 +146,39 @@ def _how(view: CardViewJson, finding: FindingJson) -> HowEnded:
     return noted["how"] if noted else "RESOLVED"
 
 
-def _ended(
-    group: Group, how: HowEnded, still_said: Collection[object], view: CardViewJson, say: Words
-) -> str:
-    """Return what ended: only what is over, in every Region, is called gone."""
+def _ended(group: Group, how: HowEnded, left: _Left, view: CardViewJson, say: Words) -> str:
+    """Return what ended: only what is over, in every Region and every way, is called gone."""
     finding = group.first
     if how == "ARCHIVED":
         found = archivers_of(view, [group])
         who = say.listed(found, 2) if found else say("archiver_unknown")
-        return say("change_archived", what=headline_of(finding, say), who=who)
+        return say("change_archived", what=_what(finding, say), who=who)
     if how == "UNWATCHED":
-        return say("change_unwatched", what=headline_of(finding, say))
-    if said_by(finding) in still_said:
+        return say("change_unwatched", what=_what(finding, say))
+    if said_by(finding) in left.said:
         regions = say.listed(sorted({each["region"] for each in group.findings}), 4)
-        return say("change_gone_region", regions=regions, what=headline_of(finding, say))
+        return say("change_gone_region", regions=regions, what=_what(finding, say))
     if kind_of(finding) in {"open", "internal"}:
-        return say("change_gone_open", whom=whom(finding, say), may=may(finding, say, 5))
+        key = "change_gone_way" if whose(finding) in left.whose else "change_gone_open"
+        return say(key, **_access(finding, say))
     return say("change_gone", what=headline_of(finding, say, is_over=True))
+
+
+def _what(finding: FindingJson, say: Words) -> str:
+    """Return what a finding says, with what exactly is open: there may be other access beside."""
+    headline = headline_of(finding, say)
+    if kind_of(finding) not in {"open", "internal"}:
+        return headline
+    return say("change_what", **_access(finding, say) | {"headline": headline})
+
+
+def _access(finding: FindingJson, say: Words) -> dict[str, str]:
+    """Return to whom something is open, what they may do, and under which condition."""
+    return {
+        "whom": whom(finding, say),
+        "may": may(finding, say, 5),
+        "condition": condition_if_any(finding, say),
+    }
 
 
 def _other(view: CardViewJson, findings: Sequence[FindingJson], say: Words) -> list[str]:

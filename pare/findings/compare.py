@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from pare.findings.card import HowEnded
+    from pare.findings.watch import AnalyzerJson
+
 # The first scan of a new analyzer may take this long until all is listed: facts say minutes, and a
 # day for what resource control policies change.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-concepts.html
@@ -63,11 +66,12 @@ class Known:
     is_deleted: bool
     updated_at: str
     created_at: str
+    how: HowEnded | None  # as ``pare.findings.state.how_ended`` judges
 
     @property
     def is_open(self) -> bool:
         """Whether it is open as far as the table knows."""
-        return self.status == "ACTIVE" and not self.is_deleted
+        return self.how is None
 
 
 def access_of(analyzer_type: str) -> Access | None:
@@ -125,30 +129,54 @@ class Comparison:
         return replace(listed, updated_at=listed.analyzed_at)
 
     def vanished(self) -> list[str]:
-        """Return the ids that are open in the table and were not listed; ask for each by itself.
+        """Return the ids that were not listed and are open in the table; ask for each by itself.
+
+        With them those that the table calls unwatched although the analyzer that found them is
+        alive: when the event of their deletion came, nobody could tell.
 
         Of an analyzer that has not been there for a day they are only counted, and stay as they
         are: what it does not list may be what it has not scanned.
         """
-        found = sorted(
+        is_open = {finding_id for finding_id, known in self.known.items() if known.is_open}
+        unwatched = {
             finding_id
             for finding_id, known in self.known.items()
-            if known.is_open and finding_id not in self._seen
-        )
+            if known.how == "UNWATCHED" and self.ended_how(finding_id) == "DELETED"
+        }
+        found = sorted((is_open | unwatched) - self._seen)
         if found and self.now - parse_time(self.analyzer_created_at) < FIRST_SCAN:
-            self.counts["not_listed_yet"] += len(found)
+            if left := is_open - self._seen:
+                self.counts["not_listed_yet"] += len(left)
             return []
         return found
 
     def ended_how(self, finding_id: str) -> Literal["DELETED", "UNWATCHED"]:
-        """Return how a finding ended that the analyzer has no more.
+        """Return how a finding ended that the analyzer, which is alive, has no more."""
+        return _gone_how(self.known[finding_id].created_at, self.analyzer_created_at)
 
-        An analyzer that was deleted and made again has the same ARN and new findings. What the
-        earlier one found went with it: nobody knows whether it is still so.
-        """
-        created = parse_time(self.known[finding_id].created_at)
-        is_of_an_earlier = created < parse_time(self.analyzer_created_at)
-        return "UNWATCHED" if is_of_an_earlier else "DELETED"
+
+def deleted_how(finding: Finding, analyzer: AnalyzerJson | None) -> Literal["DELETED", "UNWATCHED"]:
+    """Return how a finding ended that AWS says is deleted; ``analyzer``: of its ARN, if any.
+
+    Where the analyzer that found it is alive, the finding itself is gone: its resource was deleted,
+    or it was an error, of which AWS says: when its cause is mended, "the error finding will be
+    removed completely instead of changing to a resolved finding". Else it went with its analyzer,
+    and so it did where that does not work any more.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-findings-remediate.html
+    """
+    if analyzer is None or analyzer["status"] != "ACTIVE":
+        return "UNWATCHED"
+    return _gone_how(finding.created_at, analyzer["created_at"])
+
+
+def _gone_how(created_at: str, analyzer_created_at: str) -> Literal["DELETED", "UNWATCHED"]:
+    """Return how a finding ended that an analyzer of its ARN has no more.
+
+    An analyzer that was deleted and made again has the same ARN and new findings. What the earlier
+    one found went with it: nobody knows whether it is still so.
+    """
+    is_of_an_earlier = parse_time(created_at) < parse_time(analyzer_created_at)
+    return "UNWATCHED" if is_of_an_earlier else "DELETED"
 
 
 def _age(updated_at: str, status: str) -> tuple[datetime, int]:
@@ -188,6 +216,9 @@ def gone(recorded: Finding, *, how: Literal["DELETED", "UNWATCHED"]) -> Finding:
     """Return a finding that ended without a word: its analyzer has it no more, or is gone itself.
 
     Status and time stay, as in AWS's own event of a deletion (facts §4); ``values`` says how.
+    What is deleted is not what the settings left unwatched before (``because``).
     """
     values: dict[str, Any] = {**dict(recorded.values), "ended": how}
+    if how == "DELETED":
+        values.pop("because", None)
     return replace(recorded, is_deleted=True, values=tuple(sorted(values.items())))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pare.errors import AwsServiceError, PareError, ThrottledError
+from pare.findings.compare import deleted_how, gone
 from pare.findings.details import with_details
 from pare.findings.exposure import open_to
 from pare.findings.severity import severity_of
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from pare.findings.model import Finding, OwnerSource
     from pare.findings.terms import FindingTermsJson
+    from pare.findings.watch import AnalyzerJson
     from pare.policy.catalogue import Catalogue
 
     T = TypeVar("T")
@@ -41,6 +43,9 @@ class Readers(Protocol):
     def details(self, finding: Finding) -> Mapping[str, Any]:
         """Return the answer of GetFindingV2, with the details of all its pages."""
 
+    def analyzer(self, finding: Finding) -> AnalyzerJson | None:
+        """Return the analyzer of the finding's ARN, or None where there is none now."""
+
     def tags(self, finding: Finding) -> dict[str, str]:
         """Return the tags of the resource, which may be a user or role."""
 
@@ -54,7 +59,7 @@ def enrich(
     """Return the finding with what the readers tell; what they cannot tell is named in ``unknown``.
 
     Raises what the readers raise where it is worth another try: ThrottledError, and of the details
-    AwsServiceError.
+    and the analyzer AwsServiceError.
     """
     unknown = list(finding.unknown)
     if finding.source == "access-analyzer" and not finding.is_deleted:
@@ -64,6 +69,16 @@ def enrich(
         if answer is not None:
             finding = with_details(replace(finding, unknown=tuple(unknown)), answer)
             unknown = list(finding.unknown)
+    elif _is_deleted_by_event(finding):
+        # In a tuple: None is an answer, too. Without one it counts as unwatched until reconcile.
+        there = _told(
+            unknown,
+            "whether its analyzer is there",
+            lambda: (readers.analyzer(finding),),
+            passing=_PASSING,
+        )
+        if there is not None:
+            finding = gone(finding, how=deleted_how(finding, there[0]))
     name = _account_name(finding, readers, unknown)
     tags = dict(finding.tags)
     if finding.source == "access-analyzer":
@@ -105,6 +120,19 @@ def enrich(
     )
     severity, rule = severity_of(finding)
     return replace(finding, severity=severity, severity_rule=rule)
+
+
+def _is_deleted_by_event(finding: Finding) -> bool:
+    """Return whether AWS deleted a finding before it was resolved, and nobody said yet why.
+
+    Reconcile says it (``values["ended"]``): it knows the analyzers.
+    """
+    return (
+        finding.source == "access-analyzer"
+        and finding.is_deleted
+        and finding.status != "RESOLVED"
+        and "ended" not in dict(finding.values)
+    )
 
 
 def access_levels(finding: Finding, catalogue: Catalogue) -> tuple[str, ...]:

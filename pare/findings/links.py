@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 # Of roles and users (the widest), buckets and findings.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 _NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{0,128}")
+# Of a role or user, whose path may have any sign of ASCII.
+_ARN = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:(?:role|user)/[!-~]{1,576}")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]+")
 
 
@@ -28,10 +30,14 @@ def resource_link(finding: FindingJson, *, partition: str) -> str | None:
 
 
 def finding_link(finding: FindingJson, *, partition: str) -> str | None:
-    """Return Access Analyzer's page of a finding; None for Pare's own findings."""
+    """Return Access Analyzer's page of a finding, or of all that is unused of a role or user.
+
+    None for Pare's own findings, and for internal access: of that page no address is known.
+    """
     if finding["source"] != "access-analyzer":
         return None
-    return _link("finding", finding, finding["finding_id"], partition)
+    name = finding["resource" if finding["access"] == "unused" else "finding_id"]
+    return _link(f"finding.{finding['access']}", finding, name, partition)
 
 
 def name_of(resource: str) -> str:
@@ -58,7 +64,8 @@ def _link(key: str, finding: FindingJson, name: str, partition: str) -> str | No
     host = table["hosts"].get(partition)
     if key not in table["links"] or host is None:
         return None
-    if not _REGION.fullmatch(region) or not _NAME.fullmatch(name):
+    form = _ARN if table["links"][key].get("name") == "ARN" else _NAME
+    if not _REGION.fullmatch(region) or not form.fullmatch(name):
         return None  # no Region, or no name of AWS
     path: str = table["links"][key]["path"]
     encoded = quote(name, safe="")

@@ -23,6 +23,7 @@ from pare.findings.card_view import (
     archivers_of,
     findings_of,
     groups_of,
+    others_of,
 )
 from pare.findings.changes import changes
 from pare.findings.links import finding_link, resource_link
@@ -81,6 +82,8 @@ LISTED_GROUPS = 10
 LISTED_REGIONS = 10
 _WITHOUT_ANALYZER = frozenset({"AnalyzerMissing", "RegionUnread"})
 _IS_OVER = frozenset({"closed", "archived", "unwatched"})
+# Of these the words name the account, not which role or user of it.
+_SAID_BY_ACCOUNT = frozenset({"outside", "partner", "organization"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +127,12 @@ class _Told:
                 "title_proposal", what=what, proposal=proposal_in_words(card["proposal"], say)
             )
         said = headline_of(self.gravest, say, is_over=self.part == "closed")
-        more = len(self.of(self.part)) - 1
-        said = say("title_more", title=said, count=more) if more else said
+        groups = self.of(self.part)
+        more, ways = others_of(groups), len(groups)
+        if more:
+            said = say("title_more", title=said, count=more)
+        elif ways > 1 and self.part != "closed":
+            said = say("title_ways", title=said, count=ways)
         said = say(f"title_{news if self.part == 'open' else self.part}", headline=said)
         return with_others(said, self.groups, self.view, say)
 
@@ -345,7 +352,7 @@ def _what(told: _Told) -> list[tuple[str, str]]:
         return [("what", say("analyzer_of", kind=known["kind"], region=known["region"]))]
     return [
         ("what", resource_in_words(card["resource_type"], card["resource"], say)),
-        ("arn", say.named(card["resource"], 1_000)),
+        ("arn", say.safe(card["resource"], 1_000)),
     ]
 
 
@@ -359,7 +366,7 @@ def _about(told: _Told, group: Group) -> list[tuple[str, str]]:
             ("principal", principal_row(finding, say)),
             ("might" if is_over else "may", may(finding, say)),
             ("condition", condition(finding, say)),
-            ("through", _through(finding, say)),
+            ("through", _through(group, say)),
             ("limits", restrictions(finding, say)),
         ]
     if kind == "unusedpermission":
@@ -394,8 +401,9 @@ def _last_used(finding: FindingJson, say: Words) -> str:
     return moment(found, say) if found else say("never")
 
 
-def _through(finding: FindingJson, say: Words) -> str:
-    return say("between").join(say.word("through", each) for each in finding["granted_through"][:5])
+def _through(group: Group, say: Words) -> str:
+    ways = dict.fromkeys(way for each in group.findings for way in each["granted_through"])
+    return say("between").join(say.word("through", each) for each in list(ways)[:5])
 
 
 def _since(told: _Told) -> str:
@@ -474,7 +482,7 @@ def _regions(findings: Sequence[FindingJson]) -> list[str]:
 
 
 def _group_list(told: _Told) -> str:
-    """Return a line for each principal or type, where there is more than one."""
+    """Return a line for each access or type, where there is more than one."""
     if len(told.groups) < 2:
         return ""
     return "\n\n".join(_list_of(told, part) for part in PARTS if told.of(part))
@@ -488,7 +496,7 @@ def _list_of(told: _Told, part: Part) -> str:
         key = "groups_other" if part == "open" else "groups_closed"
         key = {"open": "groups_open", "closed": "groups_was_open"}[part] if is_open else key
     lines = [paragraph(say(key, count=len(groups)))]
-    lines += [bullet(group_line(group, say)) for group in groups[:LISTED_GROUPS]]
+    lines += [bullet(group_line(group, told.groups, say)) for group in groups[:LISTED_GROUPS]]
     if len(groups) > LISTED_GROUPS:
         command = show_command(told.gravest)
         more = say("group_more", count=len(groups) - LISTED_GROUPS, command=command)
@@ -496,8 +504,11 @@ def _list_of(told: _Told, part: Part) -> str:
     return "\n".join(lines)
 
 
-def group_line(group: Group, say: Words) -> str:
-    """Return one line about findings that say the same: to whom, what, since when, where."""
+def group_line(group: Group, groups: Sequence[Group], say: Words) -> str:
+    """Return one line about findings that say the same: to whom, what, since when, where.
+
+    ``groups``: all that are listed, from which the line has to differ.
+    """
     finding = group.first
     details = [
         say("group_since", day=day(min(each["created_at"] for each in group.findings), say)),
@@ -510,6 +521,10 @@ def group_line(group: Group, say: Words) -> str:
                    details=say("between").join(details))  # fmt: skip
     if finding["condition"]:
         details.insert(0, say("group_condition", condition=condition(finding, say)))
+    elif any(each.first["condition"] for each in groups):
+        details.insert(0, say("group_condition_none"))
+    if finding["exposure"] in _SAID_BY_ACCOUNT and (principal := principal_row(finding, say)):
+        details.insert(0, principal)
     return say(
         "group_open",
         whom=whom(finding, say),
@@ -586,7 +601,7 @@ def _chat(told: _Told, perhaps_told: bool) -> dict[str, Any]:
         lines=lines,
         more="…",
         next_steps=[
-            *(step.in_one_line() for step in steps),
+            *(step.in_one_line(say("command_below")) for step in steps),
             show,
         ],
         keywords=["Pare", told.view["severity"], told.view["news"]],
@@ -596,7 +611,7 @@ def _chat(told: _Told, perhaps_told: bool) -> dict[str, Any]:
 
 def _chat_line(told: _Told, group: Group) -> str:
     """Return the line of a group, which says what is known of it where that differs."""
-    line = group_line(group, told.say)
+    line = group_line(group, told.groups, told.say)
     if len(told.of(group.part)) == len(told.groups):
         return line
     return told.say("item_news", news=told.say.word("news", group.part), headline=line)

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from pare.chat_card import card as chat_card
 from pare.findings.card import more_open
-from pare.findings.card_view import Place, archivers_of, findings_of, groups_of
+from pare.findings.card_view import (
+    Place,
+    archivers_of,
+    findings_of,
+    groups_of,
+    of_the_first,
+    others_of,
+)
 from pare.findings.model import SEVERITIES
 from pare.findings.phrases import (
     Words,
@@ -22,7 +29,7 @@ from pare.findings.phrases import (
     in_mail,
     kind_of,
     lasting,
-    levels,
+    levels_of,
     proposal_in_words,
     with_others,
 )
@@ -217,12 +224,15 @@ def _item(
     groups, card = _groups(view), view["card"]
     finding, part = groups[0].first, groups[0].part
     said = headline_of(finding, say, is_over=part == "closed")
-    if kind_of(finding) in {"open", "internal"} and levels(finding, say):
-        said = say("item_levels", headline=said, levels=levels(finding, say))
+    same_part = [group for group in groups if group.part == part]
+    # What one principal may do, it may do in all the ways that are open to it.
+    level = levels_of([group.first for group in of_the_first(same_part)], say)
+    if kind_of(finding) in {"open", "internal"} and level:
+        said = say("item_levels", headline=said, levels=level)
     if card["proposal"] and part not in _QUIET:
         proposal = proposal_in_words(card["proposal"], say, group="short_verdict")
         said = say("between").join([said, proposal])
-    more = sum(group.part == part for group in groups) - 1 + more_open(view["card"])
+    more = others_of(same_part) + more_open(view["card"])
     if more:
         said = say("item_more", headline=said, count=more)
     news = view["news"] if part == "open" else part

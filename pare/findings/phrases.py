@@ -44,11 +44,6 @@ def mail_safe(value: object, limit: int = 200) -> str:
     return without_domains(unlinked(plain(value, limit)))
 
 
-def mail_name(value: object, limit: int = 200) -> str:
-    """Return a resource's own name for a mail, to be copied: a dot in it stays as it is."""
-    return unlinked(plain(value, limit))
-
-
 def chat_safe(value: object, limit: int = 100) -> str:
     """Return outside text for a chat card: a code span, of which no client makes a link."""
     return quoted(unlinked(str(value)), min(limit, 100))
@@ -56,14 +51,10 @@ def chat_safe(value: object, limit: int = 100) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The texts of a language, and how text from outside is put into them.
-
-    ``name``: how the name of a resource is, where that differs.
-    """
+    """The texts of a language, and how text from outside is put into them."""
 
     language: str
     safe: Callable[..., str]
-    name: Callable[..., str] | None = None
 
     def __call__(self, key: str, /, **values: str | int) -> str:
         said = TEXTS.text(key, self.language, **values)
@@ -74,10 +65,6 @@ class Words:
         """Return the word of ours for a value; the value, made harmless, where there is none."""
         key = word_key(group, value)
         return self(key) if TEXTS.has(key) else self.safe(value)
-
-    def named(self, value: object, limit: int = 200) -> str:
-        """Return the name of a resource, made harmless and yet to be copied."""
-        return (self.name or self.safe)(value, limit)
 
     def listed(self, names: Sequence[str], limit: int) -> str:
         """Return ``a, b and 3 more``; the names are escaped here."""
@@ -96,7 +83,7 @@ class Words:
 
 def in_mail(language: str) -> Words:
     """Return the words of a language for a mail."""
-    return Words(language, mail_safe, mail_name)
+    return Words(language, mail_safe)
 
 
 def in_chat(language: str) -> Words:
@@ -108,8 +95,11 @@ def in_chat(language: str) -> Words:
 
 
 def resource_in_words(resource_type: str, resource: str, say: Words, limit: int = 100) -> str:
-    """Return ``S3 bucket amzn-s3-demo-bucket``."""
-    name = say.named(name_of(resource) or resource or "?", limit)
+    """Return ``S3 bucket amzn-s3-demo-bucket``; whoever names it may mean it to look like a link.
+
+    To be copied, its name stands in the ARN and in the commands.
+    """
+    name = say.safe(name_of(resource) or resource or "?", limit)
     key = type_key("type", resource_type)
     if not TEXTS.has(key):
         return say("resource_other", type=say.safe(resource_type, 60), name=name)
@@ -285,7 +275,12 @@ def account_in(principal: str) -> str | None:
 
 def levels(finding: FindingJson, say: Words) -> str:
     """Return ``read, list``; nothing where no level is known."""
-    known = [each for each in LEVELS if each in finding["access_levels"]]
+    return levels_of([finding], say)
+
+
+def levels_of(findings: Sequence[FindingJson], say: Words) -> str:
+    """Return the levels of all the findings together."""
+    known = [each for each in LEVELS if any(each in one["access_levels"] for one in findings)]
     return say("between").join(say.word("level", each) for each in known)
 
 
@@ -305,6 +300,11 @@ def condition(finding: FindingJson, say: Words) -> str:
     if len(pairs) > LISTED_CONDITIONS:
         shown = say("and_more", shown=shown, count=len(pairs) - LISTED_CONDITIONS)
     return shown or say("condition_none")
+
+
+def condition_if_any(finding: FindingJson, say: Words) -> str:
+    """Return under which condition the access is open; nothing where there is none."""
+    return condition(finding, say) if finding["condition"] else ""
 
 
 def restrictions(finding: FindingJson, say: Words) -> str:

@@ -20,7 +20,13 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NotRequired, TypedDict
 
 from pare.findings.severity import rank
-from pare.findings.state import card_news, card_severity, perhaps_told, urgency_of
+from pare.findings.state import (
+    card_news,
+    card_severity,
+    perhaps_told,
+    still_unwatched,
+    urgency_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -105,10 +111,15 @@ def view_of(
     archived which, as far as somebody noted it.
     """
     is_open = _gravest_first(findings[each] for each in card["open"] if each in findings)
-    ended = _gravest_first(findings[each] for each in card["ended"] if each in findings)
+    news = card_news(card, now, terms)
+    # A card of which nothing is open is closed but for these: with what ended they are told again.
+    unwatched = still_unwatched(card) if news == "unwatched" else []
+    ended = _gravest_first(
+        findings[each] for each in (*card["ended"], *unwatched) if each in findings
+    )
     return {
         "card": card,
-        "news": card_news(card, now, terms),
+        "news": news,
         "severity": card_severity(card),
         "findings": is_open if card["open"] else ended,
         "ended": ended,

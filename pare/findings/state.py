@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 News = Literal["new", "reopened", "archived", "resolved", "deleted", "changed", "none"]
 
 _ENDED = ("ARCHIVED", "RESOLVED")
+_OVER: frozenset[HowEnded | None] = frozenset({"RESOLVED", "DELETED"})
 
 # After a partial fix the old finding is resolved and a new one created (facts §1): what is closed
 # is told no sooner than this after it closed.
@@ -88,9 +89,10 @@ def _age(finding: Finding) -> tuple[datetime, int, int, datetime]:
 def how_ended(finding: Finding) -> HowEnded | None:
     """Return how a finding ended; None while it is open.
 
-    What AWS deletes before it was resolved goes with its analyzer: nobody knows whether it is still
-    so. Only reconcile, which finds the analyzer alive, says that the finding itself is gone
-    (``values["ended"]``). The deletion of what is resolved is AWS's cleaning up, after 90 days.
+    What AWS deletes before it was resolved may have gone with its analyzer: then nobody knows
+    whether it is still so. Only who found that analyzer alive, the enrich step or reconcile, says
+    that the finding itself is gone (``values["ended"]``, ``pare.findings.compare.deleted_how``).
+    The deletion of what is resolved is AWS's cleaning up, after 90 days.
     """
     if finding.status == "RESOLVED":
         return "RESOLVED"
@@ -185,18 +187,13 @@ def applied(
             after["open"][finding.finding_id] = noted
         else:
             after["more_open"] = _counted(after["more_open"], noted["severity"], 1)
-    elif _was_heard_of(before, finding.finding_id):
+    elif _was_heard_of(before, finding.finding_id, how):
         by_pare = how in {None, "ARCHIVED"} and (is_exempt or archived_by_pare)
         after["ended"][finding.finding_id] = _end(before, finding, how, by_pare=by_pare)
     if how == "ARCHIVED" or (how is None and is_exempt):
         after["archived"] = _with_archived(after, finding)
-    if _is_open(after):
-        since = [before["opened_at"]] if _is_open(before) else []
-        if how is None and not is_exempt:
-            since.append(finding.created_at)
-        after["opened_at"] = min((each for each in since if each), key=parse_time)
-    else:
-        after["opened_at"] = None
+    is_counted = how is None and not is_exempt and finding.finding_id not in after["open"]
+    after["opened_at"] = _opened_at(after, before, [finding.created_at] if is_counted else [])
     after["account_name"] = finding.account_name or before["account_name"]
     after["owner"] = finding.owner or before["owner"]
     return _due_again(before, after, now, terms)
@@ -221,6 +218,7 @@ def _open(before: CardJson, finding: Finding) -> OpenJson:
         "region": finding.region,
         "principal": principal_text(finding),
         "digest": _digest(finding),
+        "created_at": finding.created_at,
     }
 
 
@@ -300,6 +298,27 @@ def _is_open(card: CardJson) -> bool:
     return bool(card["open"] or card["more_open"])
 
 
+def _opened_at(card: CardJson, before: CardJson, counted: Sequence[str] = ()) -> str | None:
+    """Return since when something of a card is open; ``before``: the card as it was.
+
+    Whatever order events come in: the oldest of what is open, and what people were told, until they
+    are told that it is closed. So a partial fix, by which one finding ends and a new one comes,
+    opens nothing anew. Of findings that the card only counts, and of those that an earlier version
+    noted, only the card's own word says when they were created. ``counted``: when one was that is
+    counted now.
+    """
+    if not _is_open(card):
+        return None
+    named = [each.get("created_at") for each in card["open"].values()]
+    since = [*named, *counted]
+    told = card["told"]
+    if told and told["severity"]:
+        since.append(told.get("opened_at", before["opened_at"]))
+    if (card["more_open"] or None in named) and _is_open(before):
+        since.append(before["opened_at"])
+    return min((each for each in since if each), key=parse_time, default=None)
+
+
 def _gravest_open(card: CardJson) -> Severity | None:
     counted = cast("Iterable[Severity]", card["more_open"])
     return gravest([*(each["severity"] for each in card["open"].values()), *counted])
@@ -353,17 +372,34 @@ def _without(card: CardJson, finding_id: str) -> CardJson:
     return copy
 
 
-def _was_heard_of(card: CardJson, finding_id: str) -> bool:
-    """Return whether people heard of a finding, or may have, or may be hearing now."""
+def _was_heard_of(card: CardJson, finding_id: str, how: HowEnded | None) -> bool:
+    """Return whether people heard of a finding that ended so, or may have, or may be hearing now.
+
+    Of one that was told as unwatched they hear again once it is known how it ended.
+    """
+    may_be_heard = card["telling"] is not None or perhaps_told(card)
+    if finding_id in _told_unwatched(card) and finding_id not in _heard(card) and not may_be_heard:
+        return how in _OVER
     return (
         finding_id in card["ended"]
         or finding_id in _heard(card)
-        or (finding_id in card["open"] and (card["telling"] is not None or perhaps_told(card)))
+        or (finding_id in card["open"] and may_be_heard)
+        or (finding_id in _told_unwatched(card) and how in _OVER)
     )
 
 
 def _heard(card: CardJson) -> Mapping[str, OpenJson]:
     return card["told"]["findings"] if card["told"] else {}
+
+
+def still_unwatched(card: CardJson) -> list[str]:
+    """Return the ids of which people were told that nobody knows, where that is still so."""
+    known = card["open"].keys() | card["ended"].keys()
+    return [each for each in _told_unwatched(card) if each not in known]
+
+
+def _told_unwatched(card: CardJson) -> Sequence[str]:
+    return card["told"].get("unwatched", []) if card["told"] else []
 
 
 # --- What there is to tell ------------------------------------------------------------------------
@@ -391,6 +427,8 @@ def _difference(card: CardJson) -> CardNews:
             return "none"
         if not card["ended"] and (told is None or told["severity"] is None):
             return "none"  # nobody heard of it, or it was told as closed
+        if _is_partly_unwatched(card):
+            return "none"  # as it was told
         return _how_closed(card, loud)
     if told is None:
         return "first_sight"
@@ -411,9 +449,19 @@ def _difference(card: CardJson) -> CardNews:
     return "changed" if is_changed else "none"
 
 
+def _is_partly_unwatched(card: CardJson) -> bool:
+    """Return whether all news is how some findings ended that were told as unwatched, not all."""
+    unwatched = set(_told_unwatched(card))
+    ended = card["ended"].keys()
+    return bool(ended) and ended < unwatched and not _heard(card) and not perhaps_told(card)
+
+
 def _how_closed(card: CardJson, loud: Sequence[EndedJson]) -> CardNews:
-    """Return what to say of a card of which nothing is open; ``loud``: what ended and is told."""
-    if any(each["how"] == "UNWATCHED" for each in loud):
+    """Return what to say of a card of which nothing is open; ``loud``: what ended and is told.
+
+    It is not closed while of something nobody knows whether it is still so.
+    """
+    if any(each["how"] == "UNWATCHED" for each in loud) or still_unwatched(card):
         return "unwatched"
     if any(each["how"] == "ARCHIVED" for each in loud):
         return "archived"
@@ -688,6 +736,8 @@ def settled(
         else before["reminded_from"],
         "first_at": at if before is None or before["severity"] is None else before["first_at"],
         "proposal_at": proposal_at,
+        "opened_at": shown["opened_at"],
+        "unwatched": _unwatched_as_shown(shown),
     }  # fmt: skip
     after: CardJson = {
         **card,
@@ -695,16 +745,32 @@ def settled(
         "telling": None,
         "messages": _noted(card["messages"], message_id, at, news, how),
         "ended": {
+            finding_id: each
+            for finding_id, each in card["ended"].items()
+            if finding_id in told["unwatched"] and each["how"] in _OVER
+        } | {
             finding_id: card["ended"].get(finding_id) or _lost(told["findings"][finding_id], at)
             for finding_id in told["findings"]
             if finding_id not in card["open"]
         },
-    }
+    }  # fmt: skip
+    after["opened_at"] = _opened_at(after, card)
     due_at, _ = due_of(after, now, terms)
     if due_at and card["due_at"] and _says(card) != _says(shown):
         # What changed while people were told has been due since.
         due_at = min(card["due_at"], due_at, key=parse_time)
     return _due_at(after, due_at)
+
+
+def _unwatched_as_shown(shown: CardJson) -> list[str]:
+    """Return of which findings people know, once told of the card so, that nobody knows.
+
+    Of more than a card names, it is not kept: then nothing is told of how they end.
+    """
+    ended = shown["ended"]
+    unwatched = {*still_unwatched(shown)}
+    unwatched |= {key for key, each in ended.items() if each["how"] == "UNWATCHED"}
+    return sorted(unwatched) if len(unwatched) <= MAX_OPEN else []
 
 
 def _lost(was: OpenJson, at: str) -> EndedJson:
@@ -723,8 +789,12 @@ def released(card: CardJson) -> CardJson:
     """Return the card without its claim: nobody was told, the next round tells."""
     after: CardJson = {**card, "telling": None}
     if not perhaps_told(card):
-        heard = _heard(card)
-        after["ended"] = {key: each for key, each in card["ended"].items() if key in heard}
+        heard, unwatched = _heard(card), _told_unwatched(card)
+        after["ended"] = {
+            key: each
+            for key, each in card["ended"].items()
+            if key in heard or (key in unwatched and each["how"] in _OVER)
+        }
     return _due_at(after, card["due_at"])
 
 
@@ -768,11 +838,9 @@ def quieted(card: CardJson, now: datetime, terms: FindingTermsJson) -> CardJson:
         if told:
             findings = {key: each for key, each in told["findings"].items() if key not in quiet}
             counted = cast("Iterable[Severity]", told["more_open"])
-            after["told"] = {
-                **told,
-                "findings": findings,
-                "severity": gravest([*(each["severity"] for each in findings.values()), *counted]),
-            }
+            severity = gravest([*(each["severity"] for each in findings.values()), *counted])
+            after["told"] = {**told, "findings": findings, "severity": severity}
+            after["opened_at"] = _opened_at(after, card)
     return _due_at(after, due_of(after, now, terms)[0])
 
 
@@ -814,13 +882,12 @@ def with_exemption(
     after["exemptions"] = [*after["exemptions"], exemption]
     for finding in findings:
         if finding.finding_id in card["open"] and exemption_of(after, finding, now):
-            was_heard_of = _was_heard_of(after, finding.finding_id)
+            was_heard_of = _was_heard_of(after, finding.finding_id, "ARCHIVED")
             before, after = after, _without(after, finding.finding_id)
             if was_heard_of:
                 after["ended"][finding.finding_id] = _end(before, finding, None, by_pare=True)
             after["archived"] = _with_archived(after, finding)
-    if not _is_open(after):
-        after["opened_at"] = None
+    after["opened_at"] = _opened_at(after, card)
     return _looked_at_again(card, after)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from pare.chat_card import fits_step
 from pare.findings.agreement import usd_per_principal_month
 from pare.findings.card_view import archived_before, part_of
 from pare.findings.links import name_of
@@ -42,13 +43,19 @@ class Step:
     text: str
     command: tuple[str, ...] = ()
 
-    def in_one_line(self) -> str:
-        """Return the step for a chat card, its command as a code span, without what to check."""
+    def in_one_line(self, instead: str = "") -> str:
+        """Return the step for a chat card, its command as a code span, without what to check.
+
+        ``instead``: what is said in place of a command that a card has no room for.
+        """
         if not self.command:
             return self.text
         lines = [line for line in self.command if line != _SIGNED_IN]
         joined = " ".join(line.strip().removesuffix("\\").strip() for line in lines)
-        return f"{self.text} `{joined.translate(_NO_SPAN_END)}`"
+        whole = f"{self.text} `{joined.translate(_NO_SPAN_END)}`"
+        if fits_step(whole):
+            return whole
+        return f"{self.text} {instead}" if instead else self.text.removesuffix(":")
 
 
 # What would end a code span or be read inside one (pare/chat_card.py).

@@ -30,7 +30,6 @@ POLICIES = {
     "AWS::S3::BucketPolicy": ("PolicyDocument", False),
     "AWS::SNS::TopicPolicy": ("PolicyDocument", False),
     "AWS::SQS::QueuePolicy": ("PolicyDocument", False),
-    "AWS::Events::EventBus": ("Policy", False),
 }
 LOG_DELIVERY = {
     "logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups",
@@ -83,9 +82,10 @@ WILDCARDS: tuple[tuple[str, set[str], str], ...] = (
     ("arn:<AWS::Partition>:iam::*:role/PareMember", {"sts:AssumeRole"},
      "Accounts come and go; the role and the organization are fixed."),
     (ANALYZERS,
-     {"access-analyzer:GetFinding", "access-analyzer:ListFindings",
-      "access-analyzer:UpdateFindings", "access-analyzer:ListAccessPreviewFindings",
-      "access-analyzer:ListArchiveRules", "access-analyzer:ApplyArchiveRule"},
+     {"access-analyzer:GetAnalyzer", "access-analyzer:GetFinding",
+      "access-analyzer:ListFindings", "access-analyzer:UpdateFindings",
+      "access-analyzer:ListAccessPreviewFindings", "access-analyzer:ListArchiveRules",
+      "access-analyzer:ApplyArchiveRule"},
      "Analyzers of every governed Region, old and new."),
     (f"{ANALYZERS}/archive-rule/pare-*",
      {"access-analyzer:CreateArchiveRule", "access-analyzer:DeleteArchiveRule",

@@ -67,6 +67,37 @@ def test_every_part_stays_within_its_limit(letter: str) -> None:
     json.dumps(content, ensure_ascii=False).encode()
 
 
+def test_a_step_that_does_not_fit_is_said_without_its_command() -> None:
+    steps = ["Apply it: `aws s3 cp " + "x" * 350 + "`", "Ask `alice`. " + "y" * 350, "short"]
+
+    content = made(next_steps=steps)["content"]
+
+    assert content["nextSteps"] == [
+        "Apply it:", "Ask `alice`. " + "y" * (NEXT_STEP_LIMIT - 17) + "...", "short",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("letter", ["x", "棚"])
+@pytest.mark.parametrize("before", range(235, 251))
+def test_a_title_is_not_cut_within_a_code_span(before: int, letter: str) -> None:
+    title = "t" * before + f" `{letter * 9}` and `{letter * 90}`"
+
+    shown = made(title=title)["content"]["title"]
+
+    assert len(shown.encode()) <= TITLE_LIMIT
+    assert shown.endswith("...")
+    assert shown.count("`") % 2 == 0
+    assert "``" not in shown
+
+
+@given(st.lists(anything, max_size=9))
+def test_whatever_a_title_names_it_stays_in_code_spans(names: list[str]) -> None:
+    shown = made(title="Names: " + ", ".join(map(quoted, names)))["content"]["title"]
+
+    assert len(shown.encode()) <= TITLE_LIMIT
+    assert not re.sub(r"`[^`]+`", "", shown).strip("Names: ,.")
+
+
 def test_lines_that_do_not_fit_are_left_out_whole_and_said() -> None:
     lines = [f"{number:03d} " + "x" * 200 for number in range(100)]
 

@@ -157,6 +157,10 @@ def test_outside_text_has_no_link(text: str, expected: str) -> None:
         ("logs.amazonaws.com", "logs.amazonaws.com"),
         ("accounts.google.com:aud = x", "accounts.google.com:aud = x"),
         ("accounts.google.com/evil", "accounts .google .com/evil"),
+        ("orders-1.2.fifo", "orders-1.2.fifo"),
+        ("pay.orders.fifo (orders.fifo)", "pay .orders.fifo (orders.fifo)"),
+        ("orders.fifo.evil.example", "orders .fifo .evil .example"),
+        ("orders.fifos, orders.fifo-x", "orders .fifos, orders .fifo-x"),
         ("203.0.113.0/24, 1.2.3, e.g. です。次", "203.0.113.0/24, 1.2.3, e.g. です。次"),
     ],
 )  # fmt: skip

@@ -61,7 +61,7 @@ GROUPS: dict[str, set[str]] = {
     "through_": {"policy", "bucket_acl", "s3_access_point", "s3_access_point_account"},
     "severity_": {*SEVERITIES, "by", "count"},
     "rule_": {rule_key(each)[5:] for each in (*(rule.rule_id for rule in rules()), "no rule")},
-    "title_": {*NEWS, "proposal", "more"},
+    "title_": {*NEWS, "proposal", "more", "ways"},
     "news_": set(NEWS),
     "kind_": {"externalaccess", "internalaccess", *UNUSED, *WATCH},
     "verdict_": {"ready", "review", "refused"},
@@ -92,7 +92,7 @@ GROUPS: dict[str, set[str]] = {
     },
     "change_": {
         "severity", "new", "new_open", "worse", "gone", "gone_open", "unused_services",
-        "unused_actions", "partly", "more", "gone_region", "other",
+        "unused_actions", "partly", "more", "gone_region", "gone_way", "other", "what",
         *(each.lower() for each in get_args(HowEnded) if each in {"ARCHIVED", "UNWATCHED"}),
     },
 }  # fmt: skip

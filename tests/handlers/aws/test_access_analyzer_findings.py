@@ -95,6 +95,36 @@ def test_analyzers_of_all_pages_are_listed_with_why_they_do_not_work(
     assert broken["managed_by"] == "securityhubv2.amazonaws.com"
 
 
+@pytest.mark.parametrize(
+    ("arn", "is_it"),
+    [(ANALYZER, True), ("arn:aws:access-analyzer:eu-west-1:333333333333:analyzer/org", False)],
+)
+def test_an_analyzer_is_asked_for_by_its_arn(
+    analyzer: AccessAnalyzer, stub: Stubber, arn: str, is_it: bool
+) -> None:
+    """Access Analyzer asks for a name, which another account may have given, too."""
+    stub.add_response(
+        "get_analyzer",
+        {"analyzer": {"arn": ANALYZER, "name": "org", "type": "ORGANIZATION", "createdAt": AT,
+                      "status": "DISABLED",
+                      "statusReason": {"code": "DELEGATED_ADMINISTRATOR_DEREGISTERED"}}},
+        {"analyzerName": "org"},
+    )  # fmt: skip
+
+    found = analyzer.analyzer(arn)
+
+    assert found == ({
+        "arn": ANALYZER, "name": "org", "type": "ORGANIZATION", "region": "eu-west-1",
+        "status": "DISABLED", "status_reason": "DELEGATED_ADMINISTRATOR_DEREGISTERED",
+        "created_at": "2026-11-20T08:00:00.123Z", "managed_by": None,
+    } if is_it else None)  # fmt: skip
+
+
+def test_an_analyzer_that_is_gone_is_none(analyzer: AccessAnalyzer, stub: Stubber) -> None:
+    stub.add_client_error("get_analyzer", "ResourceNotFoundException", "gone", 404)
+    assert analyzer.analyzer(ANALYZER) is None
+
+
 def test_rules_of_all_pages_are_listed(analyzer: AccessAnalyzer, stub: Stubber) -> None:
     def page(name: str, **more: str) -> dict[str, Any]:
         rule = {"ruleName": name, "filter": FILTER, "createdAt": AT, "updatedAt": AT}
@@ -177,6 +207,7 @@ def test_one_finding_is_asked_for_by_its_id(analyzer: AccessAnalyzer, stub: Stub
         ("GetFindingV2", lambda asked: asked.finding(ANALYZER, "f-1")),
         ("ListFindingsV2", lambda asked: list(asked.list_findings(ANALYZER))),
         ("ListAnalyzers", lambda asked: asked.list_analyzers()),
+        ("GetAnalyzer", lambda asked: asked.analyzer(ANALYZER)),
         ("UpdateFindings", lambda asked: asked.update_findings(ANALYZER, ["f-1"], "ACTIVE")),
         ("DeleteArchiveRule", lambda asked: asked.delete_archive_rule("org", "pare-a")),
     ],

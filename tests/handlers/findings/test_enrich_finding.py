@@ -10,6 +10,7 @@ from lambdas.findings import enrich_finding
 from lambdas.findings.enrich_finding import lambda_handler
 from pare.errors import AwsServiceError, ThrottledError
 from pare.findings.model import Finding
+from pare.findings.state import how_ended
 from tests.handlers.fake_aws import HUB, MEMBER, member_session
 from tests.recorded import finding
 
@@ -280,6 +281,100 @@ def test_what_is_worth_another_try_fails_the_step(
 
     with pytest.raises(error, match=code):
         enriched(finding("external_access", account_id=organization), context)
+
+
+# --- What AWS deletes ---
+
+GET_ANALYZER = "accessanalyzer:GetAnalyzer"
+ERRORS = ("external_access_error", "internal_access_error")
+
+
+def there(found: Finding, **changes: Any) -> dict[str, Any]:
+    return {
+        "analyzer": {
+            "arn": found.analyzer_arn,
+            "name": found.analyzer_arn.rpartition("/")[2],
+            "type": "ORGANIZATION",
+            "createdAt": WHEN,
+            "status": "ACTIVE",
+            **changes,
+        }
+    }
+
+
+def deleted(name: str, aws: FakeAws, account_id: str) -> Finding:
+    aws.answer("resourcegroupstaggingapi:GetResources", {"ResourceTagMappingList": []})
+    no_contact(aws)
+    return finding(name, account_id=account_id, is_deleted=True)
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_finding_that_aws_removes_from_a_living_analyzer_is_closed(
+    aws: FakeAws, organization: str, context: Any, name: str
+) -> None:
+    found = deleted(name, aws, organization)
+    aws.answer(GET_ANALYZER, there(found))
+
+    result = enriched(found, context)
+
+    assert (how_ended(result), result.unknown) == ("DELETED", ())
+    (call,) = [each for each in aws.calls if each.operation == GET_ANALYZER]
+    assert (call.region, call.account_id) == (found.region, HUB)
+    assert call.parameters == {"analyzerName": found.analyzer_arn.rpartition("/")[2]}
+    assert aws.called("accessanalyzer:GetFindingV2") == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        None,
+        {"createdAt": datetime(2026, 11, 21, tzinfo=UTC)},
+        {"status": "DISABLED", "statusReason": {"code": "DELEGATED_ADMINISTRATOR_DEREGISTERED"}},
+        {"arn": "arn:aws:access-analyzer:us-west-2:999999999999:analyzer/another"},
+    ],
+)
+def test_what_goes_with_its_analyzer_is_unwatched(
+    aws: FakeAws, organization: str, context: Any, changes: dict[str, Any] | None
+) -> None:
+    found = deleted("external_access", aws, organization)
+    if changes is None:
+        aws.fail(GET_ANALYZER, "ResourceNotFoundException", 404)
+    else:
+        aws.answer(GET_ANALYZER, there(found, **changes))
+
+    result = enriched(found, context)
+
+    assert (how_ended(result), result.unknown) == ("UNWATCHED", ())
+
+
+def test_where_aws_refuses_to_tell_it_is_unwatched_and_said(
+    aws: FakeAws, organization: str, context: Any
+) -> None:
+    found = deleted("external_access_error", aws, organization)
+    aws.fail(GET_ANALYZER, "AccessDeniedException", 403)
+
+    result = enriched(found, context)
+
+    assert how_ended(result) == "UNWATCHED"
+    (unknown,) = result.unknown
+    assert unknown.startswith("whether its analyzer is there: ")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "error"),
+    [
+        ("ThrottlingException", 429, ThrottledError),
+        ("InternalServerException", 500, AwsServiceError),
+    ],
+)
+def test_where_aws_may_tell_later_the_step_fails(
+    aws: FakeAws, organization: str, context: Any, code: str, status: int, error: type[Exception]
+) -> None:
+    found = deleted("external_access_error", aws, organization)
+    aws.fail(GET_ANALYZER, code, status)
+
+    with pytest.raises(error, match=code):
+        enriched(found, context)
 
 
 # --- How often AWS is asked ---

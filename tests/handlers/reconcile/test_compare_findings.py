@@ -114,6 +114,27 @@ def test_an_analyzer_made_again_under_its_arn_closes_nothing_of_the_earlier_one(
     assert output["counts"] == {"gone": 1, "gone_with_an_earlier_analyzer": 1}
 
 
+def test_what_an_event_called_deleted_while_nobody_could_tell_is_closed(
+    aws: FakeAws, context: Any, analyzer: Analyzer, evidence: EvidenceStore, both: Tables
+) -> None:
+    """As an error finding whose cause was mended, while the analyzer could not be asked for."""
+    for name in ("error", "earlier"):
+        created_at = "2026-11-20T08:00:00Z" if name == "error" else "2025-12-31T23:59:59Z"
+        found = recorded(analyzer, name, error="ACCESS_DENIED", created_at=created_at)
+        both.record(found)
+        both.record(replace(found, is_deleted=True), execution="deleted")
+
+    output = compare(analyzer, context)
+
+    (gone,) = brought_in(evidence, output).values()
+    assert (gone.finding_id, how_ended(gone)) == ("error", "DELETED")
+    assert output == {**output, "counts": {"gone": 1}, "error": None}
+    assert [asked["id"] for asked in aws.called(GET)] == ["error"]
+    both.record(gone, execution="healed")
+    assert compare(analyzer, context)["differences"] == []
+    assert len(aws.called(GET)) == 1  # and not each day again
+
+
 def test_a_list_that_fails_closes_nothing(
     aws: FakeAws, context: Any, analyzer: Analyzer, evidence: EvidenceStore, both: Tables
 ) -> None:

@@ -351,6 +351,8 @@ def check_cards(load: Load, cards: dict[str, CardJson], told: list[Telling]) -> 
         assert card["telling"] is None, card
         assert (last["findings"] if last else {}) == card["open"], card
         assert card["ended"] == {}, card
+        # The analyzers are alive: what they have no more is closed, whatever could not be asked.
+        assert last is None or last["news"] != "unwatched", card
         assert card_news(card, now, terms) == "none", card
         assert card["due_at"] is None or card["due_at"] > tomorrow()["due_by"], card
         assert not [each for each in card["messages"] if each["how"] == "unknown"], card

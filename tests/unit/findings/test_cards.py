@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pare.findings import rounds
 from pare.findings.card import card_id_of, open_count
+from pare.findings.card_view import part_of
 from pare.findings.severity import rank
 from pare.findings.state import (
     LOOK_AGAIN,
@@ -34,6 +36,7 @@ from pare.findings.state import (
     released,
     round_name,
     settled,
+    still_unwatched,
     supersedes,
     unsure,
     urgency_of,
@@ -132,6 +135,7 @@ def test_a_card_knows_what_it_is_about() -> None:
                 "region": found.region,
                 "principal": "AWS 999988887777",
                 "digest": card["open"]["a"]["digest"],
+                "created_at": "2026-11-20T00:00:00Z",
             }
         },
         "more_open": {},
@@ -252,7 +256,146 @@ def test_an_open_card_has_been_open_since_its_oldest_finding() -> None:
     )
     assert card["opened_at"] == "2026-11-20T00:00:00Z"
 
-    assert card_with(ended("b"), card=card)["opened_at"] == "2026-11-20T00:00:00Z"
+    # Of what ended before anybody heard of it, nothing is left, whenever its event came.
+    assert card_with(ended("b"), card=card)["opened_at"] == "2026-11-20T00:00:00.5Z"
+    # What people were told stays so, until they are told that it is closed.
+    card = card_with(ended("b"), card=told(card))
+    assert card["opened_at"] == "2026-11-20T00:00:00Z"
+    card = told(card)
+    assert card["opened_at"] == "2026-11-20T00:00:00Z"
+    card = card_with(ended("a"), ended("c"), card=card)
+    assert card["opened_at"] is None
+    again = seen("d", created_at="2026-11-23T00:00:00Z", updated_at="2026-11-23T00:00:00Z")
+    assert card_with(again, card=card)["opened_at"] == "2026-11-20T00:00:00Z"
+    assert card_with(again, card=told(card))["opened_at"] == "2026-11-23T00:00:00Z"
+
+
+@pytest.mark.parametrize("is_new_first", [True, False])
+def test_a_partial_fix_opens_nothing_anew(is_new_first: bool) -> None:
+    card = told(card_with(seen(created_at="2026-05-01T00:00:00Z")))
+    gone = ended(created_at="2026-05-01T00:00:00Z")
+    left = seen("b", created_at=LATE, updated_at=LATE)
+
+    card = card_with(*([left, gone] if is_new_first else [gone, left]), card=card)
+
+    assert (news_of(card), card["opened_at"]) == ("changed", "2026-05-01T00:00:00Z")
+    card = told(card, now=NOW + HOUR)
+    assert card["opened_at"] == "2026-05-01T00:00:00Z"
+
+
+def test_what_opens_while_it_is_told_as_closed_is_open_since_then() -> None:
+    card = card_with(ended(created_at="2026-05-01T00:00:00Z"),
+                     card=told(card_with(seen(created_at="2026-05-01T00:00:00Z"))))  # fmt: skip
+    claim = claimed(card, execution=ROUND, message_id="m", plan=PLAN, now=NOW)
+
+    card = card_with(seen("b", created_at=LATE, updated_at=LATE), card=claim)
+    assert card["opened_at"] == "2026-05-01T00:00:00Z"
+    card = settled(card, view_of(claim), "m", "single", NOW, TERMS)
+
+    assert (news_of(card), card["opened_at"]) == ("reopened", LATE)
+
+
+def test_a_card_of_an_earlier_version_keeps_since_when_it_is_open() -> None:
+    card = told(card_with(seen(created_at="2026-05-01T00:00:00Z")))
+    del card["open"]["a"]["created_at"]
+    assert card["told"]
+    del card["told"]["opened_at"], card["told"]["unwatched"]
+
+    card = card_with(seen("b", created_at=LATE), card=card)
+    assert card["opened_at"] == "2026-05-01T00:00:00Z"
+    card = card_with(ended(), card=card)
+    assert card["opened_at"] == "2026-05-01T00:00:00Z"
+
+
+# --- What nobody knew, and is known later ---------------------------------------------------------
+
+
+GONE: Any = {"is_deleted": True, "values": (("ended", "DELETED"),)}
+
+
+def unwatched(*ids: str) -> CardJson:
+    """Return a card of findings that people heard of, and then that nobody knows."""
+    card = told(card_with(*map(seen, ids)))
+    return told(card_with(*(ended(each, "UNWATCHED") for each in ids), card=card))
+
+
+def test_what_was_not_told_as_unwatched_yet_is_told_as_closed_alone() -> None:
+    card = card_with(ended(how="UNWATCHED"), card=told(card_with(seen())))
+
+    card = card_with(seen(updated_at=LATE, **GONE), card=card)
+
+    assert news_of(card) == "closed"
+    assert {each["how"] for each in card["ended"].values()} == {"DELETED"}
+
+
+@pytest.mark.parametrize("changes", [GONE, {"status": "RESOLVED"}])
+def test_what_was_told_as_unwatched_and_is_over_is_told_as_closed_once(changes: Any) -> None:
+    card = unwatched("a")
+    assert (news_of(card), card["due_at"]) == ("none", None)
+    over = seen(updated_at=LATE, **changes)
+
+    card = card_with(over, over, card=card)
+
+    assert (news_of(card), card["due"]) == ("closed", "later")
+    # Refused, it is told in the next round.
+    card = released(claimed(card, execution=ROUND, message_id="m", plan=PLAN, now=NOW))
+    assert news_of(card) == "closed"
+    card = card_with(over, card=told(card))
+    assert (news_of(card), card["ended"], card["due_at"]) == ("none", {}, None)
+
+
+def test_what_is_over_while_it_is_told_as_unwatched_is_told_as_closed() -> None:
+    card = card_with(ended(how="UNWATCHED"), card=told(card_with(seen())))
+    claim = claimed(card, execution=ROUND, message_id="m", plan=PLAN, now=NOW)
+
+    card = card_with(seen(updated_at=LATE, **GONE), card=claim)
+    card = settled(card, view_of(claim), "m", "single", NOW, TERMS)
+
+    assert news_of(card) == "closed"
+
+
+def test_a_card_is_not_closed_while_something_told_as_unwatched_is_so() -> None:
+    card = card_with(seen("a", updated_at=LATE, **GONE), card=unwatched("a", "b"))
+    assert (news_of(card), card["due_at"]) == ("none", None)
+
+    card = card_with(seen("b", updated_at=LATE, **GONE), card=card)
+
+    assert (news_of(card), [*card["ended"]]) == ("closed", ["a", "b"])
+
+
+def test_a_card_is_not_closed_by_its_last_open_one_while_another_is_unwatched() -> None:
+    card = told(card_with(seen("a"), seen("b")))
+    card = card_with(ended("a", "UNWATCHED"), card=card)
+    assert news_of(card) == "changed"
+    card = card_with(ended("b"), card=told(card))
+    assert (news_of(card), still_unwatched(card)) == ("unwatched", ["a"])
+
+    view = rounds.view_of(card, {each: seen(each).to_json() for each in "ab"}, now=NOW, terms=TERMS)
+
+    # What is not closed is named with what is.
+    parts = {each["finding_id"]: part_of(view, each) for each in view["findings"]}
+    assert parts == {"a": "unwatched", "b": "closed"}
+    card = told(card)
+    assert (news_of(card), card["due_at"]) == ("none", None)
+    card = card_with(seen("a", updated_at=LATE, **GONE), card=card)
+    assert news_of(card) == "closed"
+
+
+def test_what_was_told_as_unwatched_and_is_seen_again_is_told_as_reopened() -> None:
+    again = seen(updated_at="2026-11-23T09:00:00Z")
+    card = card_with(again, card=unwatched("a"))
+    assert news_of(card) == "reopened"
+    assert news_of(card_with(replace(again, status="RESOLVED"), card=card)) == "closed"
+
+    card = told(card)
+
+    assert card["told"] and card["told"]["unwatched"] == []
+
+
+def test_the_same_unwatched_finding_again_is_no_news() -> None:
+    card = unwatched("a")
+
+    assert card_with(ended(how="UNWATCHED"), card=card) == card
 
 
 # --- Exemptions, and what was archived by us ------------------------------------------------------
@@ -841,6 +984,8 @@ states = st.builds(
         updated_at=f"2026-11-21T09:{minute:02}:00Z",
         finding_type="ExternalAccess" if finding_id in "ab" else "InternalAccess",
         principal=STRANGER if (minute + ord(finding_id)) % 3 else BUCKET_OPEN_TO_ONE.principal,
+        created_at=f"2026-11-0{ord(finding_id) - 96}T09:00:00Z",
+        values=(("ended", "DELETED"),) if is_deleted and minute % 2 else (),
     ),
     st.sampled_from("abc"),
     st.integers(0, 4),
@@ -884,16 +1029,16 @@ def partition_of(card: CardJson) -> str | None:
 
 
 def compared(tables: Tables) -> dict[str, Any] | None:
-    """Return the card without what only counts writes. When it opened is of what was heard of."""
+    """Return the card without what only counts writes."""
     if tables.card is None:
         return None
-    unlike = {"version", "opened_at"}
-    return {key: each for key, each in tables.card.items() if key not in unlike}
+    return {key: each for key, each in tables.card.items() if key != "version"}
 
 
 @given(st.data())
 def test_any_order_with_any_repeats_ends_in_the_same_card_and_news(data: st.DataObject) -> None:
     heard = data.draw(st.lists(states, max_size=4))
+    heard_later = data.draw(st.lists(states, max_size=4))
     events = data.draw(st.lists(states, min_size=1, max_size=8))
     repeats = data.draw(st.lists(st.sampled_from(events), max_size=4))
     ends = []
@@ -902,6 +1047,9 @@ def test_any_order_with_any_repeats_ends_in_the_same_card_and_news(data: st.Data
         for each in heard:
             tables.record(each, NOW)
         if tables.card:
+            tables.write(told(tables.card))
+            for each in heard_later:
+                tables.record(each, NOW)
             tables.write(told(tables.card))
         else:
             # So that the card is there, whichever event of those to come is the first.
@@ -978,7 +1126,13 @@ class Box(Tables):
         if not perhaps_told(view["card"]):
             assert before == self.heard, "the message says what changed since the last one"
             now_open = set(view["card"]["open"])
-            assert now_open != before or view["news"] in {"still_open", "worsened"}
+            last = view["card"]["told"]
+            is_known_now = last is not None and last["news"] == "unwatched"
+            assert (
+                now_open != before
+                or view["news"] in {"still_open", "worsened"}
+                or (is_known_now and view["news"] == "closed")
+            )
         self.heard = set(view["card"]["open"])
 
     def settle(self) -> None:

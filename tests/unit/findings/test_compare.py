@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pare.findings.compare import Comparison, Known, Listed, finding_of, gone
+from pare.findings.compare import Comparison, Known, Listed, deleted_how, finding_of, gone
 from pare.findings.model import Finding
 from pare.findings.state import how_ended, supersedes
+
+if TYPE_CHECKING:
+    from pare.findings.watch import AnalyzerJson
 
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 ANALYZER = "arn:aws:access-analyzer:eu-west-1:222222222222:analyzer/org"
@@ -30,7 +34,9 @@ KNOWN = Known(
     is_deleted=False,
     updated_at="2026-11-20T08:00:00Z",
     created_at="2026-11-20T08:00:00Z",
+    how=None,
 )
+UNWATCHED = replace(KNOWN, is_deleted=True, how="UNWATCHED")
 LONG_AGO = "2026-01-01T00:00:00Z"
 
 
@@ -54,10 +60,11 @@ def test_what_is_known_already_is_not_though_it_was_analyzed_anew() -> None:
         (KNOWN, replace(LISTED, updated_at="2026-11-20T08:00:00.001Z"), True),
         (KNOWN, replace(LISTED, status="RESOLVED"), True),
         (KNOWN, replace(LISTED, status="ARCHIVED"), True),
-        (replace(KNOWN, status="RESOLVED"), LISTED, False),  # the list is older than the event
+        # The list is older than the event.
+        (replace(KNOWN, status="RESOLVED", how="RESOLVED"), LISTED, False),
         (replace(KNOWN, updated_at="2026-11-21T08:00:00Z"), LISTED, False),
-        (replace(KNOWN, status="ARCHIVED"), replace(LISTED, updated_at="2026-11-21T08:00:00Z"),
-         True),
+        (replace(KNOWN, status="ARCHIVED", how="ARCHIVED"),
+         replace(LISTED, updated_at="2026-11-21T08:00:00Z"), True),
     ],
 )  # fmt: skip
 def test_what_is_newer_at_the_analyzer_is_brought_in(
@@ -76,17 +83,44 @@ def test_a_finding_listed_twice_is_compared_once() -> None:
     assert differences(None, LISTED, LISTED) == [LISTED]
 
 
-def test_only_what_is_open_and_not_listed_can_have_vanished() -> None:
+def test_only_what_is_open_or_unwatched_and_not_listed_can_have_vanished() -> None:
     known = {
         "one": KNOWN,
         "two": KNOWN,
-        "archived": replace(KNOWN, status="ARCHIVED"),
-        "resolved": replace(KNOWN, status="RESOLVED"),
-        "deleted": replace(KNOWN, is_deleted=True),
+        "archived": replace(KNOWN, status="ARCHIVED", how="ARCHIVED"),
+        "resolved": replace(KNOWN, status="RESOLVED", how="RESOLVED"),
+        "deleted": replace(KNOWN, is_deleted=True, how="DELETED"),
+        "unwatched": UNWATCHED,
+        "unwatched and archived": replace(UNWATCHED, status="ARCHIVED"),
     }
     comparison = Comparison(known, NOW, LONG_AGO)
     assert list(comparison.differences(iter([LISTED]))) == []
-    assert comparison.vanished() == ["two"]
+    assert comparison.vanished() == ["two", "unwatched", "unwatched and archived"]
+
+
+@pytest.mark.parametrize(
+    ("created_at", "vanished"),
+    [
+        ("2026-11-20T08:00:00Z", ["one"]),
+        ("2026-11-20T08:00:01Z", []),  # of an earlier one: asked each night, it would say nothing
+        ("2026-11-21T09:00:01Z", []),
+    ],
+)
+def test_what_is_unwatched_has_vanished_if_its_very_analyzer_is_alive(
+    created_at: str, vanished: list[str]
+) -> None:
+    comparison = Comparison({"one": UNWATCHED}, NOW, created_at)
+    assert list(comparison.differences(iter([]))) == []
+    assert comparison.vanished() == vanished
+    assert comparison.counts == {}
+
+
+def test_what_is_unwatched_and_listed_has_not_vanished() -> None:
+    comparison = Comparison({"one": UNWATCHED}, NOW, LONG_AGO)
+    assert [each.updated_at for each in comparison.differences(iter([LISTED]))] == [
+        LISTED.analyzed_at
+    ]
+    assert comparison.vanished() == []
 
 
 @pytest.mark.parametrize(
@@ -120,7 +154,7 @@ def test_what_an_earlier_analyzer_of_the_same_arn_found_is_unwatched(
 
 
 def test_what_was_taken_for_gone_and_is_there_comes_back_as_of_its_last_analysis() -> None:
-    known = replace(KNOWN, is_deleted=True)
+    known = UNWATCHED
     (back,) = differences(known, LISTED)
     assert back.updated_at == LISTED.analyzed_at
     recorded = gone(finding(LISTED), how="UNWATCHED")
@@ -128,10 +162,48 @@ def test_what_was_taken_for_gone_and_is_there_comes_back_as_of_its_last_analysis
 
 
 def test_a_deleted_one_that_was_not_analyzed_since_is_counted() -> None:
-    comparison = Comparison({"one": replace(KNOWN, is_deleted=True)}, NOW, LONG_AGO)
+    comparison = Comparison({"one": UNWATCHED}, NOW, LONG_AGO)
     stale = replace(LISTED, analyzed_at=KNOWN.updated_at)
     assert list(comparison.differences(iter([stale]))) == []
     assert comparison.counts["deleted_but_listed"] == 1
+
+
+def analyzer(created_at: str, status: str = "ACTIVE") -> AnalyzerJson:
+    return {
+        "arn": ANALYZER,
+        "name": "org",
+        "type": "ORGANIZATION",
+        "region": "eu-west-1",
+        "status": status,
+        "status_reason": None,
+        "created_at": created_at,
+        "managed_by": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("there", "how"),
+    [
+        (analyzer(LONG_AGO), "DELETED"),
+        (analyzer(LISTED.created_at), "DELETED"),
+        (analyzer("2026-11-20T08:00:01Z"), "UNWATCHED"),  # made again under the same ARN
+        (analyzer(LONG_AGO, "DISABLED"), "UNWATCHED"),
+        (analyzer(LONG_AGO, "FAILED"), "UNWATCHED"),
+        (analyzer(LONG_AGO, "CREATING"), "UNWATCHED"),
+        (None, "UNWATCHED"),
+    ],
+)
+def test_what_is_deleted_is_gone_only_if_its_very_analyzer_is_alive(
+    there: AnalyzerJson | None, how: str
+) -> None:
+    assert deleted_how(finding(LISTED), there) == how
+
+
+def test_what_is_gone_says_no_more_why_nobody_watched_it() -> None:
+    left = replace(gone(finding(LISTED), how="UNWATCHED"), values=(
+        ("because", "its Region is not governed"), ("ended", "UNWATCHED")))  # fmt: skip
+
+    assert dict(gone(left, how="DELETED").values) == {"ended": "DELETED"}
 
 
 def finding(listed: Listed, analyzer_type: str = "ORGANIZATION") -> Finding:

@@ -16,13 +16,16 @@ from pare.errors import (
     PrincipalNotFoundError,
     ThrottledError,
 )
+from pare.findings.compare import gone
 from pare.findings.enrich import access_levels, enrich
 from pare.findings.severity import severity_of
+from pare.findings.state import how_ended, supersedes
 from pare.policy.catalogue import load_catalogue
 from tests.recorded import finding
 
 if TYPE_CHECKING:
     from pare.findings.model import Finding
+    from pare.findings.watch import AnalyzerJson
 
 FAILURES = [AwsCallError, ArnParseError, MemberAccountError, PrincipalNotFoundError]
 HUB_DEFAULT = "security@example.com"
@@ -54,6 +57,7 @@ class AwsInMemory:
     found: dict[str, Any] | PareError | None = None
     tagged: dict[str, str] | PareError = field(default_factory=dict)
     mail: str | PareError | None = None
+    there: AnalyzerJson | PareError | None = None
     calls: list[tuple[str, str]] = field(default_factory=list)
 
     def account_name(self, account_id: str) -> str | None:
@@ -65,6 +69,11 @@ class AwsInMemory:
         self.calls.append(("details", finding.finding_id))
         details: dict[str, Any] = raised(self.found or answer(finding))
         return details
+
+    def analyzer(self, finding: Finding) -> AnalyzerJson | None:
+        self.calls.append(("analyzer", finding.analyzer_arn))
+        there: AnalyzerJson | None = raised(self.there)
+        return there
 
     def tags(self, finding: Finding) -> dict[str, str]:
         self.calls.append(("tags", finding.resource))
@@ -307,6 +316,94 @@ def test_a_deleted_finding_is_not_asked_for() -> None:
 
     assert aws.called("details") == []
     assert enriched.unknown == ()
+
+
+ERRORS = ("external_access_error", "internal_access_error")
+
+
+def analyzer_of(found: Finding, **changes: Any) -> AnalyzerJson:
+    made: Any = {
+        "arn": found.analyzer_arn,
+        "name": "org",
+        "type": "ORGANIZATION",
+        "region": found.region,
+        "status": "ACTIVE",
+        "status_reason": None,
+        "created_at": "2018-01-01T00:00:00Z",
+        "managed_by": None,
+        **changes,
+    }
+    analyzer: AnalyzerJson = made
+    return analyzer
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_finding_whose_cause_is_mended_is_gone(name: str) -> None:
+    deleted = finding(name, is_deleted=True)
+    aws = AwsInMemory(there=analyzer_of(deleted))
+
+    enriched = aws.enrich(deleted)
+
+    assert how_ended(enriched) == "DELETED"
+    assert aws.called("analyzer") == [deleted.analyzer_arn]
+    assert (enriched.status, enriched.updated_at) == (deleted.status, deleted.updated_at)
+    assert supersedes(finding(name), enriched)
+    # Once more, as where the step is tried again, and nobody is asked.
+    again = AwsInMemory()
+    assert how_ended(again.enrich(enriched)) == "DELETED"
+    assert again.called("analyzer") == []
+
+
+@pytest.mark.parametrize("name", [*ERRORS, "external_access", "unused_permission"])
+@pytest.mark.parametrize(
+    "changes", [None, {"created_at": "2026-01-01T00:00:00Z"}, {"status": "DISABLED"}]
+)
+def test_what_went_with_its_analyzer_is_unwatched(
+    name: str, changes: dict[str, str] | None
+) -> None:
+    deleted = finding(name, is_deleted=True)
+    there = None if changes is None else analyzer_of(deleted, **changes)
+
+    enriched = AwsInMemory(there=there).enrich(deleted)
+
+    assert how_ended(enriched) == "UNWATCHED"
+    assert enriched.unknown == ()
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_where_nobody_can_tell_a_deleted_finding_is_unwatched_until_reconcile(
+    failure: type[PareError],
+) -> None:
+    enriched = AwsInMemory(there=failure("AWS's own words")).enrich(finding(is_deleted=True))
+
+    assert how_ended(enriched) == "UNWATCHED"
+    assert enriched.unknown == ("whether its analyzer is there: AWS's own words",)
+    assert dict(enriched.values) == {}
+    assert supersedes(enriched, gone(enriched, how="DELETED"))
+
+
+@pytest.mark.parametrize("failure", [ThrottledError, AwsServiceError])
+def test_whether_the_analyzer_is_there_is_worth_another_try(failure: type[PareError]) -> None:
+    with pytest.raises(failure):
+        AwsInMemory(there=failure("later")).enrich(finding(is_deleted=True))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        finding(),
+        finding(status="RESOLVED", is_deleted=True),  # AWS cleans up after 90 days
+        gone(finding(), how="UNWATCHED"),  # reconcile has looked
+        gone(finding(), how="DELETED"),
+        finding(is_deleted=True, source="pare-watch", analyzer_arn="pare:watch"),
+    ],
+)
+def test_the_analyzer_is_asked_for_only_where_that_tells_something(found: Finding) -> None:
+    aws = AwsInMemory()
+
+    assert how_ended(aws.enrich(found)) == how_ended(found)
+
+    assert aws.called("analyzer") == []
 
 
 def test_a_finding_of_the_inventory_brings_its_own_facts() -> None:

@@ -41,11 +41,13 @@ from tests.unit.findings.told_cases import (
     partly_archived,
     preview,
     public,
+    reading,
     role_trust,
     single,
     some_views,
     unused,
     would_be,
+    writing,
 )
 from tests.unit.findings.view_builders import (
     NOW,
@@ -129,7 +131,7 @@ def assert_card_is_harmless(card: dict[str, Any] | None) -> None:
     texts = [content["title"], *content["description"].split("\n"), *content["nextSteps"]]
     for text in texts:
         assert text.isprintable(), text
-        outside = re.sub(r"`[^`]*`?", "", text)
+        outside = re.sub(r"`[^`]*`", "", text)
         assert "`" not in outside
         assert "``" not in text
         assert not re.search(r"[<|*]|(?<!-)>|\]\(|evil|555 0100", outside), outside
@@ -321,7 +323,7 @@ def test_since_when_is_said(created_at: str, says: str) -> None:
 def test_many_principals_are_grouped_ten_are_named_and_the_others_counted() -> None:
     text = tell(many()).text
 
-    assert "Open to (13):" in text
+    assert "Open to whom, for what (13):" in text
     assert text.count("- account ") == LISTED_GROUPS - 1
     assert "- and 3 more: pare findings show 33333333" in text
 
@@ -334,7 +336,72 @@ def test_the_same_principal_in_several_regions_is_one_line() -> None:
 
     assert "Region:     eu-west-1, eu-west-2, us-east-1" in text
     assert "Findings:   3 findings, such as id-eu-west-1" in text
-    assert "Open to (" not in text
+    assert "Open to whom" not in text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_access_of_the_same_principal_is_said_with_its_condition(language: str) -> None:
+    message = tell(view(writing(), reading()), language)
+    text = one_line(message)
+
+    assert_well_formed(message, language)
+    assert message.card is not None
+    for said in (text, message.card["content"]["description"].replace("`", "")):
+        for part in ("s3:PutObject", "aws:SourceIp = 203.0.113.0/24", "s3:GetObject",
+                     "s3:ListBucket", TEXTS.text("group_condition_none", language),
+                     writing().finding_id, reading().finding_id):  # fmt: skip
+            assert part in said
+    assert TEXTS.text("meant_many", language).split()[0] in text, "one command does not cover both"
+
+
+def test_one_principal_is_not_counted_twice() -> None:
+    two = view(writing(), reading())
+    three = view(writing(), reading(), open_to(8, "888877776666"))
+    both_closed = view(ended=(writing(), reading()), news="closed", told=told(writing()))
+
+    def listed(of: CardViewJson) -> str:
+        return one_line(digest_message([of], owner=None, language="en", place=PLACE, now=NOW))
+
+    assert "is open to outside account 999988887777, in 2 ways\n" in tell(two).text.replace(
+        "\n  ", " "
+    )
+    assert "is open to outside account 999988887777, and 1 more" in one_line(tell(three))
+    assert tell(both_closed).text.startswith(
+        "Closed: S3 bucket amzn-s3-demo-bucket is no longer open to outside account\n"
+        "  999988887777\n"
+    )
+    assert "is open to outside account 999988887777 (write, read, list) since" in listed(two)
+    assert "(write, read, list), and 1 more since" in listed(three)
+
+
+def test_two_roles_of_one_account_can_be_told_from_each_other() -> None:
+    arn = "arn:aws:iam::999988887777:role/"
+    found = [
+        old(finding_id=name, principal=(("AWS", arn + name),)) for name in ("Reader", "Backup")
+    ]
+
+    text = one_line(tell(view(*found)))
+
+    for name in ("Reader", "Backup"):
+        assert f"read (s3:GetObject); AWS {arn}{name}, since" in text
+
+
+def test_many_ways_of_one_principal_are_counted_where_they_are_too_many() -> None:
+    found = [reading(finding_id=f"id-{n}", condition=(("aws:SourceIp", f"203.0.113.{n}"),))
+             for n in range(13)]  # fmt: skip
+
+    text = tell(view(*found)).text
+
+    assert "in 13 ways" in one_line(tell(view(*found)))
+    assert text.count("- account ") == LISTED_GROUPS
+    assert "- and 3 more: pare findings show id-0 lists all." in text
+
+
+def test_all_ways_in_which_regions_grant_the_same_are_said() -> None:
+    found = [reading(finding_id=f"id-{way}", region=region, granted_through=(way,))
+             for way, region in (("POLICY", "eu-west-1"), ("BUCKET_ACL", "us-east-1"))]  # fmt: skip
+
+    assert "Granted by: its policy, the bucket's ACL" in tell(view(*found)).text
 
 
 def test_a_card_whose_findings_could_not_be_read_says_so() -> None:
@@ -452,7 +519,7 @@ def test_only_what_is_over_is_called_closed(news: str) -> None:
     assert f"Still open, archived by {archiver}: 1 of those below." in text
     assert "1 other is closed." in text
     assert "Still open, archived (1): - everybody (public)" in text
-    assert "Was open to (1): - account 999988887777" in text
+    assert "Was open to whom, for what (1): - account 999988887777" in text
     assert "pare findings unarchive 33333333-dcba" in text
     assert "Severity: critical" in text
     assert "Archived, still open (1):" in listed
@@ -479,9 +546,28 @@ def test_of_an_unwatched_card_what_is_resolved_is_not_called_unknown() -> None:
 
     assert "perhaps still so: S3 bucket amzn-s3-demo-bucket is open to outside account" in text
     assert "No longer watched, perhaps still so (1): - account 999988887777" in text
-    assert "Was open to (1): - everybody (public)" in text
+    assert "Was open to whom, for what (1): - everybody (public)" in text
     assert "create-analyzer --analyzer-name MyAnalyzer" in text
     assert "--region eu-west-1" in text, "where the analyzer is gone"
+
+
+def test_what_a_principal_still_may_is_not_called_gone() -> None:
+    both = told(writing(), reading())
+    gone = tell(view(reading(), ended=(writing(),), news="changed", told=both)).text
+    archived = view(reading(), ended=(writing(),), how="ARCHIVED", news="changed", told=both)
+
+    assert "Gone, while other access of theirs stays open: account 999988887777" in gone
+    assert "write (s3:PutObject); condition: aws:SourceIp" in gone
+    assert "No longer open" not in gone
+    assert "999988887777: write (s3:PutObject); condition: aws:SourceIp =" in one_line(
+        tell(archived)
+    )
+
+
+def test_what_is_new_is_said_with_its_condition() -> None:
+    text = one_line(tell(view(writing(), reading(), news="worsened", told=told(reading()))))
+
+    assert "write (s3:PutObject); condition: aws:SourceIp = 203.0.113.0/24." in text
 
 
 def test_what_is_gone_in_one_region_and_open_in_another_is_not_called_gone() -> None:
@@ -556,8 +642,8 @@ def test_each_type_says_what_to_do_and_it_fits_a_card(
     assert_well_formed(message, language)
     assert message.card is not None
     steps = message.card["content"]["nextSteps"]
-    assert len(steps) == 4, "a step too long for a card is left out"
-    assert all(len(step.encode()) <= NEXT_STEP_LIMIT for step in steps)
+    assert len(steps) == 4
+    assert_commands_fit(steps, language)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -567,7 +653,61 @@ def test_no_step_of_ours_is_too_long_for_a_card(name: str, language: str) -> Non
 
     assert message.card is not None
     numbered = re.findall(r"^(\d)\. ", message.text, re.MULTILINE)
-    assert len(message.card["content"]["nextSteps"]) >= min(STEPS_LIMIT, len(numbered))
+    steps = message.card["content"]["nextSteps"]
+    assert len(steps) >= min(STEPS_LIMIT, len(numbered))
+    assert_commands_fit(steps, language)
+
+
+def assert_commands_fit(steps: list[str], language: str) -> None:
+    """Check that each step is there as it was written, with its command."""
+    for step in steps:
+        assert len(step.encode()) <= NEXT_STEP_LIMIT
+        assert not step.endswith(("...", TEXTS.text("command_below", language))), step
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("verdict", ["ready", "review", "refused"])
+@pytest.mark.parametrize(
+    "name",
+    ["R" * 64, f"aws-reserved/sso.amazonaws.com/eu-central-1/AWSReservedSSO_{'R' * 26}_0123abcd"],
+)
+def test_a_step_whose_command_is_too_long_for_a_card_is_said_without_it(
+    name: str, verdict: str, language: str
+) -> None:
+    found = unused(12, 340, resource=f"arn:aws:iam::111122223333:role/{name}")
+    key = f"proposals/111122223333/role/{name}/2026-11-21T10:00:00Z/proposal.json"
+    note = proposal(
+        verdict=verdict,
+        proposal={"bucket": "pare-evidence-".ljust(60, "b"), "key": key},
+        reasons=["The logs cover 3 of 90 days."] if verdict == "refused" else [],
+    )
+
+    message = tell(view(found, proposal=note), language)
+
+    assert_well_formed(message, language)
+    assert message.card is not None
+    steps = message.card["content"]["nextSteps"]
+    text, instead = TEXTS.text(f"permission_{verdict}", language), "command_below"
+    assert steps[0].startswith(text)
+    command = f" `aws s3 cp --recursive s3://{note['proposal']['bucket']}/"
+    assert steps[0].startswith(text + command) or steps[0] == (
+        f"{text} {TEXTS.text(instead, language)}"
+    )
+    assert steps[-1].endswith(f"`pare findings show {found.finding_id}`")
+    assert len(steps) == (4 if verdict == "refused" else 3)
+
+
+def test_a_step_of_a_card_says_where_its_command_is() -> None:
+    key = f"proposals/111122223333/role/{'R' * 64}/2026-11-21T10:00:00Z/proposal.json"
+    note = proposal(proposal={"bucket": "b" * 63, "key": key * 2})
+
+    card = tell(view(unused(1, 2), proposal=note)).card
+
+    assert card is not None
+    assert card["content"]["nextSteps"][0] == (
+        "Apply the proposed policy: it keeps everything that was used. Download it (how to read it:"
+        " docs/policies.md): the last command here shows how."
+    )
 
 
 def test_each_type_has_its_own_advice() -> None:
@@ -748,6 +888,21 @@ def test_names_in_links_are_encoded_and_strange_ones_have_none() -> None:
         tell(view(old()), place=type(PLACE)("aws-later", "r")).text,
     ):
         assert "https://" not in text
+
+
+def test_what_is_unused_has_the_page_of_its_role_or_user() -> None:
+    page = "https://console.aws.amazon.com/access-analyzer/home?region=us-west-2#/unused-access-"
+    path = "arn:aws:iam::111122223333:role/a b/Strange"
+
+    assert (
+        f"{page}findings?resource=arn%3Aaws%3Aiam%3A%3A111122223333%3Arole%2FFindingIntegTestFakeRole\n"
+    ) in tell(view(sample("unused_permission"))).text
+    assert "access-analyzer/home" not in tell(view(unused(1, 2, resource=path))).text
+
+
+def test_of_internal_access_no_page_is_known() -> None:
+    assert "access-analyzer/home" not in tell(view(sample("internal_access"))).text
+    assert "access-analyzer/home" not in tell(view(sample("internal_access_error"))).text
 
 
 def test_findings_of_our_own_have_no_page_in_access_analyzer() -> None:
@@ -977,13 +1132,40 @@ def test_no_words_from_outside_look_like_a_domain(of: CardViewJson, language: st
         assert "evil .example" in " ".join(text.split()) or "evil" not in text
 
 
-def test_names_of_resources_and_addresses_stay_whole() -> None:
-    found = old(resource="arn:aws:s3:::www-data.shop.example", owner="a.b@shop.example.com")
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("resource", "shown"),
+    [
+        ("arn:aws:s3:::login.bank.com", "login .bank .com"),
+        ("arn:aws:s3:::logs.example.com", "logs .example .com"),
+        ("arn:aws:iam::111122223333:user/login.bank.com", "login .bank .com"),
+        ("arn:aws:ecr:eu-west-1:111122223333:repository/bank.com/fix", "bank .com/fix"),
+        ("arn:aws:sqs:eu-west-1:111122223333:pay.bank.com", "pay .bank .com"),
+        ("arn:aws:sqs:eu-west-1:111122223333:orders-1.2.fifo", "orders-1.2.fifo"),
+        ("arn:aws:lambda:eu-west-1:111122223333:function:orders_v2", "orders_v2"),
+    ],
+)
+def test_the_name_of_a_resource_is_no_link_but_in_its_arn(
+    resource: str, shown: str, language: str
+) -> None:
+    of = view(old(resource=resource))
 
-    text = one_line(tell(view(found)))
+    message = tell(of, language)
+    listed = digest_message([of], owner=None, language=language, place=PLACE, now=NOW)
 
-    assert "S3 bucket www-data.shop.example is open" in text
-    assert "ARN: arn:aws:s3:::www-data.shop.example" in re.sub(" +", " ", text)
+    assert_well_formed(message, language)
+    assert shown in message.subject
+    (arn,) = (line.split()[-1] for line in lines_of(message) if line.startswith("ARN:"))
+    assert arn == resource, "to be copied"
+    linked = re.compile(r"[\w-]\.(?:bank|example|com)\b")
+    for text in (message.subject, *lines_of(message), listed.subject, *lines_of(listed)):
+        said = text.replace(resource, "").replace("orders@example.com", "")
+        assert not linked.search(OURS.sub("", said)), said
+
+
+def test_addresses_stay_whole() -> None:
+    text = one_line(tell(view(old(owner="a.b@shop.example.com"))))
+
     assert "Ask a.b@shop.example.com whose account" in text
 
 

@@ -126,6 +126,22 @@ def many() -> CardViewJson:
     )  # fmt: skip
 
 
+def writing(**changes: Any) -> Finding:
+    """Return what account 999988887777 may do only from its network, beside what ``reading`` is."""
+    return old(**{
+        "finding_id": f"cccccccc{HEX}", "actions": ("s3:PutObject",), "access_levels": ("Write",),
+        "condition": (("aws:SourceIp", "203.0.113.0/24"),), "created_at": "2026-11-21T10:00:00Z",
+        **changes,
+    })  # fmt: skip
+
+
+def reading(**changes: Any) -> Finding:
+    return old(**{
+        "finding_id": f"dddddddd{HEX}", "actions": ("s3:GetObject", "s3:ListBucket"),
+        "access_levels": ("List", "Read"), **changes,
+    })  # fmt: skip
+
+
 def partly_archived(news: str = "archived") -> CardViewJson:
     """Return a card of which everybody's access is archived, and an account's resolved."""
     of = view(ended=(public(), old()), ends={public().finding_id: "ARCHIVED"}, news=news,
@@ -227,6 +243,9 @@ CASES: dict[str, Callable[[str], Message]] = {
     "access_preview_failed": previewed("failed", None),
     "public": single(view(public())),
     "many_principals": single(many()),
+    "two_conditions": single(view(writing(), reading())),
+    "changed_one_way": single(view(
+        reading(), ended=(writing(),), news="changed", told=told(writing(), reading()))),
     "partner": single(view(PARTNER)),
     "organization": single(view(INTERNAL)),
     "role_trust": single(view(role_trust())),

@@ -49,6 +49,9 @@ def test_a_plan_has_everything_that_happens_to_findings() -> None:
     assert len(types) == 6
     assert {arn.split(":")[3] for arn in found.analyzers} == set(REGIONS)
     assert {end.account_id for end in found.ends.values()} == set(ACCOUNTS)
+    errors = {step.finding_id for step in found.steps if step.finding and "error" in step.finding}
+    # Whatever becomes of them, they are never resolved: AWS removes them.
+    assert {found.ends[each].status for each in errors} == {"ACTIVE", "ARCHIVED", None}
     shared = [ids for ids in found.open_cards().values() if len(ids) > 1]
     assert shared  # a role that every Region sees
 
@@ -68,6 +71,7 @@ def test_what_differs_is_named() -> None:
             "status": end.status or "ACTIVE",
             "is_deleted": end.status is None,
             "analyzer_arn": end.analyzer_arn,
+            "values": {"ended": "DELETED"} if end.status is None else {},
         }
         for finding_id, end in found.ends.items()
     }
@@ -79,6 +83,9 @@ def test_what_differs_is_named() -> None:
     assert [text.split()[0] for text in wrong(found, without)] == [open_id]
     stale = right | {closed_id: right[closed_id] | {"status": "ACTIVE"}}
     assert [text.split()[0] for text in wrong(found, stale)] == [closed_id]
+    gone_id = next(i for i, end in found.ends.items() if end.status is None)
+    unwatched = right | {gone_id: right[gone_id] | {"values": {}}}
+    assert [text.split()[0] for text in wrong(found, unwatched)] == [gone_id]
     more = right | {"other": {**right[open_id]}}
     assert wrong(found, more) == ["other is in no analyzer of the plan"]
     assert wrong(found, more, others=["other"]) == []

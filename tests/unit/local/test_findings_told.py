@@ -39,6 +39,7 @@ FIRST = telling(1, "first_sight", "a")
         ([FIRST, telling(2, "worsened", "a", "b")], ["a", "b"]),
         ([FIRST, telling(2, "closed", ended=frozenset("a"))], []),
         ([FIRST, telling(2, "closed"), telling(3, "reopened", "a")], ["a"]),
+        ([FIRST, telling(2, "unwatched"), telling(3, "closed")], []),
         ([telling(1, "first_sight", "a", severity="low"), telling(2, "worsened", "a")], ["a"]),
         ([FIRST, telling(2, "changed", "a", proposal_at="2026-11-22T09:00:00Z")], ["a"]),
         ([FIRST, telling(2, "still_open", "a")], ["a"]),
@@ -60,6 +61,8 @@ def test_what_is_told_once_is_right(told: list[Telling], is_open: list[str]) -> 
         ([telling(1, "worsened", "a")], ["a"]),
         ([telling(1, "first_sight", "a", severity="low")], ["a"]),  # it is worse
         ([FIRST, telling(2, "closed", "a")], ["a"]),
+        ([FIRST, telling(2, "closed"), telling(3, "unwatched")], []),
+        ([FIRST, telling(2, "unwatched"), telling(3, "closed"), telling(4, "closed")], []),
         ([telling(1, "first_sight", "a", perhaps_told=True)], ["a"]),
         ([telling(1, "first_sight", "a", card_id="another")], []),
     ],
