@@ -30,10 +30,7 @@ _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 # A function that looks at many accounts answers late; asked again meanwhile, it would do it twice.
-PROBE_CONFIG = CLIENT_CONFIG.merge(
-    Config(retries={"total_max_attempts": 1}, read_timeout=300, max_pool_connections=50)
-)
-_THREADED_CONFIG = CLIENT_CONFIG.merge(Config(max_pool_connections=50))
+PROBE_CONFIG = CLIENT_CONFIG.merge(Config(retries={"total_max_attempts": 1}, read_timeout=300))
 _THREADS = 8
 _ACTIVE = "ACTIVE"
 
@@ -52,9 +49,7 @@ class Examination:
     now: datetime
     say: Callable[[str], None]
     template: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    _clients: dict[tuple[str, str, Config], Any] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    _mine: Any = field(default_factory=threading.local, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
@@ -65,17 +60,20 @@ class Examination:
     def client(self, service: str, region: str | None = None, config: Config | None = None) -> Any:
         """Return a client of the hub account; in the home Region where none is named.
 
-        Threads may share it; a session may not make two at once.
+        Each thread has its own, and a session makes one at a time. Two that open the first
+        connections of one client at once load certificates into one TLS context, which can crash
+        Python before 3.13.5: https://github.com/python/cpython/issues/134698
         """
-        key = (service, region or self.setup.home_region, config or _THREADED_CONFIG)
-        with self._lock:
-            if key not in self._clients:
-                self._clients[key] = self.session.client(
+        key = (service, region or self.setup.home_region, config or CLIENT_CONFIG)
+        mine: dict[tuple[str, str, Config], Any] = self._mine.__dict__
+        if key not in mine:
+            with self._lock:
+                mine[key] = self.session.client(
                     service,  # type: ignore[call-overload]
                     region_name=key[1],
                     config=key[2],
                 )
-            return self._clients[key]
+        return mine[key]
 
     @cached_property
     def accounts(self) -> list[AccountJson]:

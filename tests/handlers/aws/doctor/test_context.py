@@ -114,6 +114,18 @@ def test_a_region_has_one_client_that_threads_share(examined: Callable[..., Any]
     assert examination.client("sqs", OTHER).meta.region_name == OTHER
 
 
+def test_no_two_threads_share_a_client(examined: Callable[..., Any]) -> None:
+    examination, barrier = examined(), threading.Barrier(4, timeout=10)
+
+    def client(_: int) -> Any:
+        barrier.wait()
+        return examination.client("sqs")
+
+    clients = examination.side_by_side("clients", [*range(4)], client, threads=4)
+
+    assert len({id(each) for each in [examination.client("sqs"), *clients]}) == 5
+
+
 # --- side_by_side ---
 
 
