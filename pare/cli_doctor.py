@@ -235,7 +235,7 @@ def _echo(line: str) -> None:
 
 def _print_head(examination: Examination) -> None:
     setup = examination.setup
-    state = "" if examination.is_deployed else ", not deployed yet"
+    state = "" if examination.is_deployed else ", of the template: nothing deployed is looked at"
     _echo(
         printable(
             f"Pare {setup.version}{state}: hub {setup.hub_account_id} in {setup.home_region}, "

@@ -153,8 +153,17 @@ def _schedule(physical_id: str, props: dict[str, Any]) -> str | None:
     found = scheduler._schedules.get(f"{props.get('GroupName', 'default')}/{physical_id}")
     if found is None:
         return _DELETED
-    same = found["State"] == props.get("State", "ENABLED")
-    return None if same and _expression(found) == _expression(props) else _MODIFIED
+    same = (
+        found["State"] == props.get("State", "ENABLED")
+        and _expression(found) == _expression(props)
+        and _started(found) == _started(props)
+    )
+    return None if same else _MODIFIED
+
+
+def _started(schedule: dict[str, Any]) -> tuple[Any, Any]:
+    target = schedule.get("Target") or {}
+    return target.get("Arn"), target.get("Input")
 
 
 def _expression(schedule: dict[str, Any]) -> tuple[Any, Any]:
@@ -165,10 +174,16 @@ def _alarm(physical_id: str, props: dict[str, Any]) -> str | None:
     found = cloudwatch._alarms.get(physical_id)
     if found is None:
         return _DELETED
-    wanted = str(props.get("ActionsEnabled", True)).lower() == "true"
-    actions = set(props.get("AlarmActions") or ())
-    same = found.get("ActionsEnabled", True) == wanted
+    wanted = provisioners._cw_metric_alarm_record(physical_id, props)
+    same = all(found.get(each) == wanted.get(each) for each in _OF_AN_ALARM)
+    actions = set(wanted["AlarmActions"])
     return None if same and actions <= set(found.get("AlarmActions") or ()) else _MODIFIED
+
+
+_OF_AN_ALARM = (
+    "ActionsEnabled", "MetricName", "Namespace", "Dimensions", "Statistic", "Period",
+    "EvaluationPeriods", "Threshold", "ComparisonOperator", "TreatMissingData",
+)  # fmt: skip
 
 
 def _role(physical_id: str, props: dict[str, Any]) -> str | None:

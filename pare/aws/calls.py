@@ -12,6 +12,7 @@ from botocore.exceptions import (
     ClientError,
     ConfigParseError,
     CredentialRetrievalError,
+    HTTPClientError,
     InvalidConfigError,
     NoCredentialsError,
     NoRegionError,
@@ -22,6 +23,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
     ValidationError,
 )
+from botocore.exceptions import ConnectionError as NoConnectionError
 
 from pare.errors import (
     AwsCallError,
@@ -60,6 +62,14 @@ _NO_CREDENTIALS = (
     ConfigParseError, CredentialRetrievalError, InvalidConfigError, NoCredentialsError,
     PartialCredentialsError, ProfileNotFound, SSOError, TokenRetrievalError,
 )  # fmt: skip
+# What never reached AWS, or whose answer never came back.
+UNREACHED = (NoConnectionError, HTTPClientError)
+# For a person at a terminal: a workflow's error is told by its class, whose words are of its retry.
+_IF_UNREACHED = (
+    "Check the network, the VPN, the proxy (HTTPS_PROXY) and AWS_ENDPOINT_URL of this shell, then "
+    "run it again."
+)
+_IF_AWS_FAILED = "Run it again in some minutes. If it stays, look at the AWS Health Dashboard."
 
 
 class RegionNotSetError(NotDeployedError):
@@ -128,7 +138,7 @@ def translated(
         if code in DENIED and account_id:
             raise MemberAccountError(text) from error
         if status >= 500:
-            raise AwsServiceError(text) from error
+            raise _service_error(text, _IF_AWS_FAILED) from error
         raise AwsCallError(text) from error
     except (ParamValidationError, ValidationError) as error:
         raise AwsCallError(f"{action}{where}: {error}") from error
@@ -137,4 +147,13 @@ def translated(
     except NoRegionError as error:
         raise RegionNotSetError(f"{action}{where}: No Region is set") from error
     except BotoCoreError as error:
-        raise AwsServiceError(f"{action}{where}: {error}") from error
+        text = f"{action}{where}: {error}"
+        if isinstance(error, UNREACHED):
+            raise _service_error(text, _IF_UNREACHED) from error
+        raise AwsServiceError(text) from error
+
+
+def _service_error(text: str, what_to_do: str) -> AwsServiceError:
+    error = AwsServiceError(text)
+    error.what_to_do = what_to_do
+    return error

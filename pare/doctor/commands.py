@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from typing import TYPE_CHECKING, Final
 
+from pare.doctor.checks import title_of
 from pare.doctor.model import Mend
 
 if TYPE_CHECKING:
@@ -21,6 +23,15 @@ LOG_ARCHIVE_PROFILE: Final = "log-archive"
 PREFERENCES: Final = (
     "--operation-preferences FailureTolerancePercentage=100,MaxConcurrentPercentage=100"
 )
+
+
+# How a call is told that AWS refused: ``lambda:InvokeFunction ListLogs: AccessDenied: …``.
+_REFUSED: Final = re.compile(
+    r"([a-z0-9-]+:[A-Z][A-Za-z0-9]*)\b(?! in account).*?: "
+    r"(?:Invoke)?(?:AccessDenied|AccessDeniedException|UnauthorizedOperation): "
+)
+# A function with a reserved concurrency of 0 refuses every call: that does not pass by itself.
+_NEVER_RUNS: Final = re.compile(r"TooManyRequestsException: .*Reserved(Function)?Concurrent")
 
 
 def quoted(value: object) -> str:
@@ -85,12 +96,42 @@ def look_again(text: str) -> Mend:
     return Mend(where="you", commands=("pare doctor",), text=text)
 
 
+def own_right(setup: Setup, problem: str) -> Mend | None:
+    """Return the mend of a call that AWS refuses the person's own credentials; None: it is none.
+
+    ``problem``: the call, AWS's code and its message. A right has one mend, whatever waits for it.
+    """
+    if _NEVER_RUNS.search(problem):
+        return mend_elsewhere("running", title_of("running.resources"))
+    found = _REFUSED.match(problem)
+    if found is None:
+        return None
+    return Mend(
+        where="you",
+        commands=("pare doctor",),
+        text=f"Your credentials need {found[1]} in account {setup.hub_account_id}: docs/deploy.md, "
+        "section 6, says what the doctor needs.",
+    )
+
+
 def mend_first(*titles: str) -> Mend:
     """Return the mend of what nobody can tell before something else is mended.
 
     ``titles``: what the doctor calls that. It has the commands, so this has none.
     """
     return Mend(where="you", text=f"Mend first what is said above of: {', '.join(titles)}.")
+
+
+def mend_elsewhere(group: str, *titles: str) -> Mend:
+    """Return the mend of what another group of checks tells, perhaps below, and has commands for.
+
+    ``titles``: what the doctor calls that.
+    """
+    return Mend(
+        where="you",
+        commands=(f"pare doctor --only {group}",),
+        text=f"Mend first what this says of: {', '.join(titles)}.",
+    )
 
 
 def stack_set_targets(setup: Setup, accounts: Sequence[str], unit: str) -> str:

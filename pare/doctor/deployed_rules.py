@@ -1,4 +1,4 @@
-"""The EventBridge rules and schedules of a deployed stack: what its template says they are.
+"""Rules, schedules, subscriptions and alarms of a deployed stack: what its template says they are.
 
 So the doctor compares what is there with what was deployed, not with what this version of Pare
 would deploy. Only the few intrinsic functions that rules and their roles use are worked out; what
@@ -7,6 +7,7 @@ uses another one is not compared.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_BUS: Final = "default"
 _RULE, _POLICY = "AWS::Events::Rule", "AWS::IAM::Policy"
 _SCHEDULE: Final = "AWS::Scheduler::Schedule"
+_SUBSCRIPTION, _ALARM = "AWS::SNS::Subscription", "AWS::CloudWatch::Alarm"
 _HASH: Final = 8  # the characters with which CDK ends a logical id
 # What a target may not have: it would not get the event as it is.
 _CHANGES_THE_EVENT = ("Input", "InputPath", "InputTransformer")
@@ -105,11 +107,15 @@ class FoundRule:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a rule, in a few words, and the commands that mend it; none: unknown."""
+    """What is wrong with a rule, in a few words, and the commands that mend it; none: unknown.
+
+    ``is_of_bus``: its bus is gone, and the rule with it; no command for the rule would help.
+    """
 
     rule: ExpectedRule
     says: str
     commands: tuple[str, ...]
+    is_of_bus: bool = False
 
 
 def expected_rules(stack: Stack, setup: Setup) -> list[ExpectedRule]:
@@ -137,8 +143,13 @@ def expected_rules(stack: Stack, setup: Setup) -> list[ExpectedRule]:
     return sorted(rules, key=lambda each: (each.bus, each.name))
 
 
-def faults_of(rule: ExpectedRule, found: FoundRule | None) -> list[Fault]:
-    """Return what is wrong with a rule; ``found``: None where EventBridge has none of its name."""
+def faults_of(rule: ExpectedRule, found: FoundRule | None, *, has_bus: bool = True) -> list[Fault]:
+    """Return what is wrong with a rule; ``found``: None where EventBridge has none of its name.
+
+    ``has_bus``: whether its bus is there.
+    """
+    if not has_bus:
+        return [Fault(rule, "is not there", (), is_of_bus=True)]
     put_rule, put_targets = rule.put_rule_command(), rule.put_targets_command()
     if found is None:
         both = (put_rule, put_targets)
@@ -179,12 +190,14 @@ def _problem_of_targets(rule: ExpectedRule, found: FoundRule) -> str:
 class ExpectedSchedule:
     """A schedule as its stack made it; what could not be worked out is None.
 
-    ``target``: the ARN of what it starts. ``time_zone``: UTC where the template names none.
+    ``target``: the ARN of what it starts, ``input``: what it starts it with. ``time_zone``: UTC
+    where the template names none.
     """
 
     expression: str | None
     time_zone: str | None
     target: str | None
+    input: str | None = None
 
 
 def expected_schedules(stack: Stack, setup: Setup) -> dict[str, ExpectedSchedule]:
@@ -198,8 +211,107 @@ def expected_schedules(stack: Stack, setup: Setup) -> dict[str, ExpectedSchedule
             expression=_or_none(properties.get("ScheduleExpression"), stack, setup),
             time_zone=_or_none(properties.get("ScheduleExpressionTimezone", "UTC"), stack, setup),
             target=_or_none(properties.get("Target", {}).get("Arn"), stack, setup),
+            input=_or_none(properties.get("Target", {}).get("Input"), stack, setup),
         )
     return schedules
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedSubscription:
+    """A subscription as its stack made it; ``filter``: empty where everything is let through."""
+
+    topic: str
+    protocol: str
+    endpoint: str
+    filter: JsonObject
+    scope: str
+
+
+def expected_subscriptions(stack: Stack, setup: Setup) -> list[ExpectedSubscription]:
+    """Return the subscriptions of a stack, without what could not be worked out."""
+    subscriptions = []
+    for properties in _properties_of(_SUBSCRIPTION, stack):
+        policy = properties.get("FilterPolicy") or {}
+        found = _or_none(
+            {
+                "topic": properties.get("TopicArn"),
+                "protocol": properties.get("Protocol"),
+                "endpoint": properties.get("Endpoint"),
+                "filter": json.loads(policy) if isinstance(policy, str) else policy,
+                "scope": properties.get("FilterPolicyScope", "MessageAttributes"),
+            },
+            stack,
+            setup,
+        )
+        if found:
+            subscriptions.append(ExpectedSubscription(**found))
+    return subscriptions
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedAlarm:
+    """An alarm as its stack made it.
+
+    ``actions``: the topics it tells; ``measures``: what it looks at, and when it rings, as
+    DescribeAlarms names it. Both without what could not be worked out.
+    """
+
+    actions: tuple[str, ...]
+    measures: JsonObject
+
+
+# In this order they are told.
+_MEASURES: Final = (
+    "MetricName", "Namespace", "Dimensions", "Statistic", "Period", "EvaluationPeriods",
+    "DatapointsToAlarm", "Threshold", "ComparisonOperator", "TreatMissingData",
+)  # fmt: skip
+
+
+def expected_alarms(stack: Stack, setup: Setup) -> dict[str, ExpectedAlarm]:
+    """Return the alarms of a stack: construct id -> what it is in the template."""
+    alarms = {}
+    for logical_id, resource in stack.template.get("Resources", {}).items():
+        if resource.get("Type") != _ALARM:
+            continue
+        properties = resource.get("Properties", {})
+        actions = [_or_none(each, stack, setup) for each in properties.get("AlarmActions", [])]
+        measures = {each: _or_none(properties.get(each), stack, setup) for each in _MEASURES}
+        alarms[logical_id[:-_HASH]] = ExpectedAlarm(
+            actions=tuple(each for each in actions if each),
+            measures={key: value for key, value in measures.items() if value is not None},
+        )
+    return alarms
+
+
+def topics_of_alarms(stack: Stack, setup: Setup) -> list[str]:
+    """Return the ARNs of the topics whose policies in the template let alarms publish."""
+    return sorted(
+        arn
+        for properties in _properties_of("AWS::SNS::TopicPolicy", stack)
+        if any(map(lets_alarms_publish, properties.get("PolicyDocument", {}).get("Statement", [])))
+        for arn in (_or_none(each, stack, setup) for each in properties.get("Topics", []))
+        if arn
+    )
+
+
+def lets_alarms_publish(statement: Mapping[str, Any]) -> bool:
+    """Return whether a statement of a topic's policy lets CloudWatch publish."""
+    principal, actions = statement.get("Principal"), statement.get("Action", [])
+    services = principal.get("Service", []) if isinstance(principal, dict) else []
+    named = [services] if isinstance(services, str) else services
+    asked = [actions] if isinstance(actions, str) else actions
+    return (
+        statement.get("Effect") == "Allow"
+        and "cloudwatch.amazonaws.com" in named
+        # AWS gives actions of SNS back as SNS:Publish.
+        and any(str(each).lower() in {"sns:publish", "sns:*", "*"} for each in asked)
+    )
+
+
+def _properties_of(kind: str, stack: Stack) -> Iterator[Mapping[str, Any]]:
+    for resource in stack.template.get("Resources", {}).values():
+        if resource.get("Type") == kind:
+            yield resource.get("Properties", {})
 
 
 def own_analyzers(stack: Stack) -> dict[str, tuple[str, JsonObject]]:
@@ -275,6 +387,8 @@ def _resolved(value: Any, stack: Stack, setup: Setup) -> Any:
             return _reference(name, stack, setup)
         case {"Fn::GetAtt": [str(name), "Arn"]}:
             return _arn_of(name, stack, setup)
+        case {"Fn::GetAtt": [str(name), "QueueName"]}:
+            return _arn_of(name, stack, setup).rpartition(":")[2]
         case {"Fn::Join": [str(separator), list(parts)]}:
             return separator.join(str(_resolved(part, stack, setup)) for part in parts)
         case dict():

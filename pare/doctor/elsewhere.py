@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pare.doctor.commands import deploy, deploy_members, look_again, quoted
+from pare.doctor.commands import deploy, deploy_members, look_again, own_right, quoted
 from pare.doctor.model import Mend
 from pare.message import plain, sentence
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pare.policy.document import JsonObject
 
 DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+# What the codes begin with of calls that did not even reach the function.
+UNASKED: Final = "Invoke"
 
 
 def where_of(setup: Setup, account_id: str) -> str:
@@ -75,7 +77,8 @@ def key_reading_mend(setup: Setup, key_arn: str) -> Mend:
         ),
         statement,
         "The key's own policy keeps the member role out. This lets it look at the key, not use it; "
-        "it takes credentials that the key's policy lets change it.",
+        f"it takes credentials that the key's policy lets change it. {path} stays behind in this "
+        "folder.",
     )
 
 
@@ -99,7 +102,14 @@ def reading_mend(setup: Setup, account_id: str, failure: Failure, key_arn: str =
         return key_reading_mend(setup, key_arn)
     if failure["code"] in DENIED:
         return member_mend(setup, account_id)
-    return look_again("The message is AWS's own, or the SDK's: it may pass by itself.")
+    return unasked_mend(setup, failure) or look_again(
+        "The message is AWS's own, or the SDK's: it may pass by itself."
+    )
+
+
+def unasked_mend(setup: Setup, failure: Failure) -> Mend | None:
+    """Return what lets the person ask the function that AWS did not let them ask; None: it did."""
+    return own_right(setup, said(failure)) if failure["code"].startswith(UNASKED) else None
 
 
 def said(failure: Failure) -> str:

@@ -6,13 +6,14 @@ not judged here: the daily reconcile tells of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pare.arns import region_of
 from pare.data_tables import read_table
 from pare.doctor.checks import title_of
-from pare.doctor.commands import bring_back, deploy, mend_first, quoted
+from pare.doctor.commands import bring_back, deploy, mend_elsewhere, mend_first, quoted
 from pare.doctor.deployed_rules import DEFAULT_BUS, own_analyzers
 from pare.doctor.model import Mend, Result, cannot_tell, missing, ok
 from pare.message import listed, plain, sentence, several
@@ -41,6 +42,11 @@ _NOT_ENABLED: Final = (
     ": UnrecognizedClientException: ",
 )
 _DENIED: Final = (": AccessDenied: ", ": AccessDeniedException: ")
+# How EventBridge says that a rule's target is gone, whatever else it says before it.
+_TARGET_GONE: Final = "does not exist"
+_NO_TABLE: Final = ": ResourceNotFoundException: "
+# Where more rules of a stack differ, one deployment is shorter than their commands.
+_RULES_BY_HAND: Final = 2
 _SHOWN = 300
 
 
@@ -323,7 +329,7 @@ def judge_rules(setup: Setup, found: RegionRules) -> Result:
     if found.stack is None:
         return missing(check, region, _no_stack(setup, region), _deploy(setup, region))
     if found.faults:
-        says = listed([f"{_named(each.rule)} {each.says}" for each in found.faults], 20)
+        says = listed(_wrong(found.faults), 20)
         says = says[:1].upper() + says[1:]
         mend = _mend_of_rules(setup, region, found.faults)
         return missing(check, region, sentence(says), mend, rules=len(found.rules))
@@ -339,6 +345,16 @@ def _named(rule: ExpectedRule) -> str:
     return f"rule {rule.name or 'without a name'}{bus}"
 
 
+def _wrong(faults: Iterable[Fault]) -> list[str]:
+    """Return what is wrong with rules, in a few words; a bus that is gone is named once."""
+    gone = [each for each in faults if each.is_of_bus]
+    buses = [
+        f"the event bus {bus} is not there, and with it {several(rules, 'rule')}"
+        for bus, rules in sorted(Counter(each.rule.bus for each in gone).items())
+    ]
+    return buses + [f"{_named(each.rule)} {each.says}" for each in faults if not each.is_of_bus]
+
+
 def _no_stack(setup: Setup, region: str) -> str:
     return f"The stack {stack_of(setup, region)} is not deployed: {region} sends nothing."
 
@@ -348,12 +364,26 @@ def _deploy(setup: Setup, region: str) -> Mend:
 
 
 def _mend_of_rules(setup: Setup, region: str, faults: Sequence[Fault]) -> Mend:
-    """Return the commands that mend the rules; CloudFormation where there is no command."""
+    """Return the commands that mend the rules; CloudFormation where it is shorter, or all helps."""
     back = bring_back(stack_of(setup, region))
-    if any(not each.commands for each in faults):
+    if buses := sorted({each.rule.bus for each in faults if each.is_of_bus}):
+        return replace(back, after=_bus_by_hand(buses, region))
+    rules = {(each.rule.bus, each.rule.name) for each in faults}
+    if len(rules) > _RULES_BY_HAND or any(not each.commands for each in faults):
         return back
     commands = dict.fromkeys(command for each in faults for command in each.commands)
     return Mend("hub", tuple(commands), after=f"Or all that differs at once: `{back.commands[0]}`.")
+
+
+def _bus_by_hand(buses: Sequence[str], region: str) -> str:
+    """Return how an event bus that is gone is made by hand, its rules with the stack."""
+    commands = "; ".join(
+        f"aws events create-event-bus --name {quoted(bus)} --region {region}" for bus in buses
+    )
+    return (
+        f"Where that does not make the bus anew, this does: {commands}. Then deploy as above: that "
+        "makes its rules and its policy."
+    )
 
 
 # --- The test event -------------------------------------------------------------------------------
@@ -416,6 +446,10 @@ def judge_forwarding(setup: Setup, arrival: Arrival, rules: Mapping[str, RegionR
     check, region = "findings.forwarding", arrival.region
     if arrival.error.startswith(SENDING):
         return not_told(setup, check, region, arrival.error)
+    if _NO_TABLE in arrival.error:
+        says = f"What arrives is not noted: the table of runs is not there: {arrival.error}"
+        mend = mend_elsewhere("running", title_of("running.resources"))
+        return missing(check, region, sentence(plain(says, _SHOWN)), mend)
     if arrival.error:
         says = f"Whether it arrived could not be read: {plain(arrival.error, _SHOWN)}"
         text = f"Use credentials of {setup.hub_account_id} that may read the table of runs."
@@ -432,10 +466,16 @@ def judge_forwarding(setup: Setup, arrival: Arrival, rules: Mapping[str, RegionR
     faults = on_the_way(setup, region, rules)
     trace = arrival.trace
     if faults:
-        what = listed([f"{_named(each.rule)} {each.says}" for each in faults])
+        what = listed(_wrong(faults))
         # Each of these lies in one Region alone.
         mends = [_mend_of_rules(setup, each.rule.region, [each]) for each in faults]
-        mend = Mend("hub", tuple(dict.fromkeys(one for each in mends for one in each.commands)))
+        mend = Mend(
+            "hub",
+            tuple(dict.fromkeys(one for each in mends for one in each.commands)),
+            after=next(
+                (one.after for one, each in zip(mends, faults, strict=True) if each.is_of_bus), ""
+            ),
+        )
         return missing(check, region, sentence(f"{lost}: {what}"), mend, **facts)
     if trace.dead_letter:
         says = f"{lost}: EventBridge could not deliver it ({plain(trace.dead_letter, _SHOWN)})."
@@ -490,6 +530,12 @@ def _mend_of_delivery(setup: Setup, trace: Trace, rules: Mapping[str, RegionRule
         command for rule in of_region.rules if rule.name == name for command in rule.role_commands
     ]
     back = bring_back(stack_of(setup, region))
+    if _TARGET_GONE in trace.dead_letter:
+        # The hub bus and the workflows, to which rules send, are of one stack in every Region.
+        return replace(
+            bring_back(PIPELINE),
+            after="What the dead-letter queue holds the daily reconcile makes good.",
+        )
     return Mend(
         "hub",
         tuple(commands) or back.commands,

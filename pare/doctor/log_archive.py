@@ -25,7 +25,14 @@ from pare.doctor.commands import (
     mend_first,
     quoted,
 )
-from pare.doctor.elsewhere import DENIED, log_archive_mend, reading_mend, said, where_of
+from pare.doctor.elsewhere import (
+    DENIED,
+    log_archive_mend,
+    reading_mend,
+    said,
+    unasked_mend,
+    where_of,
+)
 from pare.doctor.model import Mend, Result, cannot_tell, missing, ok
 from pare.errors import PolicyParseError
 from pare.log_archive.lacking import ACCOUNT_IDS, in_doubt, lacking
@@ -500,8 +507,8 @@ def _policy_mend(
         )
     if place.is_stacks:
         told.append(
-            "It merges them into the policy as it is then. Where no stack may be deployed, `pare "
-            "doctor --statements` prints them."
+            "The command below merges them into the policy as it is then. Where no stack may be "
+            "deployed, `pare doctor --statements` prints them."
         )
         return log_archive_mend(" ".join(told))
     code = quoted(_IS_AS_SEEN)
@@ -512,7 +519,7 @@ def _policy_mend(
     )
     told.append(
         "It is the policy as it is now, with Pare's statements in it, and is put only if nobody "
-        "has changed it meanwhile."
+        f"has changed it meanwhile. It stays behind in this folder, as {place.path}."
     )
     commands = [here_document(place.path, whole), f"{guard} &&\n{place.put}"]
     if place.enter:
@@ -933,7 +940,8 @@ def _refused(
             check,
             function,
             said(failure),
-            look_again("The message is AWS's own, or the SDK's: it may pass by itself."),
+            unasked_mend(setup, failure)
+            or look_again("The message is AWS's own, or the SDK's: it may pass by itself."),
         )
     if "identity-based" in message:
         mend = bring_back("ParePipeline")
@@ -978,7 +986,8 @@ def judge_reading(
     """
     check = "log-archive.reading"
     if not answer["ok"]:
-        yield cannot_tell(check, function, said(answer), Mend("hub", (deploy("--all"),)))
+        mend = unasked_mend(setup, answer) or Mend("hub", (deploy("--all"),))
+        yield cannot_tell(check, function, said(answer), mend)
         return
     objects = answer["objects"]
     looked_at = [each for each in samples if each["key"] in objects]

@@ -21,6 +21,7 @@ from pare.doctor.commands import (
     deploy_member,
     look_again,
     mend_first,
+    own_right,
     profile_of,
     quoted,
     stack_set_end,
@@ -50,9 +51,9 @@ _PASSING: Final = frozenset({"PENDING", "RUNNING"})
 # deployed, and somebody changed it). What stands in the way: ``let
 # hub out``: a service control policy of the hub, which binds whoever calls; ``let hub in``: a
 # resource control policy of the account; ``allow``: one of the two; ``function``: the function's
-# own role.
+# own role; ``instance``: what is said of the account's member stack.
 How = Literal[
-    "deploy", "create", "update", "recreate", "replace", "move", "wait", "by hand",
+    "instance", "deploy", "create", "update", "recreate", "replace", "move", "wait", "by hand",
     "by hand again", "let hub out", "let hub in", "allow", "function",
 ]  # fmt: skip
 _SERVICE_CONTROL: Final = "SERVICE_CONTROL_POLICY"
@@ -419,16 +420,20 @@ def mend_of(setup: Setup, accounts: Accounts, ids: Sequence[str], fault: _Fault)
             commands=(deploy("PareMembers"),),
             text="It brings the stack set, and with it every account, up to date.",
         )
+    if fault.how == "instance":
+        return mend_first(title_of("members.instance"))
     if fault.how == "move":
         return Mend(
             where="you",
             # What is left out is told by ParePipeline, which PareMembers does not bring along.
             commands=(deploy("--all"),),
             text="First write its organizational unit (or the root) into organizational_units of "
-            "config/pare.yaml; or, where it is to stay outside, name the account in "
-            "account_exclusions. Where it is to stay outside and be read all the same, it gets its "
-            "stack by hand instead, account by account, with its own credentials (--profile: "
-            "whatever your profile of it is called): "
+            f"config/pare.yaml: `aws organizations list-parents --child-id {ids[0]}` tells the id "
+            "of the unit that it is in. Or move it into a unit of the settings: `aws organizations "
+            "move-account`, with credentials of the management account, needs the ids of both. Or, "
+            "where it is to stay outside, name the account in account_exclusions. Where it is to "
+            "stay outside and be read all the same, it gets its stack by hand instead, account by "
+            "account, with its own credentials (--profile: whatever your profile of it is called): "
             f"{deploy_member(profile_of(setup, ids[0]))}",
         )
     if fault.how == "function":
@@ -449,11 +454,14 @@ def mend_of(setup: Setup, accounts: Accounts, ids: Sequence[str], fault: _Fault)
     targets = stack_set_targets(setup, few, unit)
     create = f"aws cloudformation create-stack-instances {targets}"
     delete = f"aws cloudformation delete-stack-instances {targets}"
-    text = ""
+    text = (
+        f"Takes away and makes anew Pare's two roles in {listed(list(few), len(few))} alone; "
+        "nothing else there."
+    )
     if len(ids) > len(few):
         text = (
-            f"These are the first {len(few)} accounts, whose stacks are taken away and made anew. "
-            "See that they are well (pare doctor --only members), which names the next."
+            f"{text} These are the first {len(few)} accounts: see that they are well "
+            "(pare doctor --only members), which names the next."
         )
     if fault.how == "replace":
         before = (
@@ -511,9 +519,15 @@ def _list_policies(target: str, kind: str) -> str:
 
 
 def judge_management(
-    setup: Setup, accounts: Accounts, probes: Mapping[str, Mapping[str, Probe]]
+    setup: Setup,
+    accounts: Accounts,
+    probes: Mapping[str, Mapping[str, Probe]],
+    problems: Mapping[str, str],
 ) -> Result:
-    """Judge the management account by whether functions are let in; probes: function -> account."""
+    """Judge the management account by whether functions are let in.
+
+    ``probes``, ``problems``: as ``judge_roles`` has them.
+    """
     check, account_id = "members.management", setup.management_account_id
     name = accounts.named(account_id)
     if account_id in accounts.excluded:
@@ -539,8 +553,15 @@ def judge_management(
             f"No function of the hub can enter it: {_why_refused(refused[0])}",
             mend,
         )
-    problem = next((each for each in tried), None)
-    said = f"{plain(problem.code)}: {plain(problem.message)}" if problem else "nobody could ask"
+    if not tried:
+        lacking = [each for each in (own_right(setup, one) for one in problems.values()) if each]
+        return cannot_tell(
+            check,
+            name,
+            "Whether it lets the hub in is not known: no function could be asked.",
+            lacking[0] if lacking else mend_first(title_of("members.role")),
+        )
+    said = f"{plain(tried[0].code)}: {plain(tried[0].message)}"
     return cannot_tell(check, name, sentence(f"It could not be entered: {said}"), mend)
 
 
@@ -561,7 +582,7 @@ def judge_roles(
     """
     check = "members.role"
     for function, problem in sorted(problems.items()):
-        yield _not_asked(function, problem)
+        yield _not_asked(setup, function, problem)
     wanted = [each for each in accounts.active if each not in accounts.excluded]
     nowhere = _let_in_nowhere(probes)
     for function in sorted(probes):
@@ -573,7 +594,7 @@ def judge_roles(
     yield from _refusing(setup, accounts, instances, probes, nowhere, wanted)
 
 
-def _not_asked(function: str, problem: str) -> Result:
+def _not_asked(setup: Setup, function: str, problem: str) -> Result:
     """Return the result of a function that could not be asked."""
     check, said = "members.role", sentence(plain(problem, 400))
     if "ResourceNotFoundException" in problem:
@@ -584,9 +605,8 @@ def _not_asked(function: str, problem: str) -> Result:
             bring_back("ParePipeline"),
         )
     says = f"The function {function} could not be asked: {said}"
-    if any(f": {code}: " in problem for code in _DENIED):
-        text = "Your credentials need lambda:InvokeFunction for it."
-        return cannot_tell(check, function, says, Mend(where="you", text=text))
+    if lacking := own_right(setup, problem):
+        return cannot_tell(check, function, says, lacking)
     mend = Mend(
         where="hub",
         commands=(_PIPELINE_BACK,),
@@ -773,7 +793,7 @@ def _role_fault(
     if found is not None and found.how == "move" and len(refused) < tried:
         return _by_hand_fault(setup, who, is_there=True)
     if found is not None:
-        return _Fault(f"{who}: {_lowered(found.says)}", found.how, found.unit)
+        return _Fault(f"{who}: {_lowered(found.says)}", "instance", found.unit)
     if len(refused) < tried:
         cause = "its trust policy does not name them: somebody changed it, or it is older"
     elif instances is None:
@@ -865,9 +885,7 @@ def judge_templates(
         name = accounts.named(account_id)
         untold = _rights_untold(probe.rights)
         if untold:
-            yield cannot_tell(
-                check, name, untold, look_again("The message is AWS's own: it may pass by itself.")
-            )
+            yield cannot_tell(check, name, untold, _mend_of_rights(setup, account_id, probe))
             continue
         changed = _rights_fault(setup, account_id, probe)
         there = f"of version {plain(probe.template, 40)}" if probe.template else "of no version"
@@ -899,6 +917,36 @@ def _rights_untold(rights: Rights | None) -> str:
         return ""
     said = f"{plain(rights.action, 60)}: {plain(rights.code, 60)}: {plain(rights.message, 300)}"
     return sentence(f"It lets the hub in, and its member role could not be read: {said}")
+
+
+def _mend_of_rights(setup: Setup, account_id: str, probe: Probe) -> Mend:
+    """Return what lets a member role be read that could not be; what denies outright never passes.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+    """
+    message = probe.rights.message.lower() if probe.rights else ""
+    role = setup.member_role_name
+    if "explicit deny" not in message:
+        return look_again("The message is AWS's own: it may pass by itself.")
+    if "control policy" in message:
+        kind = _RESOURCE_CONTROL if "resource control policy" in message else _SERVICE_CONTROL
+        return Mend(
+            "management",
+            (_list_policies(account_id, kind),),
+            text=f"One of these policies, or one of a unit above, denies it: let it except "
+            f"arn:{setup.partition}:iam::{account_id}:role/{role}.",
+        )
+    return Mend(
+        where_of(setup, account_id),
+        (
+            f"aws iam list-attached-role-policies --role-name {role}",
+            f"aws iam get-role --role-name {role} --query Role.PermissionsBoundary",
+        ),
+        text=f"A policy attached to the role {role}, or its permissions boundary, denies it, which "
+        "never passes by itself. These commands name them: find the one that denies, and detach "
+        f"it. Where there is none, somebody changed the role's own policies: `aws iam "
+        f"list-role-policies --role-name {role}`.",
+    )
 
 
 def _rights_fault(setup: Setup, account_id: str, probe: Probe) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from pare.doctor.commands import own_right
 from pare.doctor.model import Mend, Result, cannot_tell, missing, ok
 from pare.message import plain, sentence
 
@@ -63,7 +64,8 @@ def judge_member(setup: Setup, found: Asked[Mapping[str, str]]) -> Result:
             check,
             "",
             f"Organizations did not say which organization the hub is in: {_said(found.problem)}",
-            Mend(
+            own_right(setup, found.problem)
+            or Mend(
                 where="hub",
                 commands=("aws organizations describe-organization",),
                 text="Use credentials that may call organizations:DescribeOrganization.",

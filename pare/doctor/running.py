@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pare.clock import format_time, parse_time
 from pare.doctor.commands import bring_back, deploy, look_again, quoted
+from pare.doctor.deployed_rules import lets_alarms_publish
 from pare.doctor.model import Mend, Result, cannot_tell, missing, ok
 from pare.message import listed, plain, sentence, several
 
@@ -15,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from pare.doctor.deployed_rules import ExpectedSchedule
+    from pare.doctor.deployed_rules import ExpectedAlarm, ExpectedSchedule, ExpectedSubscription
     from pare.doctor.setup import Setup
+    from pare.policy.document import JsonObject
 
 OPERATIONS: Final = "docs/operations.md"
 
@@ -150,13 +153,189 @@ def judge_resources(
     gone = sorted(label for label, each in wanted.items() if each not in there)
     if not gone:
         return ok(check, f"{word}s", several(len(wanted), word), count=len(wanted))
+    return missing(check, f"{word}s", _not_there(word, gone, stack), bring_back(stack), gone=gone)
+
+
+def _not_there(word: str, gone: Sequence[str], stack: str) -> str:
+    are = "is" if len(gone) == 1 else "are"
+    many = f"1 {word}" if len(gone) == 1 else f"{len(gone):,} {_PLURALS.get(word, f'{word}s')}"
+    return f"{many} of {stack} {are} not there: {listed(gone)}."
+
+
+# What is asked one by one: few, and a key or a table may be there and not usable.
+PARTS: Final = {
+    "AWS::DynamoDB::GlobalTable": "table",
+    "AWS::DynamoDB::Table": "table",
+    "AWS::S3::Bucket": "bucket",
+    "AWS::KMS::Key": "key",
+    "AWS::Events::EventBus": "event bus",
+}
+_PLURALS: Final = {"event bus": "event buses"}
+_ENABLED: Final = "Enabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A table, bucket, key or event bus of a stack as it is; ``physical_id``: what AWS calls it.
+
+    ``state``: of a key its KeyState, ``deleted_at``: when it is to be deleted.
+    """
+
+    label: str
+    physical_id: str
+    is_there: bool = True
+    state: str = _ENABLED
+    deleted_at: datetime | None = None
+
+
+def judge_parts(setup: Setup, word: str, parts: Sequence[Part], stack: str) -> Iterator[Result]:
+    """Judge the tables, buckets, keys or event buses of a stack; ``word``: which of them."""
+    check, words = "running.resources", _PLURALS.get(word, f"{word}s")
+    gone = sorted((each for each in parts if not each.is_there), key=lambda each: each.label)
+    if gone:
+        labels = [each.label for each in gone]
+        back = bring_back(stack)
+        text = f"{back.text} {_lost_with(setup, word, gone)}".strip()
+        mend = Mend("hub", back.commands, text=text, after=_same_name(setup, word, gone))
+        yield missing(check, words, _not_there(word, labels, stack), mend, gone=labels)
+    asleep = [each for each in parts if each.is_there and each.state != _ENABLED]
+    for each in asleep:
+        yield _key_asleep(setup, each, stack)
+    if parts and not gone and not asleep:
+        many = f"1 {word}" if len(parts) == 1 else f"{len(parts):,} {words}"
+        yield ok(check, words, many, count=len(parts))
+
+
+def _lost_with(setup: Setup, word: str, gone: Sequence[Part]) -> str:
+    """Return what a deployment does not bring back of what was deleted, and what might.
+
+    DynamoDB keeps a last backup of a deleted table for 35 days where point-in-time recovery was on.
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/PointInTimeRecovery_Howitworks.html
+    """
+    match word:
+        case "table":
+            looks = "; ".join(
+                "aws dynamodb list-backups --backup-type SYSTEM --table-name "
+                f"{quoted(each.physical_id)} --region {setup.home_region}"
+                for each in gone
+            )
+            return (
+                "It comes back empty: its data is gone with it unless it is restored. Pare's "
+                "tables have point-in-time recovery on; where nobody switched it off, DynamoDB "
+                "keeps a backup of a deleted table for 35 days. So look first, before you deploy: "
+                f"{looks}. Where there is one, restore it under the same name (aws dynamodb "
+                "restore-table-from-backup), then deploy."
+            )
+        case "bucket":
+            return (
+                "It comes back empty: what it held is gone with it, unless somebody has a copy to "
+                "restore it from. S3 keeps nothing of a deleted bucket."
+            )
+        case "key":
+            return (
+                "It comes back as another key: what was stored with the old one can no longer be "
+                "read."
+            )
+    return ""
+
+
+def _same_name(setup: Setup, word: str, gone: Sequence[Part]) -> str:
+    """Return how to give buckets their names again: a stack that uses one takes no other.
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-stack-exports.html
+    """
+    names = [each.physical_id for each in gone if each.physical_id]
+    if word != "bucket" or not names:
+        return ""
+    commands = "; ".join(
+        f"aws s3 mb {quoted(f's3://{name}')} --region {setup.home_region}" for name in names
+    )
+    return (
+        "Where CloudFormation refuses because another stack uses the name it had, make it under "
+        f"that name first, then deploy again: {commands}."
+    )
+
+
+def _key_asleep(setup: Setup, key: Part, stack: str) -> Result:
+    """Return the result of a key that AWS has and does not use.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
+    """
+    check, subject = "running.resources", f"key {key.label}"
+    says = f"The key {key.label} of {stack} is {plain(key.state, 60)}"
+    named = f"--key-id {quoted(key.physical_id)} --region {setup.home_region}"
+    enable, cancel = f"aws kms enable-key {named}", f"aws kms cancel-key-deletion {named}"
+    nothing = "Pare can neither read nor write its tables, its evidence and its topics"
+    match key.state:
+        case "Disabled":
+            mend = Mend("hub", (enable,), text="AWS needs some minutes to know of it everywhere.")
+            return missing(check, subject, f"{says}: {nothing}.", mend, state=key.state)
+        case "PendingDeletion":
+            when = f" {_day(key.deleted_at)}" if key.deleted_at else ""
+            mend = Mend(
+                "hub",
+                (cancel, enable),
+                text=f"Before it is deleted{when}: then everything that is stored with it is lost. "
+                "The first command leaves the key disabled, the second switches it on.",
+            )
+            return missing(
+                check,
+                subject,
+                f"{says}, it will be deleted{when}: {nothing}, and everything stored with it is "
+                "lost after it.",
+                mend,
+                state=key.state,
+            )
+    mend = Mend(
+        "hub",
+        (f"aws kms describe-key {named}",),
+        text="This says what AWS has of it. See "
+        "https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html.",
+    )
+    return missing(check, subject, f"{says}.", mend, state=key.state)
+
+
+def judge_concurrency(
+    setup: Setup,
+    names: Mapping[str, str],
+    wanted: Mapping[str, int],
+    found: Mapping[str, int | None],
+) -> Result:
+    """Judge whether functions may run: reserved concurrency of 0 keeps one from it, and stays.
+
+    ``names``: what each function is called in the template -> its name; ``wanted``: what the
+    template reserves, where it does; ``found``: what is reserved, None: nothing.
+    """
+    check, subject = "running.resources", "reserved concurrency"
+    says, commands = [], []
+    for label, reserved in sorted(found.items()):
+        options = f"--function-name {quoted(names[label])} --region {setup.home_region}"
+        should = wanted.get(label)
+        if should is None and reserved == 0:
+            says.append(f"{label} (0)")
+            commands.append(f"aws lambda delete-function-concurrency {options}")
+        elif should is not None and reserved != should:
+            has = "none" if reserved is None else reserved
+            says.append(f"{label} ({has}, not {should})")
+            commands.append(
+                f"aws lambda put-function-concurrency {options} "
+                f"--reserved-concurrent-executions {should}"
+            )
+    if not says:
+        return ok(check, subject, "it keeps no function from running", count=len(found))
+    what = several(len(says), "function")
     return missing(
         check,
-        f"{word}s",
-        f"{several(len(gone), word)} of {stack} {'is' if len(gone) == 1 else 'are'} not there: "
-        f"{listed(gone)}.",
-        bring_back(stack),
-        gone=gone,
+        subject,
+        f"The reserved concurrency of {what} was set by hand: {listed(says)}. With 0 AWS refuses "
+        "every call of a function, and that does not pass.",
+        Mend(
+            "hub",
+            tuple(commands),
+            text="This sets it back. A deployment would not: the template reserves none."
+            if not wanted
+            else "This sets it back.",
+        ),
     )
 
 
@@ -167,11 +346,18 @@ PENDING: Final = "PendingConfirmation"
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A subscription of a topic; ``arn`` is no ARN before somebody confirmed it."""
+    """A subscription of a topic; ``arn`` is no ARN before somebody confirmed it.
+
+    ``filter``: its filter policy, empty where it lets everything through; None where AWS did not
+    tell it, ``unread`` says why. ``scope``: what the filter looks at.
+    """
 
     protocol: str
     endpoint: str
     arn: str
+    filter: JsonObject | None = field(default_factory=dict)
+    scope: str = "MessageAttributes"
+    unread: str = ""
 
     @property
     def is_confirmed(self) -> bool:
@@ -179,14 +365,17 @@ class Subscription:
 
 
 def judge_subscriptions(
-    setup: Setup, topics: Mapping[str, tuple[str, Sequence[Subscription]]]
+    setup: Setup,
+    topics: Mapping[str, tuple[str, Sequence[Subscription]]],
+    deployed: Sequence[ExpectedSubscription] = (),
 ) -> Iterator[Result]:
     """Judge who hears of findings; ``topics``: name -> its ARN and its subscriptions.
 
     The topics: ``People``, ``Chat``, and ``Alarms`` where there is one. Each address is looked for
-    on each topic on which the stack subscribes it.
+    on each topic on which the stack subscribes it. ``deployed``: the template's subscriptions.
     """
     check = "running.subscriptions"
+    own = {(each.topic, each.endpoint.lower()): each for each in deployed}
     expected = {"People": setup.emails, "Alarms": setup.alarm_emails or ()}
     hears = False
     for name, (topic_arn, found) in topics.items():
@@ -197,7 +386,7 @@ def judge_subscriptions(
         for each in sorted(found, key=lambda one: (one.endpoint, one.arn)):
             subject = f"{plain(each.endpoint, 200)} ({name})"
             if each.is_confirmed:
-                yield ok(check, subject, "confirmed")
+                yield _judge_filter(setup, name, each, own.get((topic_arn, each.endpoint.lower())))
             elif each.arn == PENDING:
                 yield missing(
                     check,
@@ -244,6 +433,110 @@ def judge_subscriptions(
                 "or join a chat channel to the topic Chat (docs/findings.md).",
             ),
         )
+    elif unheard := _unheard(setup, topics, deployed):
+        yield ok(check, "", f"nobody gets {unheard}")
+
+
+def _judge_filter(
+    setup: Setup, name: str, found: Subscription, wanted: ExpectedSubscription | None
+) -> Result:
+    """Judge what reaches who is subscribed; ``wanted``: None where the stack did not subscribe it.
+
+    Whoever subscribes somebody by hand gives the filter that is meant.
+    """
+    check, address = "running.subscriptions", plain(found.endpoint, 200)
+    subject = f"{address} ({name})"
+    if found.filter is None and wanted is not None:
+        return cannot_tell(
+            check,
+            subject,
+            f"AWS did not tell what reaches {address}: {sentence(plain(found.unread, 400))}",
+            Mend(
+                where="you",
+                commands=("pare doctor --only running",),
+                text="Your credentials need the right to read it; throttling passes by itself.",
+            ),
+        )
+    if found.filter is None:
+        return ok(check, subject, f"{subject}: confirmed")
+    if wanted is None or _filter_of(found) == _filter_of(wanted):
+        return ok(check, subject, f"{subject}: {_reached_by(found.filter)}")
+    # An empty policy takes a filter away.
+    # https://docs.aws.amazon.com/sns/latest/dg/message-filtering-apply.html
+    values = {"FilterPolicy": quoted(wanted.filter)}
+    if wanted.filter and found.scope != wanted.scope:
+        values["FilterPolicyScope"] = quoted(wanted.scope)
+    return missing(
+        check,
+        subject,
+        f"{subject} gets {_let_through(found)}, not {_let_through(wanted)}.",
+        Mend(
+            where="hub",
+            commands=tuple(
+                f"aws sns set-subscription-attributes --subscription-arn {quoted(found.arn)} "
+                f"--attribute-name {key} --attribute-value {value} --region {setup.home_region}"
+                for key, value in values.items()
+            ),
+            text="Somebody changed the filter: this sets the template's again.",
+        ),
+    )
+
+
+def _filter_of(subscription: Subscription | ExpectedSubscription) -> tuple[JsonObject, str]:
+    policy = subscription.filter or {}
+    return policy, subscription.scope if policy else ""
+
+
+def _let_through(subscription: Subscription | ExpectedSubscription) -> str:
+    if not subscription.filter:
+        return "everything"
+    text = plain(json.dumps(subscription.filter, separators=(",", ":")), 300)
+    scope = plain(subscription.scope, 40)
+    on = "" if scope == "MessageAttributes" else f" on {scope}"
+    return f"only what the filter {text}{on} lets through"
+
+
+def _reached_by(policy: JsonObject) -> str:
+    if not policy:
+        return "everything"
+    if "owner" in policy:
+        return "only what is theirs (filter)"
+    return "all but what is for owners alone" if _is_for_all(policy) else "what its filter takes"
+
+
+def _is_for_all(policy: JsonObject | None) -> bool:
+    """Return whether a filter takes what names no owner; None: nobody knows."""
+    return not policy or (policy.keys() == {"audience"} and "security" in str(policy["audience"]))
+
+
+def _unheard(
+    setup: Setup,
+    topics: Mapping[str, tuple[str, Sequence[Subscription]]],
+    deployed: Sequence[ExpectedSubscription],
+) -> str:
+    """Return what nobody is subscribed to; empty: somebody is, or nobody knows.
+
+    Settings may want it so. Who has not confirmed yet, or has to be subscribed again, counts.
+    """
+    filters: dict[str, list[JsonObject | None]] = {}
+    for name, emails in (
+        ("People", setup.emails), ("Chat", ()), ("Alarms", setup.alarm_emails or ()),
+    ):  # fmt: skip
+        arn, found = topics.get(name, ("", ()))
+        meant: dict[str, JsonObject | None] = {each.lower(): None for each in emails}
+        for each in found:
+            if each.is_confirmed or each.arn == PENDING:
+                meant[each.endpoint.lower()] = each.filter if each.is_confirmed else None
+        meant |= {each.endpoint.lower(): each.filter for each in deployed if each.topic == arn}
+        filters[name] = list(meant.values())
+    told = any(_is_for_all(each) for each in (*filters["People"], *filters["Chat"]))
+    # An alarm has no attributes: no filter takes it. And none goes into the chat.
+    alarmed = any(not each for each in (*filters["People"], *filters["Alarms"]))
+    if "Alarms" in topics and setup.alarm_emails is None:
+        alarmed = True
+    if told:
+        return "" if alarmed else "alarms"
+    return f"{'' if alarmed else 'alarms, '}failures and digests that name no owner"
 
 
 def _confirm(
@@ -317,26 +610,13 @@ def judge_schedule(
     if not found.get("Target", {}).get("Arn"):
         return missing(check, name, f"{the} has no target.", bring_back("ParePipeline"))
     differs = _schedule_differs(wanted, found) if wanted else []
-    if differs:
+    if wanted and differs:
         says = f"{the} is not that of the template: {'; '.join(differs)}."
-        return missing(check, name, says, bring_back("ParePipeline"))
+        return missing(check, name, says, _set_schedule_back(setup, wanted, found))
     sleeps = _schedule_sleeps(found, now)
     if sleeps:
-        # UpdateSchedule takes the whole schedule; what is left out would be lost.
-        # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html
-        whole = {key: found[key] for key in _OF_A_SCHEDULE if found.get(key) is not None}
-        return missing(
-            check,
-            name,
-            f"{the} {sleeps}.",
-            Mend(
-                where="hub",
-                commands=(
-                    f"aws scheduler update-schedule --region {setup.home_region} "
-                    f"--cli-input-json {quoted({**whole, 'State': 'ENABLED'})}",
-                ),
-            ),
-        )
+        mend = Mend(where="hub", commands=(_update_schedule(setup, found),))
+        return missing(check, name, f"{the} {sleeps}.", mend)
     if wanted is None or None in (wanted.target, wanted.expression, wanted.time_zone):
         return cannot_tell(
             check,
@@ -358,7 +638,50 @@ def _schedule_differs(wanted: ExpectedSchedule, found: Mapping[str, Any]) -> lis
     zone = found.get("ScheduleExpressionTimezone") or "UTC"
     if wanted.time_zone is not None and _zone(zone) != _zone(wanted.time_zone):
         differs.append(f"its time zone is {plain(zone, 60)}, not {plain(wanted.time_zone, 60)}")
+    given = found["Target"].get("Input", "")
+    if wanted.input is not None and _parsed(given) != _parsed(wanted.input):
+        differs.append(f"its input is {plain(given, 200) or 'empty'}, not {wanted.input}")
     return differs
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _set_schedule_back(setup: Setup, wanted: ExpectedSchedule, found: Mapping[str, Any]) -> Mend:
+    """Return what makes a schedule the template's again."""
+    target = {**found["Target"]}
+    if wanted.target is not None:
+        target["Arn"] = wanted.target
+    if wanted.input is not None:
+        target["Input"] = wanted.input
+    changes: dict[str, Any] = {"Target": target}
+    if wanted.expression is not None:
+        changes["ScheduleExpression"] = wanted.expression
+    if wanted.time_zone is not None:
+        changes["ScheduleExpressionTimezone"] = wanted.time_zone
+    back = bring_back("ParePipeline")
+    return Mend(
+        where=back.where,
+        commands=(*back.commands, _update_schedule(setup, {**found, **changes})),
+        text=f"{back.text} Where that changes nothing, the second command sets this one back.",
+    )
+
+
+def _update_schedule(setup: Setup, schedule: Mapping[str, Any]) -> str:
+    """Return the command that makes a schedule what is given, and switches it on.
+
+    UpdateSchedule takes the whole schedule; what is left out would be lost.
+    https://docs.aws.amazon.com/scheduler/latest/APIReference/API_UpdateSchedule.html
+    """
+    whole = {key: schedule[key] for key in _OF_A_SCHEDULE if schedule.get(key) is not None}
+    return (
+        f"aws scheduler update-schedule --region {setup.home_region} "
+        f"--cli-input-json {quoted({**whole, 'State': 'ENABLED'})}"
+    )
 
 
 def _zone(name: str) -> str:
@@ -411,17 +734,18 @@ def judge_queue(name: str, region: str, url: str, waiting: int | None) -> Result
     return missing(
         check,
         subject,
-        f"{several(waiting, 'message')} {'waits' if waiting == 1 else 'wait'} in {name}.",
+        f"{several(waiting, 'message')} {'waits' if waiting == 1 else 'wait'} there to be seen to.",
         Mend(
             where="hub",
             commands=(
                 f"aws sqs receive-message --queue-url {url} --region {region} "
                 "--max-number-of-messages 10 --visibility-timeout 0 "
                 "--attribute-names All --message-attribute-names All",
+                f"aws sqs purge-queue --queue-url {url} --region {region}",
             ),
-            text=f"{_LETTERS[name]} The command shows what waits and why. When it was seen to "
-            f"({OPERATIONS}, 'A dead-letter queue is not empty'), this throws all of it away: aws "
-            f"sqs purge-queue --queue-url {url} --region {region}",
+            text=f"{_LETTERS[name]} The first command shows what waits and why. The second throws "
+            "all messages of the queue away, for good: run it when they were seen to "
+            f"({OPERATIONS}, 'A dead-letter queue is not empty').",
         ),
         waiting=waiting,
     )
@@ -432,61 +756,91 @@ def judge_queue(name: str, region: str, url: str, waiting: int | None) -> Result
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm as it is."""
+    """An alarm as it is; ``actions``: whom it tells; ``measures``: all that AWS says of it."""
 
     name: str
     state: str
     has_actions_on: bool
-    actions: int
+    actions: tuple[str, ...]
     description: str = ""
     reason: str = ""
+    measures: Mapping[str, Any] = field(default_factory=dict)
 
 
 def judge_alarms(
-    setup: Setup, wanted: Mapping[str, str], found: Mapping[str, Alarm]
+    setup: Setup,
+    wanted: Mapping[str, str],
+    found: Mapping[str, Alarm],
+    deployed: Mapping[str, ExpectedAlarm] | None = None,
 ) -> Iterator[Result]:
-    """Judge the alarms; ``wanted``: what each is called in the template -> its real name."""
-    check = "running.alarms"
+    """Judge the alarms; ``wanted``: what each is called in the template -> its real name.
+
+    ``deployed``: what the template says of each; what it does not tell is not compared.
+    """
+    check, deployed = "running.alarms", deployed or {}
     gone = sorted(label for label, name in wanted.items() if name not in found)
     if gone:
-        yield missing(
-            check,
-            listed(gone, 3),
-            f"{'The alarm is' if len(gone) == 1 else 'The alarms are'} not there: {listed(gone)}.",
-            bring_back("ParePipeline"),
-        )
-    silent = sorted(
-        label for label, name in wanted.items()
-        if name in found and found[name].has_actions_on and not found[name].actions
-    )  # fmt: skip
+        says = f"{listed(gone)} {'is' if len(gone) == 1 else 'are'} not there."
+        yield missing(check, listed(gone), says, bring_back("ParePipeline"))
+    there = {label: found[name] for label, name in sorted(wanted.items()) if name in found}
+    silent = [label for label, alarm in there.items() if not alarm.actions]
+    astray = {
+        label: others
+        for label, alarm in there.items()
+        if label not in silent
+        and (others := [
+            each for each in (deployed[label].actions if label in deployed else ())
+            if each not in alarm.actions
+        ])
+    }  # fmt: skip
+    differs = {
+        label: words
+        for label, alarm in there.items()
+        if label in deployed and (words := _alarm_differs(deployed[label], alarm))
+    }
+    off = [label for label, alarm in there.items() if not alarm.has_actions_on]
     if silent:
-        yield missing(
-            check, listed(silent, 3), f"They tell nobody: {listed(silent)}.",
-            bring_back("ParePipeline"),
-        )  # fmt: skip
-    off = sorted(
-        label for label, name in wanted.items() if name in found and not found[name].has_actions_on
-    )
+        names = listed(silent)
+        says = f"{names} {'tells' if len(silent) == 1 else 'tell'} nobody."
+        yield missing(check, names, says, bring_back("ParePipeline"))
+    if astray:
+        names = listed(list(astray))
+        others = sorted({arn for arns in astray.values() for arn in arns})
+        does = "does" if len(astray) == 1 else "do"
+        says = f"{names} {does} not tell {listed(others)}, as the template has it."
+        yield missing(check, names, says, bring_back("ParePipeline"))
+    if differs:
+        names = listed(list(differs))
+        does = "looks" if len(differs) == 1 else "look"
+        told = [f"{label}: {words}" for label, words in differs.items()]
+        if len(differs) == 1:
+            told = list(differs.values())
+        says = f"{names} {does} for something else than in the template: {listed(told)}."
+        yield missing(check, names, says, bring_back("ParePipeline"))
     if off:
-        names = " ".join(quoted(wanted[label]) for label in off)
+        names = listed(off)
+        has, its = ("has", "its") if len(off) == 1 else ("have", "their")
+        options = " ".join(quoted(wanted[label]) for label in off)
         yield missing(
             check,
-            listed(off, 3),
-            f"Their actions are switched off: {listed(off)}.",
+            names,
+            f"{names} {has} {its} actions switched off.",
             Mend(
                 where="hub",
                 commands=(
                     f"aws cloudwatch enable-alarm-actions --region {setup.home_region} "
-                    f"--alarm-names {names}",
+                    f"--alarm-names {options}",
                 ),
             ),
         )
     for label, name in sorted(wanted.items()):
         alarm = found.get(name)
-        if alarm is None or label in off or label in silent:
+        is_well = not any(label in each for each in (silent, astray, differs, off))
+        if alarm is None or not (is_well or label in astray or label in differs):
             continue
         if alarm.state != "ALARM":
-            yield ok(check, label, "on")
+            if is_well:
+                yield ok(check, label, "on")
             continue
         yield missing(
             check,
@@ -502,6 +856,42 @@ def judge_alarms(
                 "after its cause is gone.",
             ),
         )
+
+
+def _alarm_differs(wanted: ExpectedAlarm, found: Alarm) -> str:
+    """Return in what an alarm is not the template's, ``Threshold 99, not 1``; empty: in nothing."""
+    return ", ".join(
+        f"{key} {plain(_measure(found.measures.get(key)), 200)}, not {plain(_measure(each), 200)}"
+        for key, each in wanted.measures.items()
+        if _measure(found.measures.get(key)) != _measure(each)
+    )
+
+
+def _measure(value: Any) -> str:
+    """Return a value of an alarm as text: CloudWatch has numbers as floats, the template not."""
+    if value is None:
+        return "none"
+    if isinstance(value, list):  # dimensions
+        pairs = sorted(f"{each.get('Name')}={each.get('Value')}" for each in value)
+        return " ".join(pairs) or "none"
+    try:
+        return f"{float(value):.12g}"
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def judge_topic_policy(name: str, policy: Any) -> Result | None:
+    """Judge the policy of a topic to which alarms go; None: it lets them publish."""
+    statements = policy.get("Statement", []) if isinstance(policy, dict) else []
+    each_one = [statements] if isinstance(statements, dict) else statements
+    if any(map(lets_alarms_publish, each_one)):
+        return None
+    return missing(
+        "running.alarms",
+        f"topic {name}",
+        f"The policy of the topic {name} lets no alarm publish: none reaches anybody through it.",
+        bring_back("ParePipeline"),
+    )
 
 
 # --- running.workflows ----------------------------------------------------------------------------

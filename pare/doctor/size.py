@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pare.cost import Size, month_cost, prices, total, typical
 from pare.data_tables import read_table
+from pare.doctor.commands import own_right
 from pare.doctor.model import Mend, Result, cannot_tell, missing, ok
 from pare.message import plain, sentence, several
 
@@ -87,7 +88,7 @@ def global_region(setup: Setup) -> str:
     return regions.get(setup.partition, setup.home_region)
 
 
-def judge_quota(quota: Quota, need: Need) -> Result:
+def judge_quota(setup: Setup, quota: Quota, need: Need) -> Result:
     """Judge whether a quota carries what is needed of it."""
     check = "size.quotas"
     subject = f"{quota.name} ({need.region})" if quota.where == "each" else quota.name
@@ -96,8 +97,9 @@ def judge_quota(quota: Quota, need: Need) -> Result:
             check,
             subject,
             f"How much is needed is not known: {sentence(plain(need.problem, 300))}",
-            Mend(where="hub", commands=("pare doctor --only size",),
-                 text="Your credentials need the right to read it."),
+            own_right(setup, need.problem)
+            or Mend(where="hub", commands=("pare doctor --only size",),
+                    text="The message is AWS's own: it may pass by itself."),
         )  # fmt: skip
     limit = need.limit if need.limit is not None else quota.default_of(need.region)
     whose = "" if need.limit is not None else ", AWS's default"
@@ -214,13 +216,18 @@ def judge_cost(setup: Setup, known: Known, problem: str = "") -> Iterator[Result
         ],
     }
     if known.principals is None:
-        why = f" ({sentence(plain(problem, 200)).rstrip('.')})" if problem else ""
+        why = f" {sentence(plain(problem, 1_000))}" if problem else ""
+        lacking = own_right(setup, problem)
+        what = "No inventory counts users and roles yet."
+        if lacking:
+            what = "The inventory, which counts users and roles, could not be read:"
         yield cannot_tell(
             check,
             "",
-            f"No inventory counts users and roles yet{why}. A guess: {months}, {of}.",
-            Mend(where="hub", commands=("pare inventory run --wait",),
-                 text="Its end knows how many users and roles there are."),
+            f"{what}{why} A guess: {months}, {of}.",
+            lacking
+            or Mend(where="hub", commands=("pare inventory run --wait",),
+                    text="Its end knows how many users and roles there are."),
             **facts,
         )  # fmt: skip
         return

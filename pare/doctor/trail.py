@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pare.clock import parse_time
-from pare.doctor.commands import deploy, look_again, profile_of, quoted
+from pare.doctor.checks import title_of
+from pare.doctor.commands import deploy, look_again, mend_first, profile_of, quoted
 from pare.doctor.elsewhere import reading_mend, said, where_of
 from pare.doctor.model import Mend, Result, cannot_tell, missing, ok
 from pare.message import listed, plain, several
@@ -83,11 +84,18 @@ def judge_trail(setup: Setup, arn: str, answer: TrailAnswer, *, now: datetime) -
     yield _existing(trail, found["value"])
     yield _scope(trail, found["value"])
     status, selectors = answer["status"], answer["selectors"]
-    yield (
-        _logging(trail, status["value"], now, str(found["value"].get("KmsKeyId") or ""))
-        if status["ok"]
-        else trail.unknown("trail.logging", status)
-    )
+    if found["value"].get("S3BucketName") != setup.trail.bucket:
+        # What CloudTrail tells is of the other bucket, and no mend of it is of this one.
+        yield cannot_tell(
+            "trail.logging",
+            trail.subject,
+            "Not looked at: what CloudTrail delivers, it delivers into another bucket.",
+            mend_first(title_of("trail.exists")),
+        )
+    elif status["ok"]:
+        yield _logging(trail, status["value"], now, str(found["value"].get("KmsKeyId") or ""))
+    else:
+        yield trail.unknown("trail.logging", status)
     if not selectors["ok"]:
         yield trail.unknown("trail.management-events", selectors)
         yield trail.unknown("trail.data-events", selectors)
@@ -164,6 +172,7 @@ def _without(trail: Trail, failure: Failure) -> Result:
         *([f"--s3-key-prefix {quoted(prefix)}"] if prefix else []),
         *([f"--kms-key-id {quoted(key)}"] if key else []),
         "--is-multi-region-trail",
+        "--enable-log-file-validation",
         *(["--is-organization-trail"] if setup.trail.is_organization_trail else []),
     ]
     before, text = _before(trail, key)
@@ -244,11 +253,15 @@ def _existing(trail: Trail, found: Mapping[str, Any]) -> Result:
             trail.subject,
             f"{trail.arn} writes into the bucket {plain(bucket, 63)}; the settings name "
             f"{wanted.bucket}.",
-            Mend(
-                "you",
-                (deploy("--all"),),
-                text=f"First write `bucket: {plain(bucket, 63)}` under trail in config/pare.yaml. "
-                f"The bucket needs Pare's statements too: {change}.",
+            trail.mend(
+                trail.command(
+                    "update-trail",
+                    f"--name {trail.arn} --s3-bucket-name {quoted(wanted.bucket)}",
+                ),
+                text="Where somebody changed the trail by mistake, this puts it back. Where the "
+                f"other bucket is meant, do not: write `bucket: {plain(bucket, 63)}` under trail "
+                "in config/pare.yaml instead. That bucket needs Pare's statements too: "
+                f"{change}.",
             ),
         )
     if root not in wanted.log_roots:
@@ -262,6 +275,20 @@ def _existing(trail: Trail, found: Mapping[str, Any]) -> Result:
                 (deploy("--all"),),
                 text=f"First write `prefix: {quoted(plain(prefix, 200)) if prefix else 'null'}` "
                 f"under trail in config/pare.yaml. The statements name the prefix too: {change}.",
+            ),
+        )
+    key = str(found.get("KmsKeyId") or "")
+    if _key_account(key) and ":key/" in key and key not in wanted.kms_key_arns:
+        return missing(
+            check,
+            trail.subject,
+            f"{trail.arn} encrypts with {plain(key, 200)}, which the settings do not name: nobody "
+            "lets Pare read what it writes from now on.",
+            Mend(
+                "you",
+                (deploy("--all"),),
+                text=f"First add `{plain(key, 200)}` to trail.kms_key_arns in config/pare.yaml; "
+                f"those that are there stay. The key needs Pare's statements too: {change}.",
             ),
         )
     return ok(check, trail.subject, f"{trail.arn}, into {bucket}")
@@ -372,14 +399,14 @@ def _logging(trail: Trail, status: Mapping[str, Any], now: datetime, key: str) -
 def _delivery_mend(trail: Trail, error: str, key: str) -> Mend:
     if "KMS" in error.upper():
         return _key_mend(trail, error, key) if _key_account(key) else _default_key_mend(trail)
-    statements = _bucket_statements(trail)
     return Mend(
         where_of(trail.setup, trail.setup.log_archive_account_id),
         (_put_into_bucket(trail),),
-        statements[-1],
-        "The bucket must be there, and its policy let CloudTrail look at it and write: this adds "
-        f"CloudTrail's two statements to the policy as it is then ({_BUCKET_PAGE}). Where it has "
-        "both, a Deny statement keeps CloudTrail out.",
+        None,
+        "The bucket must be there, and its policy let CloudTrail look at it and write: the "
+        f"command below adds CloudTrail's two statements to the policy as it is then "
+        f"({_BUCKET_PAGE}). Where the "
+        "policy has both, a Deny statement keeps CloudTrail out.",
     )
 
 
@@ -410,11 +437,11 @@ def _key_mend(trail: Trail, error: str, key: str) -> Mend:
     return Mend(
         where,
         (_put_into_key(trail, key),),
-        _key_statements(trail)[0],
-        f"CloudTrail must be let in by the policy of the trail's key, {shown}: this adds "
-        f"CloudTrail's three statements to the policy as it is then ({_KEY_PAGE}). It takes "
-        "credentials that the key's policy lets change it. Where it has all, a Deny statement "
-        "keeps CloudTrail out.",
+        None,
+        f"CloudTrail must be let in by the policy of the trail's key, {shown}: the "
+        f"command below adds CloudTrail's three statements to the policy as it is then "
+        f"({_KEY_PAGE}). It takes credentials that the key's policy lets change it. Where the "
+        "policy has all three, a Deny statement keeps CloudTrail out.",
     )
 
 
@@ -528,26 +555,26 @@ def _key_statements(trail: Trail) -> list[JsonObject]:
 
 def _put_into_bucket(trail: Trail, profile: str = "") -> str:
     """Return the command that lets CloudTrail in by the bucket's policy, as it is then."""
-    setup, path = trail.setup, "pare-bucket-policy.json"
+    setup = trail.setup
     name = quoted(setup.trail.bucket)
     options = f"--region {setup.trail.bucket_region}{profile}"
     get = f"aws s3api get-bucket-policy --bucket {name} --query Policy --output text {options}"
     return (
         f"policy=$({get} 2>&1) ||\n"
         "{ [[ $policy == *NoSuchBucketPolicy* ]] && policy='{}'; } &&\n"
-        f'python3 -c {quoted(_PUT_IN)} "$policy" {quoted(_bucket_statements(trail))} > {path} &&\n'
-        f"aws s3api put-bucket-policy --bucket {name} --policy file://{path} {options}"
+        f'policy=$(python3 -c {quoted(_PUT_IN)} "$policy" {quoted(_bucket_statements(trail))}) &&\n'
+        f'aws s3api put-bucket-policy --bucket {name} --policy "$policy" {options}'
     )
 
 
 def _put_into_key(trail: Trail, key: str, profile: str = "") -> str:
     """Return the command that lets CloudTrail in by a key's policy, as it is then."""
-    path, options = "pare-key-policy.json", f"--region {key.split(':')[3]}{profile}"
+    options = f"--region {key.split(':')[3]}{profile}"
     policy = f"--key-id {quoted(key)} --policy-name default"
     return (
         f"policy=$(aws kms get-key-policy {policy} --query Policy --output text {options}) &&\n"
-        f'python3 -c {quoted(_PUT_IN)} "$policy" {quoted(_key_statements(trail))} > {path} &&\n'
-        f"aws kms put-key-policy {policy} --policy file://{path} {options}"
+        f'policy=$(python3 -c {quoted(_PUT_IN)} "$policy" {quoted(_key_statements(trail))}) &&\n'
+        f'aws kms put-key-policy {policy} --policy "$policy" {options}'
     )
 
 
@@ -558,7 +585,7 @@ policy, new = map(json.loads, sys.argv[1:])
 old = policy.get("Statement", [])
 old = [each for each in (old if isinstance(old, list) else [old])
        if each.get("Sid") not in [one["Sid"] for one in new]]
-print(json.dumps({"Version": "2012-10-17", **policy, "Statement": old + new}, indent=2))"""
+print(json.dumps({"Version": "2012-10-17", **policy, "Statement": old + new}))"""
 
 
 def _moment(text: Any) -> datetime | None:

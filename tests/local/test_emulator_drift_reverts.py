@@ -189,3 +189,38 @@ def test_a_trust_policy_and_a_schedule_are_set_back(box: Box, stack: str) -> Non
     trust = iam.get_role(RoleName=stack)["Role"]["AssumeRolePolicyDocument"]
     assert trust == trusts(service="lambda.amazonaws.com")
     assert scheduler.get_schedule(Name=stack)["State"] == "ENABLED"
+
+
+def test_an_alarms_threshold_and_a_schedules_input_are_set_back(box: Box, stack: str) -> None:
+    scheduler, cloudwatch = box.client("scheduler", HUB), box.client("cloudwatch", HUB)
+    schedule = scheduler.get_schedule(Name=stack)
+    scheduler.update_schedule(
+        Name=stack,
+        ScheduleExpression=schedule["ScheduleExpression"],
+        FlexibleTimeWindow=schedule["FlexibleTimeWindow"],
+        Target={**schedule["Target"], "Input": '{"another": 1}'},
+    )
+    cloudwatch.put_metric_alarm(
+        AlarmName=stack,
+        Namespace="n",
+        MetricName="m",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=1_000_000,
+        ComparisonOperator="GreaterThanThreshold",
+    )
+
+    found = change_set(box, stack, template(stack), DeploymentMode="REVERT_DRIFT")
+    client = box.client("cloudformation", HUB)
+    client.execute_change_set(StackName=stack, ChangeSetName=found["ChangeSetId"])
+    client.get_waiter("stack_update_complete").wait(
+        StackName=stack, WaiterConfig={"Delay": 1, "MaxAttempts": 20}
+    )
+
+    assert {each["ResourceChange"]["LogicalResourceId"] for each in found["Changes"]} == {
+        "Alarm",
+        "Schedule",
+    }
+    assert "Input" not in scheduler.get_schedule(Name=stack)["Target"]
+    assert cloudwatch.describe_alarms(AlarmNames=[stack])["MetricAlarms"][0]["Threshold"] == 1

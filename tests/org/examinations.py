@@ -25,19 +25,11 @@ def type_mends(organization: Organization, results: Iterable[dict[str, Any]]) ->
         if mend in seen:
             continue
         seen.append(mend)
-        commands = [*mend["commands"], *_thrown_away(result)]
+        commands = mend["commands"]
         if commands:  # else it follows from another result, and says so
             organization.person.types(mend["where"], commands)
             typed += commands
     return typed
-
-
-def _thrown_away(result: dict[str, Any]) -> list[str]:
-    """Return what is typed once the letters of a queue are seen to: it stands in the text alone."""
-    if result["check"] != "running.dead-letters":
-        return []
-    _, found, command = result["mend"]["text"].rpartition("throws all of it away: ")
-    return [command] if found else []
 
 
 def confirm_subscriptions(organization: Organization, examined: Examined) -> None:

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from pare.aws.calls import CLIENT_CONFIG, translated
 from pare.aws.executions import STACK_NAME
@@ -141,9 +142,17 @@ class Examination:
         """
         name = self.function_name(construct_id)
         with translated(f"lambda:InvokeFunction {construct_id}"):
-            answer = self.client("lambda", config=PROBE_CONFIG).invoke(
-                FunctionName=name, Payload=json.dumps({"probe": request}).encode()
-            )
+            try:
+                answer = self.client("lambda", config=PROBE_CONFIG).invoke(
+                    FunctionName=name, Payload=json.dumps({"probe": request}).encode()
+                )
+            except ClientError as error:
+                # Whatever keeps a function from running, the message is "Rate Exceeded." alone.
+                # https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors
+                if reason := error.response.get("Reason"):
+                    message = error.response["Error"].get("Message", "")
+                    error.response["Error"]["Message"] = f"{message} ({reason})"
+                raise
             text = answer["Payload"].read()
         try:
             body = json.loads(text)

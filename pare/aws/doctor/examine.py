@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from pare.aws.calls import CLIENT_CONFIG, translated
+from pare.aws.calls import CLIENT_CONFIG, UNREACHED, translated
 from pare.aws.deployed_inventory import find_deployment
 from pare.aws.doctor.context import Examination
 from pare.aws.executions import STACK_NAME
 from pare.doctor.checks import all_checks, group_of, groups
-from pare.doctor.commands import look_again
+from pare.doctor.commands import look_again, own_right
 from pare.doctor.model import Mend, Result, cannot_tell
 from pare.doctor.setup import METADATA_KEY, Setup
 from pare.doctor.text import in_order
@@ -160,7 +161,8 @@ def run_group(examination: Examination, group: str) -> list[Result]:
     """Return the results of a group, in order.
 
     A group that breaks off leaves a result that says so: the other groups are looked at all the
-    same. Only credentials that are no longer good end everything.
+    same. Only credentials that are no longer good, and a network that is gone, end everything: then
+    each result would be of that alone.
     """
     results: list[Result] = []
     try:
@@ -169,7 +171,9 @@ def run_group(examination: Examination, group: str) -> list[Result]:
     except CredentialsError:
         raise
     except PareError as error:
-        results.append(_broken_off(group, results, sentence(plain(error, 600)), error.what_to_do))
+        broken = _broken_off(group, results, sentence(plain(error, 600)), error.what_to_do)
+        mend = own_right(examination.setup, str(error))
+        results.append(replace(broken, mend=mend) if mend else broken)
     except Exception as error:
         # What nobody foresaw is a result like any other: whoever reads it has the other groups.
         said = f"{type(error).__name__}: {plain(error, 600)}"
@@ -182,7 +186,24 @@ def run_group(examination: Examination, group: str) -> list[Result]:
                 "above.",
             )
         )
+    if any(each.status == "cannot tell" for each in results):
+        _check_credentials(examination)
     return in_order(results)
+
+
+def _check_credentials(examination: Examination) -> None:
+    """Raise CredentialsError where the credentials expired meanwhile, as it is at the start.
+
+    AwsServiceError where nothing is reached any more; whatever else STS says is no matter here.
+    """
+    try:
+        with translated("sts:GetCallerIdentity", codes=_NO_LONGER_GOOD):
+            examination.client("sts").get_caller_identity()
+    except CredentialsError:
+        raise
+    except PareError as error:
+        if isinstance(error.__cause__, UNREACHED):
+            raise
 
 
 def _examiner(group: str) -> Callable[[Examination], Iterator[Result]]:

@@ -157,11 +157,13 @@ def _rules(examination: Examination, region: str) -> RegionRules:
         if stack is None:
             return RegionRules(region)
         rules = expected_rules(stack, examination.setup)
-        there = _rules_there(examination, region, rules)
+        there, buses = _rules_there(examination, region, rules)
     except PareError as error:
         return RegionRules(region, error=str(error))
     faults = [
-        fault for rule in rules for fault in faults_of(rule, there.get((rule.bus, rule.name)))
+        fault
+        for rule in rules
+        for fault in faults_of(rule, there.get((rule.bus, rule.name)), has_bus=rule.bus in buses)
     ]
     return RegionRules(region, stack, tuple(rules), tuple(faults))
 
@@ -207,10 +209,11 @@ def _template(body: Any, name: str) -> dict[str, Any]:
 
 def _rules_there(
     examination: Examination, region: str, rules: Sequence[ExpectedRule]
-) -> dict[tuple[str, str], FoundRule]:
-    """Return the rules that EventBridge has of those expected, by bus and name."""
+) -> tuple[dict[tuple[str, str], FoundRule], set[str]]:
+    """Return the rules that EventBridge has of those expected, by bus and name, and their buses."""
     events = examination.client("events", region, REGION_CONFIG)
     found: dict[tuple[str, str], FoundRule] = {}
+    buses = set()
     for bus in sorted({each.bus for each in rules}):
         names = {each.name for each in rules if each.bus == bus}
         try:
@@ -223,6 +226,7 @@ def _rules_there(
                 ]
         except ConditionFailedError:
             continue  # the bus is gone, and its rules with it
+        buses.add(bus)
         for each in there:
             with translated("events:ListTargetsByRule"):
                 pages = events.get_paginator("list_targets_by_rule").paginate(
@@ -232,7 +236,7 @@ def _rules_there(
             found[bus, each["Name"]] = FoundRule(
                 each.get("State", ""), json.loads(each.get("EventPattern") or "null"), targets
             )
-    return found
+    return found, buses
 
 
 # --- Test events ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from pare.aws.calls import error_code, error_message
 from pare.aws.doctor.trail import trail_arns
 from pare.aws.trail_size import TrailSize
-from pare.doctor.elsewhere import shown_above
+from pare.doctor.elsewhere import UNASKED, shown_above
 from pare.doctor.log_archive import (
     Reach,
     account_in,
@@ -166,14 +166,16 @@ def _probe(examination: Examination, function: str, request: dict[str, Any]) -> 
         raise
     except PareError as error:
         cause = error.__cause__
+        action = f"lambda:InvokeFunction {function}"
         if isinstance(cause, ClientError):
             code, message = error_code(cause), error_message(cause)
+            action = str(error).partition(": ")[0]  # or that which finds the function's name
         else:
             code, message = type(error).__name__, str(error)
         return {
             "ok": False,
-            "action": f"lambda:InvokeFunction {function}",
-            "code": f"Invoke{code}",  # not what S3 said
+            "action": action,
+            "code": f"{UNASKED}{code}",  # not what S3 said
             "message": message,
         }
 

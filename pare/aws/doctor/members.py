@@ -84,7 +84,7 @@ def examine(examination: Examination) -> Iterator[Result]:
     accounts = replace(accounts, above=_above(examination, probes))
     if instances is not None:
         yield from judge_instances(setup, accounts, instances, probes)
-    yield judge_management(setup, accounts, probes)
+    yield judge_management(setup, accounts, probes, problems)
     yield from judge_roles(setup, accounts, instances, probes, problems)
     versions = _versions(setup, probes)
     if versions:

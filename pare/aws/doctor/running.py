@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -11,28 +13,35 @@ from pare.aws.calls import error_code, translated
 from pare.aws.executions import STACK_NAME
 from pare.clock import json_times
 from pare.doctor import deployed_rules
+from pare.doctor.checks import title_of
+from pare.doctor.commands import mend_first
 from pare.doctor.model import Mend, cannot_tell
 from pare.doctor.running import (
     KINDS,
+    PARTS,
     WORKFLOWS,
     Alarm,
+    Part,
     Runs,
     Stack,
     Subscription,
     judge_alarms,
+    judge_concurrency,
+    judge_parts,
     judge_queue,
     judge_resources,
     judge_schedule,
     judge_stack,
     judge_subscriptions,
+    judge_topic_policy,
     judge_workflow,
     region_stack_name,
 )
 from pare.errors import PareError
-from pare.message import plain, sentence
+from pare.message import listed, plain, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from pare.aws.doctor.context import Examination
@@ -47,6 +56,7 @@ _COUNTS = (
     "ApproximateNumberOfMessagesDelayed",
 )
 _TOPICS = ("People", "Chat", "Alarms")
+_STORAGE = "PareStorage"
 # Output of ParePipeline -> what the queue is called.
 _QUEUES = ("FindingDeadLetters", "ScheduleDeadLetters", "MessageDeadLetters")
 
@@ -55,7 +65,7 @@ def examine(examination: Examination) -> Iterator[Result]:
     """Yield whether Pare's own parts are there, switched on, and lately succeeded."""
     for check, what, read in (
         ("running.stacks", "stacks", _stacks),
-        ("running.resources", "functions, workflows and topics", _resources),
+        ("running.resources", "functions, workflows, topics, tables and keys", _resources),
         ("running.subscriptions", "subscriptions", _subscriptions),
         ("running.schedules", "schedules", _schedules),
         ("running.dead-letters", "dead-letter queues", _queues),
@@ -66,18 +76,20 @@ def examine(examination: Examination) -> Iterator[Result]:
         yield from _told(check, "", lambda read=read: list(read(examination)))  # type: ignore[misc]
 
 
+_MAY_READ = Mend(
+    where="you",
+    commands=("pare doctor --only running",),
+    text="Your credentials need the right to read it; throttling passes by itself.",
+)
+
+
 def _told(check: str, subject: str, read: Callable[[], list[Result]]) -> list[Result]:
     """Return what was read, or that it could not be."""
     try:
         return read()
     except PareError as error:
         said = sentence(plain(error, 400))
-        mend = Mend(
-            where="you",
-            commands=("pare doctor --only running",),
-            text="Your credentials need the right to read it; throttling passes by itself.",
-        )
-        return [cannot_tell(check, subject, f"AWS did not tell: {said}", mend)]
+        return [cannot_tell(check, subject, f"AWS did not tell: {said}", _MAY_READ)]
 
 
 # --- Stacks ---------------------------------------------------------------------------------------
@@ -154,6 +166,9 @@ def _resources(examination: Examination) -> Iterator[Result]:
             return [judge_resources(kind, wanted, _there(examination, kind), STACK_NAME)]
 
         yield from _told("running.resources", f"{word}s", read)
+    yield from _told("running.resources", "reserved concurrency", lambda: _concurrency(examination))
+    for stack in (_STORAGE, STACK_NAME):
+        yield from _told("running.resources", stack, lambda stack=stack: _parts(examination, stack))  # type: ignore[misc]
 
 
 def _there(examination: Examination, kind: str) -> set[str]:
@@ -162,6 +177,137 @@ def _there(examination: Examination, kind: str) -> set[str]:
     with translated(action):
         pages = examination.client(service).get_paginator(operation).paginate()
         return {each[key] for page in pages for each in page[name]}
+
+
+def _concurrency(examination: Examination) -> list[Result]:
+    """Return whether what is reserved for functions lets them run; of those that are there."""
+    names = examination.resources_of("AWS::Lambda::Function")
+    found: dict[str, int | None] = {}
+    untold: dict[str, str] = {}
+
+    def look(label: str) -> None:
+        function = examination.client("lambda")
+        try:
+            with translated("lambda:GetFunctionConcurrency"):
+                try:
+                    answer = function.get_function_concurrency(FunctionName=names[label])
+                except ClientError as error:
+                    if error_code(error) in _GONE:
+                        return  # told as gone
+                    raise
+        except PareError as error:
+            untold[label] = str(error)
+            return
+        found[label] = answer.get("ReservedConcurrentExecutions")
+
+    examination.side_by_side("reserved concurrency", list(names), look)
+    wanted = {
+        logical_id[:-8]: reserved
+        for logical_id, each in examination.template.get("Resources", {}).items()
+        if each.get("Type") == "AWS::Lambda::Function"
+        and isinstance(reserved := _reserved_of(each), int)
+    }
+    results = [judge_concurrency(examination.setup, names, wanted, found)] if found else []
+    if untold:
+        first = min(untold)
+        said = f"{listed(sorted(untold))}: AWS did not tell: {plain(untold[first], 300)}"
+        results.append(
+            cannot_tell("running.resources", "reserved concurrency", sentence(said), _MAY_READ)
+        )
+    return results
+
+
+def _reserved_of(resource: Mapping[str, Any]) -> Any:
+    return resource.get("Properties", {}).get("ReservedConcurrentExecutions")
+
+
+# How one of a kind is looked at: service, operation, its action, the parameter that names it.
+_ASKED = {
+    "table": ("dynamodb", "describe_table", "dynamodb:DescribeTable", "TableName"),
+    "bucket": ("s3", "head_bucket", "s3:ListBucket", "Bucket"),
+    "key": ("kms", "describe_key", "kms:DescribeKey", "KeyId"),
+    "event bus": ("events", "describe_event_bus", "events:DescribeEventBus", "Name"),
+}
+_GONE = frozenset({"ResourceNotFoundException", "NotFoundException", "NoSuchBucket", "404"})
+
+
+def _parts(examination: Examination, stack: str) -> list[Result]:
+    """Return whether the tables, buckets, keys and buses of a stack are there, and of use."""
+    wanted = _parts_of(examination, stack)
+    if wanted is None:
+        says = f"There is no stack {stack}."
+        mend = mend_first(title_of("running.stacks"))
+        return [cannot_tell("running.resources", stack, says, mend)]
+    told: list[Result] = []
+
+    def look(about: tuple[str, str, str]) -> Part | Result:
+        word, label, physical_id = about
+        try:
+            return _part(examination, word, label, physical_id)
+        except PareError as error:
+            said = sentence(f"AWS did not tell: {plain(error, 400)}")
+            return cannot_tell("running.resources", f"{word} {label}", said, _MAY_READ)
+
+    found = examination.side_by_side(f"parts of {stack}", wanted, look)
+    for word in _ASKED:
+        answers = [each for about, each in zip(wanted, found, strict=True) if about[0] == word]
+        parts = [each for each in answers if isinstance(each, Part)]
+        told += judge_parts(examination.setup, word, parts, stack)
+        told += [each for each in answers if not isinstance(each, Part)]
+    return told
+
+
+def _parts_of(examination: Examination, stack: str) -> list[tuple[str, str, str]] | None:
+    """Return the word, label and physical id of each part of a stack; None: there is no stack."""
+    if stack == STACK_NAME:
+        resources = examination.resources
+    else:
+        with translated("cloudformation:ListStackResources"):
+            try:
+                resources = {
+                    each["LogicalResourceId"]: (
+                        each["ResourceType"],
+                        each.get("PhysicalResourceId", ""),
+                    )
+                    for page in examination.client("cloudformation")
+                    .get_paginator("list_stack_resources")
+                    .paginate(StackName=stack)
+                    for each in page["StackResourceSummaries"]
+                    if each["ResourceStatus"] != "DELETE_COMPLETE"
+                }
+            except ClientError as error:
+                if error_code(error) == "ValidationError":
+                    return None
+                raise
+    return [
+        (PARTS[kind], logical_id[:-8], physical_id)
+        for logical_id, (kind, physical_id) in sorted(resources.items())
+        if kind in PARTS
+    ]
+
+
+def _part(examination: Examination, word: str, label: str, physical_id: str) -> Part:
+    """Return a table, bucket, key or event bus as it is."""
+    service, operation, action, parameter = _ASKED[word]
+    if not physical_id:
+        return Part(label, "", is_there=False)
+    with translated(action):
+        try:
+            answer = getattr(examination.client(service), operation)(**{parameter: physical_id})
+        except ClientError as error:
+            if error_code(error) in _GONE:
+                return Part(label, physical_id, is_there=False)
+            raise
+    if word == "key":
+        key = answer["KeyMetadata"]
+        return Part(label, physical_id, state=key["KeyState"], deleted_at=_utc(key))
+    is_there = answer.get("Table", {}).get("TableStatus") != "DELETING"
+    return Part(label, physical_id, is_there=is_there)
+
+
+def _utc(key: dict[str, Any]) -> datetime | None:
+    moment: datetime | None = key.get("DeletionDate")
+    return moment.astimezone(UTC) if moment else None
 
 
 # --- Subscriptions --------------------------------------------------------------------------------
@@ -192,7 +338,36 @@ def _subscriptions(examination: Examination) -> Iterator[Result]:
                     for each in page["Subscriptions"]
                 ],
             )
-    yield from judge_subscriptions(examination.setup, found)
+    known = {
+        name: (arn, [_with_filter(sns, each) for each in subscriptions])
+        for name, (arn, subscriptions) in found.items()
+    }
+    deployed = deployed_rules.expected_subscriptions(_pipeline(examination), examination.setup)
+    yield from judge_subscriptions(examination.setup, known, deployed)
+
+
+def _with_filter(sns: Any, subscription: Subscription) -> Subscription:
+    """Return a subscription with its filter policy, or why that could not be read."""
+    if not subscription.is_confirmed:
+        return subscription
+    try:
+        with translated("sns:GetSubscriptionAttributes"):
+            answer = sns.get_subscription_attributes(SubscriptionArn=subscription.arn)
+    except PareError as error:
+        return replace(subscription, filter=None, unread=str(error))
+    attributes = answer.get("Attributes", {})
+    return replace(
+        subscription,
+        filter=json.loads(attributes.get("FilterPolicy") or "{}"),
+        scope=attributes.get("FilterPolicyScope") or subscription.scope,
+    )
+
+
+def _pipeline(examination: Examination) -> deployed_rules.Stack:
+    """Return the pipeline's stack as it was deployed."""
+    return deployed_rules.Stack(
+        STACK_NAME, "", examination.setup.home_region, examination.template, examination.resources
+    )
 
 
 # --- Schedules ------------------------------------------------------------------------------------
@@ -201,10 +376,7 @@ def _subscriptions(examination: Examination) -> Iterator[Result]:
 def _schedules(examination: Examination) -> Iterator[Result]:
     setup = examination.setup
     names = examination.resources_of("AWS::Scheduler::Schedule")
-    stack = deployed_rules.Stack(
-        STACK_NAME, "", setup.home_region, examination.template, examination.resources
-    )
-    wanted = deployed_rules.expected_schedules(stack, setup)
+    wanted = deployed_rules.expected_schedules(_pipeline(examination), setup)
     for construct_id in setup.schedules:
 
         def read(construct_id: str = construct_id) -> list[Result]:
@@ -273,6 +445,38 @@ def _waiting(examination: Examination, region: str, url: str) -> tuple[str, int 
 
 
 def _alarms(examination: Examination) -> Iterator[Result]:
+    setup, stack = examination.setup, _pipeline(examination)
+    deployed = {
+        label.removeprefix("Alarms"): alarm
+        for label, alarm in deployed_rules.expected_alarms(stack, setup).items()
+    }
+    yield from _told("running.alarms", "", lambda: list(_each_alarm(examination, deployed)))
+    names = {arn: name for name, arn in examination.resources_of("AWS::SNS::Topic").items()}
+    for arn in deployed_rules.topics_of_alarms(stack, setup):
+        name = names.get(arn, arn).removeprefix("Topics")
+
+        def read(name: str = name, arn: str = arn) -> list[Result]:
+            found = judge_topic_policy(name, _policy_of_topic(examination, arn))
+            return [found] if found else []
+
+        yield from _told("running.alarms", f"topic {name}", read)
+
+
+def _policy_of_topic(examination: Examination, arn: str) -> Any:
+    """Return a topic's policy; None: there is no such topic, or none of it."""
+    with translated("sns:GetTopicAttributes"):
+        try:
+            answer = examination.client("sns").get_topic_attributes(TopicArn=arn)
+        except ClientError as error:
+            if error_code(error) in {"NotFound", "NotFoundException"}:
+                return None
+            raise
+    return json.loads(answer.get("Attributes", {}).get("Policy") or "null")
+
+
+def _each_alarm(
+    examination: Examination, deployed: Mapping[str, deployed_rules.ExpectedAlarm]
+) -> Iterator[Result]:
     wanted = {
         label.removeprefix("Alarms"): name
         for label, name in examination.resources_of("AWS::CloudWatch::Alarm").items()
@@ -288,11 +492,12 @@ def _alarms(examination: Examination) -> Iterator[Result]:
                 name=each["AlarmName"],
                 state=each.get("StateValue", ""),
                 has_actions_on=bool(each.get("ActionsEnabled", True)),
-                actions=len(each.get("AlarmActions", [])),
+                actions=tuple(each.get("AlarmActions", [])),
                 description=each.get("AlarmDescription", ""),
                 reason=each.get("StateReason", ""),
+                measures=each,
             )
-    yield from judge_alarms(examination.setup, wanted, found)
+    yield from judge_alarms(examination.setup, wanted, found, deployed)
 
 
 # --- Last runs ------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def examine(examination: Examination) -> Iterator[Result]:
 
     def look(about: tuple[Quota, str]) -> Result:
         quota, region = about
-        return judge_quota(quota, _need(examination, quota, region))
+        return judge_quota(setup, quota, _need(examination, quota, region))
 
     examination.say("reading quotas")
     yield from examination.side_by_side("quotas", work, look)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pare.doctor.commands import deploy
+from pare.doctor.commands import deploy, look_again, own_right
 from pare.doctor.elsewhere import said
 from pare.doctor.model import Mend, Result, cannot_tell
 from pare.doctor.trail import CHECKS, judge_route, judge_trails
-from pare.errors import CredentialsError, PareError
+from pare.errors import AwsServiceError, CredentialsError, PareError, ThrottledError
 from pare.message import plain, sentence, several
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ def examine(examination: Examination) -> Iterator[Result]:
     except PareError as error:
         problem = sentence(plain(error, 400))
         mend = Mend("hub", (deploy("--all"),), text=error.what_to_do)
+        if isinstance(error, AwsServiceError):
+            mend = look_again(error.what_to_do)
+        elif isinstance(error, ThrottledError):
+            mend = look_again("Throttling passes by itself: look again in some minutes.")
+        mend = own_right(setup, str(error)) or mend
         yield from (cannot_tell(check, "", problem, mend) for check in CHECKS)
         return
     yield from judge_trails(setup, answers, now=examination.now)

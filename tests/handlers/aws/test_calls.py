@@ -134,6 +134,9 @@ def test_a_lost_connection_is_a_service_error(error: BotoCoreError) -> None:
 
     assert type(found) is AwsServiceError
     assert str(found).startswith(f"iam:GetRole in account {MEMBER}: ")
+    # A person has no step that is retried.
+    assert "AWS_ENDPOINT_URL" in found.what_to_do
+    assert "the step is retried" in AwsServiceError.what_to_do
 
 
 @pytest.mark.parametrize(

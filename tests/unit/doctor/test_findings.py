@@ -367,6 +367,55 @@ def test_all_rules_of_a_region_are_one_result() -> None:
     assert len(mended(found)[1]) == 2
 
 
+def test_a_bus_that_is_gone_is_named_once_and_deployed() -> None:
+    home = rules_of(home_stack())
+    gone = [
+        fault
+        for rule in home.rules
+        for fault in faults_of(
+            rule,
+            replace(as_it_should(rule), state="DISABLED") if rule.bus == DEFAULT_BUS else None,
+            has_bus=rule.bus == DEFAULT_BUS,
+        )
+    ]
+    rules = {**GOOD, HOME: replace(home, faults=tuple(gone))}
+
+    found = judge_rules(SETUP, rules[HOME])
+
+    assert found.says == (
+        "The event bus pare is not there, and with it 1 rule, rule ParePipeline-DefaultTestRule is "
+        "disabled."
+    )
+    assert mended(found)[1] == ("npx cdk deploy ParePipeline --revert-drift",)
+    by_hand = f"aws events create-event-bus --name pare --region {HOME}. Then deploy as above"
+    assert found.mend is not None
+    assert by_hand in found.mend.after
+
+    arrival = judge_forwarding(SETUP, lost(), rules)
+    assert arrival.says == (
+        "The test event did not arrive within 90 s: the event bus pare is not there, and with it "
+        "1 rule."
+    )
+    assert mended(arrival)[1] == ("npx cdk deploy ParePipeline --revert-drift",)
+    assert arrival.mend is not None
+    assert by_hand in arrival.mend.after
+
+
+def test_more_rules_than_two_are_mended_by_one_deployment() -> None:
+    (rule,) = expected_rules(region_stack(), SETUP)
+    rules = [replace(rule, name=name) for name in ("a", "b", "c")]
+    off = [
+        fault
+        for each in rules
+        for fault in faults_of(each, replace(as_it_should(each), state="DISABLED"))
+    ]
+    two = judge_rules(SETUP, replace(rules_of(region_stack()), faults=tuple(off[:2])))
+    three = judge_rules(SETUP, replace(rules_of(region_stack()), faults=tuple(off)))
+
+    assert len(mended(two)[1]) == 2
+    assert mended(three)[1] == (f"npx cdk deploy PareRegion-{OTHER} --revert-drift",)
+
+
 def test_a_region_without_its_stack_is_deployed() -> None:
     assert mended(judge_rules(SETUP, RegionRules(OTHER))) == (
         "hub", (f"npx cdk deploy PareRegion-{OTHER}",),
@@ -472,6 +521,13 @@ def test_a_dead_letter_of_an_unknown_rule_is_left_to_cloudformation() -> None:
     assert mended(found)[1] == ("npx cdk deploy ParePipeline --revert-drift",)
 
 
+def test_a_dead_letter_whose_target_is_gone_is_no_matter_of_roles() -> None:
+    arn = f"arn:aws:events:{OTHER}:{HUB}:rule/PareRegion-TestEvent"
+    reason = "NO_PERMISSIONS: Event bus arn:aws:events:bus/pare does not exist."
+    found = judge_forwarding(SETUP, lost(dead_letter=reason, rule=arn), GOOD)
+    assert mended(found)[1] == ("npx cdk deploy ParePipeline --revert-drift",)
+
+
 def in_the_workflow(**trace: Any) -> Result:
     arn = MACHINE.replace("stateMachine", "execution") + ":1"
     return judge_forwarding(SETUP, lost(execution=arn, **trace), GOOD)
@@ -532,6 +588,14 @@ def test_what_could_not_be_sent_or_looked_for_cannot_be_told() -> None:
     found = judge_forwarding(SETUP, unseen, GOOD)
     assert found.says.startswith("Whether it arrived could not be read: dynamodb:BatchGetItem")
     assert mended(found)[0] == "you"
+
+
+def test_a_table_of_runs_that_is_gone_is_no_matter_of_credentials() -> None:
+    error = "dynamodb:BatchGetItem: ResourceNotFoundException: Requested resource not found"
+    found = judge_forwarding(SETUP, Arrival(OTHER, CHECK_ID, error=error), GOOD)
+    assert found.status == "missing"
+    assert found.says == f"What arrives is not noted: the table of runs is not there: {error}."
+    assert mended(found) == ("you", ("pare doctor --only running",))
 
 
 def test_what_comes_from_outside_is_one_printable_line() -> None:

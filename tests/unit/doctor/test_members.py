@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pare.doctor.checks import title_of
+from pare.doctor.commands import mend_first, own_right
 from pare.doctor.members import (
     FOLD_AFTER,
     AccessRole,
@@ -252,6 +254,7 @@ def test_an_account_outside_the_governed_units_is_named_with_the_setting() -> No
     # What is left out is told by ParePipeline.
     assert commands(found) == ("npx cdk deploy --all",)
     assert found.mend and "account_exclusions" in found.mend.text
+    assert f"aws organizations list-parents --child-id {SHOP}" in found.mend.text
     assert found.mend.text.endswith(f": npx cdk deploy ByHand/PareMember --profile {SHOP}")
 
 
@@ -420,11 +423,11 @@ def test_as_many_as_a_person_reads_are_a_result_each() -> None:
 
 
 def test_the_management_account_lets_the_hub_in() -> None:
-    assert judge_management(setup(), accounts(), probes()).status == "ok"
+    assert judge_management(setup(), accounts(), probes(), {}).status == "ok"
 
 
 def test_a_management_account_that_refuses_all_gets_its_stack_by_hand() -> None:
-    found = judge_management(setup(), accounts(), probes({MANAGEMENT: FUNCTIONS}))
+    found = judge_management(setup(), accounts(), probes({MANAGEMENT: FUNCTIONS}), {})
 
     assert found.status == "missing"
     # Whether its stack is there nobody in the hub can see.
@@ -438,12 +441,24 @@ def test_a_management_account_that_refuses_all_gets_its_stack_by_hand() -> None:
     [{}, {"ListPrincipals": {MANAGEMENT: Probe(False, "Throttling", "slow down")}}],
 )
 def test_a_management_account_that_nobody_could_try_cannot_be_told(tried: Any) -> None:
-    assert judge_management(setup(), accounts(), tried).status == "cannot tell"
+    assert judge_management(setup(), accounts(), tried, {}).status == "cannot tell"
+
+
+def test_the_management_account_needs_no_mend_of_its_own_where_nobody_may_ask() -> None:
+    refused = "lambda:InvokeFunction ListPrincipals: AccessDeniedException: not authorized"
+
+    found = judge_management(setup(), accounts(), {}, {"ListPrincipals": refused})
+    (asked,) = faults(judge_roles(setup(), accounts(), {}, {}, {"ListPrincipals": refused}))
+
+    assert found.status == "cannot tell"
+    assert found.mend == asked.mend == own_right(setup(), refused)
+    assert found.mend
+    assert f"lambda:InvokeFunction in account {HUB}" in found.mend.text
 
 
 def test_a_management_account_that_is_left_out_is_well() -> None:
     found = judge_management(
-        setup(), accounts(excluded=(MANAGEMENT,)), probes({MANAGEMENT: FUNCTIONS})
+        setup(), accounts(excluded=(MANAGEMENT,)), probes({MANAGEMENT: FUNCTIONS}), {}
     )
 
     assert found.status == "ok"
@@ -483,7 +498,7 @@ def test_an_account_without_a_stack_is_told_so_rather_than_what_the_refusal_says
     (found,) = faults(roles(probes({SHOP: FUNCTIONS}), instances(without=(SHOP,))))
 
     assert found.says == "No function of the hub is let in: it has no member stack."
-    assert verbs(found) == ["create-stack-instances"]
+    assert found.mend == mend_first(title_of("members.instance"))
 
 
 def test_with_a_current_stack_the_role_was_changed_and_the_stack_is_made_anew() -> None:
@@ -613,7 +628,8 @@ def test_beside_the_hub_an_account_without_a_stack_has_its_own_fault() -> None:
     )  # fmt: skip
 
     assert [each.subject for each in found] == [f"hub {HUB}", SHOP]
-    assert verbs(found[1]) == ["create-stack-instances"]
+    # What its stack lacks has the commands, once.
+    assert found[1].mend == mend_first(title_of("members.instance"))
 
 
 def test_one_account_that_lets_somebody_in_shows_that_it_is_not_the_hub() -> None:
@@ -633,7 +649,12 @@ def test_no_more_stacks_are_taken_away_at_once_than_a_person_oversees(status: st
     of = {each: instance(each, status=status) for each in many} | {SHOP: instance(SHOP)}
     known = accounts(active=(*many, SHOP), units=dict.fromkeys((*many, SHOP), ROOT))
 
-    (found,) = faults(roles(there, of, about=known))
+    results = (
+        roles(there, of, about=known)
+        if status == "CURRENT"
+        else judge_instances(setup(), known, of, there)
+    )
+    (found,) = faults(results)
 
     assert found.facts["accounts"] == list(many)
     assert verbs(found) == ["delete-stack-instances", "create-stack-instances"]
@@ -641,6 +662,7 @@ def test_no_more_stacks_are_taken_away_at_once_than_a_person_oversees(status: st
         if "-stack-instances" in command:
             assert [each for each in many if each in command] == list(many[:FOLD_AFTER])
     assert found.mend and "the first 20 accounts" in found.mend.text
+    assert "alone; nothing else there." in found.mend.text
 
 
 # --- Without a stack set ---
@@ -840,6 +862,28 @@ def test_a_role_that_something_else_keeps_from_reading_itself_is_not_judged(
     assert message in found.says
 
 
+@pytest.mark.parametrize(
+    ("kind", "where", "command"),
+    [
+        ("an identity-based policy", f"member {SHOP}",
+         "aws iam list-attached-role-policies --role-name PareMember"),
+        ("a permissions boundary", f"member {SHOP}",
+         "aws iam get-role --role-name PareMember --query Role.PermissionsBoundary"),
+        ("a service control policy", "management",
+         f"aws organizations list-policies-for-target --target-id {SHOP} "
+         "--filter SERVICE_CONTROL_POLICY"),
+    ],
+)  # fmt: skip
+def test_what_denies_outright_is_not_said_to_pass(kind: str, where: str, command: str) -> None:
+    message = f"not authorized to perform: iam:GetRole with an explicit deny in {kind}"
+
+    found = with_rights(Rights(None, "iam:GetRole", "AccessDenied", message))
+
+    assert found.mend and found.mend.where == where
+    assert command in found.mend.commands
+    assert "may pass" not in found.mend.text
+
+
 def test_the_rights_of_another_version_are_not_said_to_be_changed() -> None:
     there = {SHOP: Probe(True, template="older", rights=Rights("another"))}
     (found,) = judge_templates(
@@ -857,7 +901,11 @@ def test_the_rights_of_another_version_are_not_said_to_be_changed() -> None:
             "missing",
             ("npx cdk deploy ParePipeline --revert-drift",),
         ),
-        ("lambda:InvokeFunction EnrichFinding: AccessDeniedException: no", "cannot tell", ()),
+        (
+            "lambda:InvokeFunction EnrichFinding: AccessDeniedException: no",
+            "cannot tell",
+            ("pare doctor",),
+        ),
         (
             "EnrichFinding failed: Boom",
             "cannot tell",

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pare.doctor.deployed_rules import ExpectedSchedule
+from pare.doctor.deployed_rules import ExpectedAlarm, ExpectedSchedule, ExpectedSubscription
 from pare.doctor.running import (
     PENDING,
     WORKFLOWS,
     Alarm,
+    Part,
     Runs,
     Stack,
     Subscription,
     judge_alarms,
+    judge_concurrency,
+    judge_parts,
     judge_queue,
     judge_schedule,
     judge_stack,
     judge_subscriptions,
+    judge_topic_policy,
     judge_workflow,
     schedule_name,
 )
@@ -102,6 +106,60 @@ def test_a_stack_that_is_not_complete_is_mended_by_its_status(
     assert [each[1] if each[0] == "pare" else each[2] for each in words] == verbs
 
 
+# --- running.resources ---
+
+
+def test_a_deleted_table_is_looked_for_in_the_backups_before_it_is_made_anew() -> None:
+    parts = [Part("RunsTable", "Runs-1", is_there=False), Part("CardsTable", "Cards-1")]
+
+    (found,) = judge_parts(setup(), "table", parts, "PareStorage")
+
+    assert found.says == "1 table of PareStorage is not there: RunsTable."
+    assert commands(found) == ("npx cdk deploy PareStorage --revert-drift",)
+    assert found.mend and "its data is gone with it unless it is restored" in found.mend.text
+    backups = "aws dynamodb list-backups --backup-type SYSTEM --table-name Runs-1 --region"
+    assert f"{backups} {HOME}" in found.mend.text
+
+
+@pytest.mark.parametrize(
+    ("word", "words"), [("bucket", "what it held is gone"), ("key", "as another key")]
+)
+def test_what_a_deployment_does_not_bring_back_is_said(word: str, words: str) -> None:
+    (found,) = judge_parts(setup(), word, [Part("It", "it-1", is_there=False)], "PareStorage")
+
+    assert found.mend and words in found.mend.text
+    in_place = f"aws s3 mb s3://it-1 --region {HOME}." in found.mend.after
+    assert in_place is (word == "bucket")
+
+
+def test_event_buses_are_counted() -> None:
+    parts = [Part("Bus", "pare"), Part("Other", "other")]
+
+    assert [each.says for each in judge_parts(setup(), "event bus", parts, "ParePipeline")] == [
+        "2 event buses"
+    ]
+    gone = [replace(each, is_there=False) for each in parts]
+    (found,) = judge_parts(setup(), "event bus", gone, "ParePipeline")
+    assert found.says == "2 event buses of ParePipeline are not there: Bus, Other."
+
+
+def test_a_key_in_a_state_that_nobody_thought_of_is_not_well() -> None:
+    key = Part("Key", "1234", state="PendingImport")
+
+    (found,) = judge_parts(setup(), "key", [key], "PareStorage")
+
+    assert found.says == "The key Key of PareStorage is PendingImport."
+    assert commands(found) == (f"aws kms describe-key --key-id 1234 --region {HOME}",)
+
+
+def test_what_the_template_reserves_is_well() -> None:
+    names = {"One": "One-1", "Two": "Two-1"}
+
+    assert judge_concurrency(setup(), names, {"One": 3}, {"One": 3, "Two": 9}).status == "ok"
+    found = judge_concurrency(setup(), names, {"One": 3}, {"One": None, "Two": 9})
+    assert ": One (none, not 3)." in found.says
+
+
 # --- running.subscriptions ---
 
 
@@ -113,6 +171,7 @@ def test_a_confirmed_subscription_is_well() -> None:
     (found,) = subscriptions(CONFIRMED)
 
     assert (found.status, found.subject) == ("ok", "security@example.com (People)")
+    assert found.says == "security@example.com (People): everything"
 
 
 def test_a_pending_subscription_names_the_address_and_sends_the_mail_again() -> None:
@@ -233,6 +292,143 @@ def test_without_addresses_a_chat_channel_is_enough_and_nobody_is_not() -> None:
     assert found.says == "Nobody is subscribed, neither by mail nor in a chat channel."
 
 
+OWNERS: dict[str, Any] = {"owner": ["payments", "shop"], "audience": ["owner"]}
+FOR_ALL: dict[str, Any] = {"audience": ["security", {"exists": False}]}
+
+
+def filtered(found: Subscription, policy: dict[str, Any] | None, **changes: Any) -> Subscription:
+    return replace(found, filter=policy, **changes)
+
+
+def deployed(endpoint: str, policy: dict[str, Any], topic: str = TOPIC) -> ExpectedSubscription:
+    return ExpectedSubscription(topic, "email", endpoint, policy, "MessageAttributes")
+
+
+def judged(
+    people: tuple[Subscription, ...], *wanted: ExpectedSubscription, **changes: Any
+) -> list[Result]:
+    """Return what is said of the topic People, next to the template's subscriptions."""
+    topics: Any = {"People": (TOPIC, people), "Chat": ("", changes.pop("chat", ()))}
+    if alarms := changes.pop("alarms", None):
+        topics["Alarms"] = (ALARMS, alarms)
+    emails = {"emails": tuple(each.endpoint for each in wanted), **changes}
+    return list(judge_subscriptions(setup(**emails), topics, wanted))
+
+
+@pytest.mark.parametrize(
+    ("policy", "scope", "wanted", "says", "values"),
+    [
+        (
+            {"owner": ["nobody"]},
+            "MessageAttributes",
+            {},
+            'security@example.com (People) gets only what the filter {"owner":["nobody"]} lets '
+            "through, not everything.",
+            ["{}"],
+        ),
+        (
+            {},
+            "MessageAttributes",
+            FOR_ALL,
+            "security@example.com (People) gets everything, not only what the filter",
+            [json.dumps(FOR_ALL, separators=(",", ":"))],
+        ),
+        (
+            FOR_ALL,
+            "MessageBody",
+            FOR_ALL,
+            "on MessageBody lets through, not only what",
+            [json.dumps(FOR_ALL, separators=(",", ":")), "MessageAttributes"],
+        ),
+    ],
+)
+def test_another_filter_than_the_templates_is_set_back(
+    policy: dict[str, Any], scope: str, wanted: dict[str, Any], says: str, values: list[str]
+) -> None:
+    changed = filtered(CONFIRMED, policy, scope=scope)
+
+    (found,) = faults(judged((changed,), deployed("Security@example.com", wanted)))
+
+    assert (found.status, found.subject) == ("missing", "security@example.com (People)")
+    assert says in found.says
+    words = [shlex.split(each) for each in commands(found)]
+    assert [each[:3] for each in words] == [["aws", "sns", "set-subscription-attributes"]] * len(
+        values
+    )
+    assert {each[each.index("--subscription-arn") + 1] for each in words} == {CONFIRMED.arn}
+    assert [each[each.index("--attribute-value") + 1] for each in words] == values
+
+
+def test_a_filter_that_somebody_gave_by_hand_is_theirs() -> None:
+    by_hand = filtered(ROUTED, {"severity": ["critical"]})
+
+    found = judged((CONFIRMED, by_hand), deployed("security@example.com", {}))
+
+    assert [(each.status, each.says) for each in found] == [
+        ("ok", "payments@example.com (People): what its filter takes"),
+        ("ok", "security@example.com (People): everything"),
+    ]
+
+
+def test_a_filter_that_cannot_be_read_cannot_be_told_for_that_address_alone() -> None:
+    unread = filtered(CONFIRMED, None, unread="no right")
+    foreign = filtered(ROUTED, None, unread="no right")
+
+    found = judged((unread, foreign), deployed("security@example.com", {}))
+
+    assert [(each.status, each.says) for each in found] == [
+        ("ok", "payments@example.com (People): confirmed"),
+        ("cannot tell", "AWS did not tell what reaches security@example.com: no right."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "changes", "note"),
+    [
+        # Routes alone, nobody in people_emails.
+        (
+            [(ROUTED, OWNERS)],
+            {},
+            "nobody gets alarms, failures and digests that name no owner",
+        ),
+        ([(ROUTED, OWNERS), (CONFIRMED, FOR_ALL)], {"alarms": (OF_ALARMS,)}, None),
+        (
+            [(ROUTED, OWNERS)],
+            {"alarms": (OF_ALARMS,)},
+            "nobody gets failures and digests that name no owner",
+        ),
+        (
+            [(ROUTED, OWNERS)],
+            {"chat": (Subscription("https", "https://chat.example", f"{TOPIC}:2"),)},
+            "nobody gets alarms",
+        ),
+        ([(CONFIRMED, {})], {}, None),
+    ],
+)
+def test_what_nobody_is_subscribed_to_is_said_and_is_a_choice(
+    addresses: list[tuple[Subscription, dict[str, Any]]], changes: dict[str, Any], note: str | None
+) -> None:
+    changes = {"alarm_emails": (), **changes}
+    people = tuple(filtered(each, policy) for each, policy in addresses)
+
+    results = judged(
+        people, *(deployed(each.endpoint, policy) for each, policy in addresses), **changes
+    )
+
+    assert faults(results) == []
+    assert [each.says for each in results if not each.subject] == ([note] if note else [])
+    if note:
+        assert "payments@example.com (People): only what is theirs (filter)" in {
+            each.says for each in results
+        }
+
+
+def test_who_has_to_confirm_yet_is_not_nobody() -> None:
+    waiting = Subscription("email", "security@example.com", PENDING)
+
+    assert len(judged((waiting,), deployed("security@example.com", {}))) == 1
+
+
 def test_an_address_is_one_word_of_the_shell() -> None:
     (found,) = subscriptions(
         Subscription("email", "a'; rm -rf /@example.com", PENDING), emails=()
@@ -249,13 +445,18 @@ SCHEDULE = {
     "ScheduleExpression": "cron(0 3 * * ? *)",
     "FlexibleTimeWindow": {"Mode": "OFF"},
     "State": "ENABLED",
-    "Target": {"Arn": MACHINE, "RoleArn": "arn:role", "Input": "<aws.scheduler.scheduled-time>"},
+    "Target": {
+        "Arn": MACHINE,
+        "RoleArn": "arn:role",
+        "Input": '{"scheduled_at": "<aws.scheduler.scheduled-time>"}',
+    },
     "CreationDate": "2026-11-01T00:00:00Z",
     "ResponseMetadata": {},
 }
 
 
-WANTED = ExpectedSchedule("cron(0 3 * * ? *)", "Etc/UTC", MACHINE)
+STARTED_WITH = '{"scheduled_at":"<aws.scheduler.scheduled-time>"}'
+WANTED = ExpectedSchedule("cron(0 3 * * ? *)", "Etc/UTC", MACHINE, STARTED_WITH)
 
 
 def schedule(found: dict[str, Any] | None, wanted: ExpectedSchedule | None = WANTED) -> Result:
@@ -273,11 +474,19 @@ def test_a_schedule_that_is_on_is_well() -> None:
     [
         (
             {"Target": {"Arn": "arn:aws:lambda:eu-west-1:1:function:another", "RoleArn": "r"}},
-            f"it starts arn:aws:lambda:eu-west-1:1:function:another, not {MACHINE}.",
+            f"it starts arn:aws:lambda:eu-west-1:1:function:another, not {MACHINE}; its input",
         ),
         (
             {"ScheduleExpression": "cron(0 3 1 1 ? 2099)"},
             "it runs at cron(0 3 1 1 ? 2099), not at cron(0 3 * * ? *).",
+        ),
+        (
+            {"Target": {"Arn": MACHINE, "RoleArn": "arn:role", "Input": "{}"}},
+            f"its input is {{}}, not {STARTED_WITH}.",
+        ),
+        (
+            {"Target": {"Arn": MACHINE, "RoleArn": "arn:role"}},
+            f"its input is empty, not {STARTED_WITH}.",
         ),
         ({"ScheduleExpressionTimezone": "Asia/Tokyo"}, "its time zone is Asia/Tokyo, not Etc/UTC."),
         # The template says of it that it is on, too.
@@ -291,7 +500,19 @@ def test_a_schedule_that_is_another_than_was_deployed_comes_back_with_the_stack(
 
     assert found.status == "missing"
     assert words in found.says
-    assert commands(found) == REVERT
+    revert, directly = commands(found)
+    assert (revert,) == REVERT
+    told = shlex.split(directly)
+    asked = json.loads(told[told.index("--cli-input-json") + 1])
+    assert schedule({**SCHEDULE, **asked}).status == "ok"
+    assert asked["State"] == "ENABLED"
+    assert found.mend and "Where that changes nothing, the second" in found.mend.text
+
+
+def test_an_input_that_the_template_does_not_tell_is_not_compared() -> None:
+    found = schedule({**SCHEDULE, "Target": {"Arn": MACHINE}}, replace(WANTED, input=None))
+
+    assert found.status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -364,10 +585,10 @@ def test_an_empty_queue_is_well() -> None:
 def test_what_waits_is_counted_shown_and_only_then_thrown_away(name: str) -> None:
     found = judge_queue(name, OTHER, "https://queue", 3)
 
-    assert found.says == f"3 messages wait in {name}."
-    assert [each.split()[2] for each in commands(found)] == ["receive-message"]
-    # Whoever types all commands must not throw away what nobody has seen.
-    assert found.mend and "aws sqs purge-queue --queue-url https://queue" in found.mend.text
+    assert found.says == "3 messages wait there to be seen to."
+    assert [each.split()[2] for each in commands(found)] == ["receive-message", "purge-queue"]
+    assert commands(found)[-1] == f"aws sqs purge-queue --queue-url https://queue --region {OTHER}"
+    assert found.mend and "The second throws all messages of the queue away" in found.mend.text
     assert found.facts["waiting"] == 3
 
 
@@ -384,18 +605,25 @@ def test_a_queue_that_is_gone_comes_back_with_its_stack(name: str, stack_name: s
 # --- running.alarms ---
 
 
+MEASURES: dict[str, Any] = {
+    "MetricName": "ExecutionsFailed", "Threshold": 1.0, "Period": 300,
+    "Dimensions": [{"Name": "StateMachineArn", "Value": MACHINE}],
+}  # fmt: skip
+EXPECTED = ExpectedAlarm((TOPIC,), {**MEASURES, "Threshold": 1})
+
+
 def alarm(**changes: Any) -> Alarm:
     fields: dict[str, Any] = {
-        "name": "alarm-1", "state": "OK", "has_actions_on": True, "actions": 1,
-        "description": "Pare: something waits.",
+        "name": "alarm-1", "state": "OK", "has_actions_on": True, "actions": (TOPIC,),
+        "description": "Pare: something waits.", "measures": MEASURES,
     }  # fmt: skip
     return Alarm(**{**fields, **changes})
 
 
 def alarms(*found: Alarm) -> list[Result]:
-    return list(
-        judge_alarms(setup(), {"FindingFailed": "alarm-1"}, {each.name: each for each in found})
-    )
+    wanted = {"FindingFailed": "alarm-1"}
+    found_alarms = {each.name: each for each in found}
+    return list(judge_alarms(setup(), wanted, found_alarms, {"FindingFailed": EXPECTED}))
 
 
 @pytest.mark.parametrize("state", ["OK", "INSUFFICIENT_DATA"])
@@ -406,11 +634,28 @@ def test_a_silent_alarm_that_would_tell_somebody_is_well(state: str) -> None:
 @pytest.mark.parametrize(
     ("found", "words", "command"),
     [
-        ((), "The alarm is not there: FindingFailed.", REVERT[0]),
-        ((alarm(actions=0),), "They tell nobody: FindingFailed.", REVERT[0]),
+        ((), "FindingFailed is not there.", REVERT[0]),
+        ((alarm(actions=()),), "FindingFailed tells nobody.", REVERT[0]),
+        (
+            (alarm(actions=(ALARMS,)),),
+            f"FindingFailed does not tell {TOPIC}, as the template has it.",
+            REVERT[0],
+        ),
+        (
+            (alarm(measures={**MEASURES, "Threshold": 100000000.0}),),
+            "FindingFailed looks for something else than in the template: Threshold 100000000, "
+            "not 1.",
+            REVERT[0],
+        ),
+        (
+            (alarm(measures={**MEASURES, "Dimensions": [], "MetricName": "Another"}),),
+            f"MetricName Another, not ExecutionsFailed, Dimensions none, not StateMachineArn="
+            f"{MACHINE}.",
+            REVERT[0],
+        ),
         (
             (alarm(has_actions_on=False),),
-            "switched off: FindingFailed.",
+            "FindingFailed has its actions switched off.",
             f"aws cloudwatch enable-alarm-actions --region {HOME} --alarm-names alarm-1",
         ),
         (
@@ -428,6 +673,54 @@ def test_an_alarm_that_is_not_well_is_mended_by_what_is_amiss(
 
     assert words in result.says
     assert commands(result) == (command,)
+
+
+def test_several_alarms_are_one_line() -> None:
+    names = {"A": "alarm-1", "B": "alarm-2"}
+    changed = [alarm(name=each, measures={"Threshold": 9.0}, actions=()) for each in names.values()]
+    expected = dict.fromkeys(names, ExpectedAlarm((TOPIC,), {"Threshold": 1}))
+
+    found = list(judge_alarms(setup(), names, {each.name: each for each in changed}, expected))
+
+    assert [each.says for each in found] == [
+        "A, B tell nobody.",
+        "A, B look for something else than in the template: A: Threshold 9, not 1, "
+        "B: Threshold 9, not 1.",
+    ]
+
+
+def test_an_alarm_of_which_the_template_says_nothing_is_judged_by_what_it_does() -> None:
+    found = judge_alarms(setup(), {"A": "alarm-1"}, {"alarm-1": alarm(measures={})})
+
+    assert [each.status for each in found] == ["ok"]
+
+
+PUBLISH = {
+    "Sid": "AlarmsPublish", "Effect": "Allow", "Action": "SNS:Publish",
+    "Principal": {"Service": "cloudwatch.amazonaws.com"}, "Resource": TOPIC,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", [{"Statement": [PUBLISH]}, {"Statement": PUBLISH}])
+def test_a_topic_that_lets_alarms_publish_is_well(policy: dict[str, Any]) -> None:
+    assert judge_topic_policy("People", policy) is None
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        None,
+        {"Statement": []},
+        {"Statement": [{**PUBLISH, "Effect": "Deny"}]},
+        {"Statement": [{**PUBLISH, "Action": "SNS:Subscribe"}]},
+        {"Statement": [{**PUBLISH, "Principal": {"AWS": "*"}}]},
+    ],
+)
+def test_a_topic_that_refuses_alarms_is_named(policy: dict[str, Any] | None) -> None:
+    found = judge_topic_policy("People", policy)
+
+    assert found and found.says.startswith("The policy of the topic People lets no alarm publish")
+    assert commands(found) == REVERT
 
 
 # --- running.workflows ---

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from infra import activity_workflow, inventory_workflow, reconcile_workflow
+from pare.doctor.commands import own_right
 from pare.doctor.size import (
     Known,
     Need,
@@ -17,7 +18,7 @@ from pare.doctor.size import (
     quotas,
     size_of,
 )
-from tests.doctor_setup import HOME, setup
+from tests.doctor_setup import HOME, HUB, setup
 
 if TYPE_CHECKING:
     from pare.doctor.model import Result
@@ -47,7 +48,7 @@ def commands(result: Result) -> tuple[str, ...]:
     ],
 )
 def test_a_quota_is_compared_with_what_is_needed(need: Need, status: str, says: str) -> None:
-    found = judge_quota(RULES, need)
+    found = judge_quota(setup(), RULES, need)
 
     assert found.status == status
     assert says in found.says
@@ -55,7 +56,7 @@ def test_a_quota_is_compared_with_what_is_needed(need: Need, status: str, says: 
 
 
 def test_a_quota_that_aws_raises_is_asked_for_by_its_code() -> None:
-    assert commands(judge_quota(RULES, Need(HOME, 290, 300))) == (
+    assert commands(judge_quota(setup(), RULES, Need(HOME, 290, 300))) == (
         "aws service-quotas request-service-quota-increase --service-code events "
         f"--quota-code L-244521F2 --desired-value 600 --region {HOME}",
     )
@@ -63,7 +64,7 @@ def test_a_quota_that_aws_raises_is_asked_for_by_its_code() -> None:
 
 def test_a_quota_that_has_no_code_names_its_page() -> None:
     quota = next(each for each in quotas() if each.quota_code is None)
-    found = judge_quota(quota, Need(HOME, quota.default + 1))
+    found = judge_quota(setup(), quota, Need(HOME, quota.default + 1))
 
     assert found.mend is not None
     assert quota.url in found.mend.text
@@ -90,7 +91,7 @@ def test_the_functions_side_by_side_are_those_that_the_workflows_allow() -> None
 def test_a_new_account_of_ten_functions_side_by_side_is_too_small() -> None:
     quota = next(each for each in quotas() if each.need == "functions_side_by_side")
 
-    assert judge_quota(quota, Need(HOME, 120, 10)).status == "missing"
+    assert judge_quota(setup(), quota, Need(HOME, 120, 10)).status == "missing"
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-us-gov", "aws-cn"])
@@ -135,6 +136,19 @@ def test_without_an_inventory_it_is_a_guess_and_the_mend_is_an_inventory() -> No
     assert found.status == "cannot tell"
     assert "A guess: some" in found.says
     assert commands(found) == ("pare inventory run --wait",)
+
+
+def test_an_inventory_that_may_not_be_read_is_no_reason_to_run_one() -> None:
+    message = f"User: arn:aws:sts::{HUB}:assumed-role/x is not authorized to perform: {'x' * 200}"
+    problem = f"s3:ListBucket s3://evidence/inventory/: AccessDenied: {message}"
+
+    (found,) = judge_cost(setup(), Known(accounts=10, regions=2), problem)
+
+    assert found.status == "cannot tell"
+    assert message in found.says
+    assert found.mend == own_right(setup(), problem)
+    assert found.mend
+    assert f"s3:ListBucket in account {HUB}" in found.mend.text
 
 
 def test_the_paid_analyzer_is_in_the_bill_where_the_settings_want_it() -> None:

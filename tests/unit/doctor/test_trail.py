@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pare.doctor.checks import title_of
+from pare.doctor.commands import mend_first
 from pare.doctor.trail import (
     CONTROL_TOWER_TRAIL,
     data_events,
@@ -107,7 +109,9 @@ def mend_of(result: Result) -> Mend:
 
 
 def typed(mend: Mend, folder: Path, *, policy: str | None, refusal: str = "") -> list[list[str]]:
-    """Type a mend's commands; return the calls of the AWS CLI that read no policy.
+    """Type a mend's commands; return the calls of the AWS CLI that read no policy, without it.
+
+    The policy that is put lies in ``put-….json``.
 
     ``policy``: what is there; None: it cannot be read, with this ``refusal``.
     """
@@ -115,7 +119,11 @@ def typed(mend: Mend, folder: Path, *, policy: str | None, refusal: str = "") ->
     reads = f"cat {folder}/now" if policy is not None else f'echo "({refusal})" >&2; exit 254'
     aws = folder / "aws"
     aws.write_text(
-        f'#!/bin/bash\ncase $2 in get-*) {reads};; *) echo "$@" >> {folder}/called;; esac\n'
+        f"#!/bin/bash\ncase $2 in get-*) {reads}; exit;; esac\nput=$2.json\n"
+        "while (($#)); do\n"
+        f'  if [[ $1 == --policy ]]; then echo "$2" > {folder}/$put; shift; '
+        'else echo -n "$1 "; fi\n'
+        f"  shift\ndone >> {folder}/called\necho >> {folder}/called\n"
     )
     aws.chmod(0o755)
     subprocess.run(
@@ -167,7 +175,9 @@ def test_a_trail_that_is_not_there_is_created_or_named(tmp_path: Path) -> None:
                 "InsufficientEncryptionPolicyException")  # fmt: skip
     for text in (*refusals, "`--profile log-archive`", f"`--profile {SHOP}`"):
         assert text in mend.text
-    assert "own/prefix/AWSLogs/" in (tmp_path / "pare-bucket-policy.json").read_text()
+    assert "own/prefix/AWSLogs/" in (tmp_path / "put-bucket-policy.json").read_text()
+    assert not list(tmp_path.glob("pare-*"))  # nothing is left in the person's folder
+    assert "--enable-log-file-validation" in create
     assert create[:2] == ["cloudtrail", "create-trail"]
     assert create[create.index("--s3-key-prefix") + 1] == "own/prefix"
     assert create[create.index("--kms-key-id") + 1] == KEY
@@ -235,7 +245,6 @@ def test_a_trail_that_cannot_be_looked_at_is_not_taken_for_well(
 @pytest.mark.parametrize(
     ("trail", "text"),
     [
-        (found(S3BucketName="other-bucket"), "`bucket: other-bucket`"),
         (found(S3KeyPrefix="logs"), "`prefix: logs`"),
         (found(S3KeyPrefix="it's odd"), "prefix"),
     ],
@@ -249,6 +258,33 @@ def test_settings_that_name_another_place_are_to_be_changed(
     assert result.mend is not None
     assert result.mend.where == "you"
     assert text in result.mend.text
+
+
+def test_a_trail_that_writes_elsewhere_is_put_back_and_the_healthy_bucket_left_alone() -> None:
+    error = running(LatestDeliveryError="NoSuchBucket")
+
+    results = judged(answer(found(S3BucketName="other-bucket"), error))
+
+    assert results["trail.exists"].status == "missing"
+    assert commands(results["trail.exists"]) == [
+        ["aws", "cloudtrail", "update-trail", "--name", ARN, "--s3-bucket-name", BUCKET,
+         "--region", HOME]
+    ]  # fmt: skip
+    assert mend_of(results["trail.exists"]).where == "management"
+    assert "`bucket: other-bucket`" in mend_of(results["trail.exists"]).text
+    assert results["trail.logging"].status == "cannot tell"
+    assert mend_of(results["trail.logging"]) == mend_first(title_of("trail.exists"))
+
+
+def test_a_key_of_the_trail_that_the_settings_do_not_name_is_told_before_files_are_unreadable() -> (
+    None
+):
+    result = judged(answer(found(KmsKeyId=KEY)))["trail.exists"]
+
+    assert result.status == "missing"
+    assert f"add `{KEY}` to trail.kms_key_arns" in mend_of(result).text
+    named = setup_of(kms_key_arns=(KEY,))
+    assert judged(answer(found(KmsKeyId=KEY)), named)["trail.exists"].status == "ok"
 
 
 def test_a_prefix_that_the_settings_know_is_well() -> None:
@@ -355,7 +391,7 @@ def test_cloudtrails_statements_are_put_into_the_policy_as_it_is(
 
     assert len(called) == (0 if there == "refused" else 1)
     if there != "refused":
-        after = json.loads((tmp_path / "pare-bucket-policy.json").read_text())
+        after = json.loads((tmp_path / "put-bucket-policy.json").read_text())
         sids = [each["Sid"] for each in after["Statement"]]
         others = ["Others"] if there else []
         assert sids == [*others, "AllowCloudTrailToLook", "AllowCloudTrailToWrite"]
@@ -384,13 +420,15 @@ def test_cloudtrails_statements_are_put_into_the_policy_of_its_key(
         return
     assert called == [
         ["kms", "put-key-policy", "--key-id", KEY, "--policy-name", "default",
-         "--policy", "file://pare-key-policy.json", "--region", OTHER]
+         "--region", OTHER]
     ]  # fmt: skip
-    after = json.loads((tmp_path / "pare-key-policy.json").read_text())
+    after = json.loads((tmp_path / "put-key-policy.json").read_text())
     root, encrypt, decrypt, describe = after.pop("Statement")
     assert after == {"Version": "2012-10-17", "Id": "own"}
     assert root == {"Sid": "Root"}
-    assert encrypt == mend.statement
+    assert encrypt["Sid"] == "AllowCloudTrailToEncrypt"
+    # The command has all three: one alone beside it would be taken for all that is meant.
+    assert mend.statement is None
     assert encrypt["Action"] == "kms:GenerateDataKey*"
     assert encrypt["Condition"] == {
         "StringEquals": {"aws:SourceArn": ARN},
@@ -415,8 +453,7 @@ def test_account_trails_have_a_statement_each_in_the_policy_of_one_key() -> None
         results = judge_trail(own, arn, answer(trail, status), now=NOW)
         (mend,) = (each.mend for each in results if each.check == "trail.logging")
         assert mend is not None
-        assert mend.statement is not None
-        sids.add(mend.statement["Sid"])
+        sids |= set(re.findall(r'"Sid":"(AllowCloudTrailToEncrypt\w*)"', mend.commands[0]))
 
     assert len(sids) == 2
 
@@ -464,10 +501,9 @@ def test_what_cloudtrail_must_be_let_is_shown(error: str, action: str) -> None:
 
     assert result.mend is not None
     assert result.mend.where == "log archive"
-    statement = result.mend.statement
-    assert statement is not None
-    assert action in json.dumps(statement["Action"])
-    assert ARN in json.dumps(statement["Condition"])
+    shown = result.mend.commands[0] + json.dumps(result.mend.statement)
+    assert action in shown
+    assert ARN in shown
 
 
 # --- management events ---

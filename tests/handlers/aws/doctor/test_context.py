@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pare.errors import AwsCallError
-from tests.doctor_setup import HOME, OTHER, PAYMENTS, SHOP
+from pare.doctor.commands import own_right
+from pare.errors import AwsCallError, ThrottledError
+from tests.doctor_setup import HOME, OTHER, PAYMENTS, SHOP, setup
 from tests.handlers.aws.doctor.hub import deploy, functions, template
 
 if TYPE_CHECKING:
@@ -105,6 +106,28 @@ def test_a_function_that_may_not_be_invoked_is_an_error(
 
     with pytest.raises(AwsCallError, match="lambda:InvokeFunction ListLogs"):
         examined(resources=functions("ListLogs")).probe("ListLogs", {})
+
+
+def test_a_function_that_never_runs_says_why_and_is_told_from_throttling(
+    examined: Callable[..., Any], aws: FakeAws
+) -> None:
+    refused = {
+        "Error": {"Code": "TooManyRequestsException", "Message": "Rate Exceeded."},
+        "Reason": "ReservedFunctionConcurrentInvocationLimitExceeded",
+        "_status": 429,
+    }
+    aws.answer("lambda:Invoke", refused)
+
+    with pytest.raises(ThrottledError) as caught:
+        examined(resources=functions("ListLogs")).probe("ListLogs", {})
+
+    assert str(caught.value).endswith(
+        "Rate Exceeded. (ReservedFunctionConcurrentInvocationLimitExceeded)"
+    )
+    mend = own_right(setup(), str(caught.value))
+    assert mend is not None
+    assert mend.commands == ("pare doctor --only running",)
+    assert own_right(setup(), "x:Y: TooManyRequestsException: Rate Exceeded.") is None
 
 
 def test_a_region_has_one_client_that_threads_share(examined: Callable[..., Any]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 from click.testing import CliRunner
 
 from pare.aws.doctor.examine import begin, chosen_groups, run_group, template_of
@@ -149,7 +150,7 @@ def test_before_the_first_deployment_the_organization_is_looked_at(
     ran = run("--template", synthesized(tmp_path))
 
     assert ran.exit_code == 0
-    assert "Pare 0.7.0, not deployed yet" in ran.stdout
+    assert "Pare 0.7.0, of the template: nothing deployed is looked at: hub" in ran.stdout
     assert (
         "Not looked at before Pare is deployed: members, trail, log-archive, findings, running, "
         "size." in ran.stdout
@@ -277,6 +278,53 @@ def test_credentials_that_are_no_longer_good_end_everything(
 
     with pytest.raises(CredentialsError):
         run_group(replace(examination, session=Expired()), "organization")
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "ExpiredTokenException"])
+def test_credentials_that_expire_meanwhile_are_told_as_at_the_start(
+    hub: FakeAws, code: str
+) -> None:
+    hub.mend("organizations:DescribeOrganization")
+
+    def expire(_: dict[str, Any]) -> dict[str, Any]:
+        hub.fail("sts:GetCallerIdentity", code, 403, message="The token is expired")
+        raise ClientError({"Error": {"Code": code, "Message": "expired"}}, "DescribeOrganization")
+
+    hub.answer("organizations:DescribeOrganization", expire)
+
+    ran = run("--only", "organization")
+
+    assert ran.exit_code == 3
+    assert "Set AWS_PROFILE, or run `aws sso login`, and try again." in ran.stderr
+    assert "CANNOT TELL" not in ran.stdout
+
+
+def test_a_network_that_is_gone_is_told_to_a_person(hub: FakeAws) -> None:
+    hub.mend("organizations:DescribeOrganization")
+
+    def cut(_: dict[str, Any]) -> dict[str, Any]:
+        hub.refuse_connection("sts:GetCallerIdentity")
+        raise EndpointConnectionError(endpoint_url="https://organizations")
+
+    hub.answer("organizations:DescribeOrganization", cut)
+
+    ran = run("--only", "organization")
+
+    assert ran.exit_code == 3
+    assert "Could not connect to the endpoint URL" in ran.stderr
+    assert "AWS_ENDPOINT_URL of this shell, then run it again." in ran.stderr
+
+
+def test_a_right_that_credentials_lack_is_named_with_the_account(hub: FakeAws) -> None:
+    hub.mend("cloudformation:ListStackResources")
+    hub.fail("cloudformation:ListStackResources", "AccessDenied", 403, message="no")
+
+    ran = run("--only", "trail")
+
+    assert "npx cdk deploy" not in ran.stdout
+    assert f"Your credentials need cloudformation:ListStackResources in account {HUB}" in " ".join(
+        ran.stdout.split()
+    )
 
 
 def test_who_stops_it_is_told_that_not_everything_was_looked_at(hub: FakeAws) -> None:

@@ -257,6 +257,23 @@ def test_a_rule_without_its_target_and_one_that_is_gone(box: Box) -> None:
         assert sum(command in each for each in found.mend.commands) == 1, command
 
 
+def test_a_bus_that_is_gone_is_named_once(box: Box) -> None:
+    events = boto3.client("events", region_name=HOME)
+    events.remove_targets(Rule="hub-rule", EventBusName="pare", Ids=["Target0"])
+    events.delete_rule(Name="hub-rule", EventBusName="pare")
+    events.delete_event_bus(Name="pare")
+    found = box.result("rules", HOME)
+    assert found.says == "The event bus pare is not there, and with it 1 rule."
+    assert found.mend is not None
+    assert found.mend.commands == ("npx cdk deploy ParePipeline --revert-drift",)
+
+
+def test_a_table_that_is_gone_is_missing(box: Box, aws: FakeAws) -> None:
+    aws.fail(READ, "ResourceNotFoundException")
+    found = box.result("forwarding", OTHER)
+    assert (found.status, "ResourceNotFoundException" in found.says) == ("missing", True)
+
+
 def test_a_stack_that_is_not_deployed_is_named(box: Box) -> None:
     del box.stacks[f"PareRegion-{OTHER}"]
     box.arriving = {HOME}

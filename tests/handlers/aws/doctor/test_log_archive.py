@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from lambdas.probe import answers_probe
+from pare.aws.calls import translated
 from pare.aws.doctor import log_archive, trail
 from pare.aws.doctor.context import Examination
 from pare.errors import AwsCallError
 from pare.log_archive.statements import bucket_statements, key_statements
-from tests.doctor_setup import BUCKET, HOME, LOG_ARCHIVE, MANAGEMENT, PAYMENTS, SHOP, setup
+from tests.doctor_setup import BUCKET, HOME, HUB, LOG_ARCHIVE, MANAGEMENT, PAYMENTS, SHOP, setup
 from tests.handlers.conftest import LambdaContext
 from tests.handlers.fake_aws import REGION, member_session
 
@@ -347,6 +349,24 @@ def test_a_function_that_cannot_be_asked_leaves_the_others_answers(
     assert any(each.status == "cannot tell" for each in found)
     assert any(each.status == "ok" for each in found)
     assert not any(each.status == "missing" for each in found)
+
+
+def test_a_person_who_may_ask_no_function_gets_one_mend_everywhere(
+    deployed: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object, construct_id: str, __: object) -> None:
+        said = {"Error": {"Code": "AccessDeniedException", "Message": "not authorized"}}
+        with translated(f"lambda:InvokeFunction {construct_id}"):
+            raise ClientError(said, "Invoke")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Asked, "probe", refuse)
+
+    found = [each for each in results(deployed) if "AccessDenied" in each.says]
+    found += [each for each in trail_results(deployed).values() if each.check != "trail.route"]
+
+    assert len({each.check for each in found}) >= 8
+    (mend,) = {each.mend.text for each in found if each.mend}
+    assert f"Your credentials need lambda:InvokeFunction in account {HUB}" in mend
 
 
 def test_accounts_that_were_not_reached_are_asked_for_once_more(

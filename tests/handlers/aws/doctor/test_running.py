@@ -32,6 +32,19 @@ class Hub:
         self.cloudwatch = boto3.client("cloudwatch")
         self.sqs = {region: boto3.client("sqs", region_name=region) for region in (HOME, OTHER)}
         self.topic = self.sns.create_topic(Name="People")["TopicArn"]
+        self.policy = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Sid": "AlarmsPublish",
+                    "Effect": "Allow",
+                    "Principal": {"Service": "cloudwatch.amazonaws.com"},
+                    "Action": "sns:Publish",
+                    "Resource": self.topic,
+                }
+            ],
+        }
+        self.let_publish(self.policy)
         self.chat = self.sns.create_topic(Name="Chat")["TopicArn"]
         self.urls = {
             name: self.sqs[HOME].create_queue(QueueName=name)["QueueUrl"]
@@ -50,10 +63,32 @@ class Hub:
         aws.answer("sfn:ListExecutions", self._executions)
         self.machines = ["Finding", "Reconcile", "Another"]
         aws.answer("sfn:ListStateMachines", self._state_machines)
+        boto3.client("dynamodb").create_table(
+            TableName="FindingsTable-1",
+            KeySchema=[{"AttributeName": "finding_id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "finding_id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        boto3.client("s3").create_bucket(
+            Bucket="pare-evidence", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+        )
+        boto3.client("events").create_event_bus(Name="pare")
+        self.key = boto3.client("kms").create_key()["KeyMetadata"]["KeyId"]
+        self.stored = {
+            "FindingsTable0A1B2C3D": ("AWS::DynamoDB::GlobalTable", "FindingsTable-1"),
+            "EvidenceBucket0A1B2C3D": ("AWS::S3::Bucket", "pare-evidence"),
+            "Key0A1B2C3D": ("AWS::KMS::Key", self.key),
+        }
+        aws.answer("cloudformation:ListStackResources", self._storage)
         self.runs: dict[str, list[tuple[str, datetime]]] = {
             name: [("SUCCEEDED", AN_HOUR_AGO)]
             for name in ("Inventory", "Activity", "Reconcile", "Notification")
         }
+
+    def let_publish(self, policy: dict[str, Any]) -> None:
+        self.sns.set_topic_attributes(
+            TopicArn=self.topic, AttributeName="Policy", AttributeValue=json.dumps(policy)
+        )
 
     def _state_machines(self, _: dict[str, Any]) -> dict[str, Any]:
         machines = [
@@ -67,13 +102,30 @@ class Hub:
         ]
         return {"stateMachines": machines}
 
+    def _storage(self, asked: dict[str, Any]) -> dict[str, Any]:
+        assert asked["StackName"] == "PareStorage"
+        if asked["StackName"] not in self.stacks:
+            return {"Error": {"Code": "ValidationError", "Message": "not there"}, "_status": 400}
+        return {
+            "StackResourceSummaries": [
+                {
+                    "LogicalResourceId": logical_id,
+                    "PhysicalResourceId": physical_id,
+                    "ResourceType": kind,
+                    "ResourceStatus": "CREATE_COMPLETE",
+                    "LastUpdatedTimestamp": NOW,
+                }
+                for logical_id, (kind, physical_id) in self.stored.items()
+            ]
+        }
+
     def _schedule(self, name: str) -> None:
         self.scheduler.create_schedule(
             Name=name,
             ScheduleExpression="cron(0 3 * * ? *)",
             FlexibleTimeWindow={"Mode": "OFF"},
             Target={"Arn": f"{MACHINE}Reconcile", "RoleArn": f"arn:aws:iam::{HUB}:role/r",
-                    "Input": "{}"},
+                    "Input": '{"scheduled_at": "<aws.scheduler.scheduled-time>"}'},
         )  # fmt: skip
 
     def alarm(self, name: str, **changes: Any) -> None:
@@ -132,6 +184,7 @@ class Hub:
                 f"{MACHINE}Reconcile",
             ),
             "AlarmsFindingFailed0A1B2C3D": ("AWS::CloudWatch::Alarm", "FindingFailed-1"),
+            "EventSourcesBus0A1B2C3D": ("AWS::Events::EventBus", "pare"),
             **{
                 f"EventSources{name}Schedule0A1B2C3D": ("AWS::Scheduler::Schedule", f"{name}-1")
                 for name in SCHEDULES
@@ -144,11 +197,41 @@ class Hub:
             "Type": "AWS::Scheduler::Schedule",
             "Properties": {
                 "ScheduleExpression": "cron(0 3 * * ? *)",
-                "Target": {"Arn": {"Ref": "ReconcileWorkflow0A1B2C3D"}},
+                "Target": {
+                    "Arn": {"Ref": "ReconcileWorkflow0A1B2C3D"},
+                    "Input": '{"scheduled_at":"<aws.scheduler.scheduled-time>"}',
+                },
             },
         }
+        topic = {"Ref": "TopicsPeople0A1B2C3D"}
         return {
-            "Resources": {f"EventSources{name}Schedule0A1B2C3D": schedule for name in SCHEDULES}
+            "Resources": {
+                **{f"EventSources{name}Schedule0A1B2C3D": schedule for name in SCHEDULES},
+                "TopicsPeopleSecurity0A1B2C3D": {
+                    "Type": "AWS::SNS::Subscription",
+                    "Properties": {
+                        "TopicArn": topic,
+                        "Protocol": "email",
+                        "Endpoint": "security@example.com",
+                    },
+                },
+                "TopicsPeoplePolicy0A1B2C3D": {
+                    "Type": "AWS::SNS::TopicPolicy",
+                    "Properties": {"Topics": [topic], "PolicyDocument": self.policy},
+                },
+                "AlarmsFindingFailed0A1B2C3D": {
+                    "Type": "AWS::CloudWatch::Alarm",
+                    "Properties": {
+                        "AlarmActions": [topic],
+                        "MetricName": "ExecutionsFailed",
+                        "Namespace": "AWS/States",
+                        "Threshold": 1,
+                        "Dimensions": [
+                            {"Name": "Nobody", "Value": {"Fn::GetAtt": ["Knows", "This"]}}
+                        ],
+                    },
+                },
+            }
         }
 
     @property
@@ -211,6 +294,132 @@ def test_a_deleted_state_machine_is_named_and_brought_back(
     (found,) = (each for each in results if each.status != "ok")
     assert found.says == "1 state machine of ParePipeline is not there: FindingWorkflow."
     assert found.mend and found.mend.commands == ("npx cdk deploy ParePipeline --revert-drift",)
+
+
+def test_a_deleted_table_bucket_and_bus_are_named_and_brought_back(
+    hub: Hub, looked: Callable[..., Any]
+) -> None:
+    boto3.client("dynamodb").delete_table(TableName="FindingsTable-1")
+    boto3.client("s3").delete_bucket(Bucket="pare-evidence")
+    boto3.client("events").delete_event_bus(Name="pare")
+
+    found = {each.subject: each for each in looked() if each.status != "ok"}
+
+    assert {name: each.says for name, each in found.items()} == {
+        "tables": "1 table of PareStorage is not there: FindingsTable.",
+        "buckets": "1 bucket of PareStorage is not there: EvidenceBucket.",
+        "event buses": "1 event bus of ParePipeline is not there: EventSourcesBus.",
+    }
+    assert [each.mend and each.mend.commands for each in found.values()] == [
+        ("npx cdk deploy PareStorage --revert-drift",),
+        ("npx cdk deploy PareStorage --revert-drift",),
+        ("npx cdk deploy ParePipeline --revert-drift",),
+    ]
+
+
+def test_a_key_that_is_off_is_switched_on_by_what_is_printed(
+    hub: Hub, looked: Callable[..., Any]
+) -> None:
+    kms = boto3.client("kms")
+    kms.disable_key(KeyId=hub.key)
+
+    (found,) = (each for each in looked() if each.status != "ok")
+
+    assert found.says.startswith("The key Key of PareStorage is Disabled: Pare can neither read ")
+    enable = f"aws kms enable-key --key-id {hub.key} --region {HOME}"
+    assert found.mend and found.mend.commands == (enable,)
+
+    kms.schedule_key_deletion(KeyId=hub.key, PendingWindowInDays=7)
+
+    (found,) = (each for each in looked() if each.status != "ok")
+
+    date = kms.describe_key(KeyId=hub.key)["KeyMetadata"]["DeletionDate"].astimezone(UTC)
+    assert f"PendingDeletion, it will be deleted on {date:%Y-%m-%d} at " in found.says
+    assert "everything stored with it is lost" in found.says
+    cancel = f"aws kms cancel-key-deletion --key-id {hub.key} --region {HOME}"
+    assert found.mend and found.mend.commands == (cancel, enable)
+
+
+def test_a_function_that_may_not_run_is_named(
+    hub: Hub, aws: FakeAws, examined: Callable[..., Any]
+) -> None:
+    reserved = {"EnrichFinding-1": 0, "Other-1": None, "Gone-1": None, "Own-1": 5}
+    names = {each.removesuffix("-1"): each for each in reserved}
+    functions = {
+        f"{label}0A1B2C3D": ("AWS::Lambda::Function", name) for label, name in names.items()
+    }
+    aws.answer("lambda:ListFunctions", {"Functions": [{"FunctionName": name} for name in reserved]})
+    aws.fail("lambda:GetFunctionConcurrency", "ResourceNotFoundException", 404,
+             when=lambda asked: asked["FunctionName"] == "Gone-1")  # fmt: skip
+    aws.fail("lambda:GetFunctionConcurrency", "AccessDeniedException", 403,
+             when=lambda asked: asked["FunctionName"] == "Other-1")  # fmt: skip
+    aws.answer(
+        "lambda:GetFunctionConcurrency",
+        lambda asked: {"ReservedConcurrentExecutions": reserved[asked["FunctionName"]]},
+    )
+    template: dict[str, Any] = {
+        "Resources": {
+            f"{label}0A1B2C3D": {"Type": "AWS::Lambda::Function", "Properties": {}}
+            for label in names
+        }
+        | hub.template["Resources"]
+    }
+    properties = template["Resources"]["Own0A1B2C3D"]["Properties"]
+    properties["ReservedConcurrentExecutions"] = 7
+
+    found = [
+        each
+        for each in examine(
+            examined(resources=hub.resources | functions, outputs=hub.outputs, template=template)
+        )
+        if each.status != "ok"
+    ]
+
+    (set_by_hand, untold) = found
+    assert set_by_hand.says.startswith(
+        "The reserved concurrency of 2 functions was set by hand: EnrichFinding (0), Own (5, not "
+        "7). "
+    )
+    assert set_by_hand.mend and set_by_hand.mend.commands == (
+        f"aws lambda delete-function-concurrency --function-name EnrichFinding-1 --region {HOME}",
+        f"aws lambda put-function-concurrency --function-name Own-1 --region {HOME} "
+        "--reserved-concurrent-executions 7",
+    )
+    assert untold.status == "cannot tell"
+    assert untold.says.startswith("Other: AWS did not tell: lambda:GetFunctionConcurrency: ")
+
+
+def test_a_part_that_may_not_be_looked_at_hides_no_other(
+    hub: Hub, looked: Callable[..., Any]
+) -> None:
+    hub.aws.fail("kms:DescribeKey", "AccessDeniedException")
+    hub.aws.fail("s3:HeadBucket", "403", 403)
+
+    results = looked()
+
+    assert faults(results) == [
+        ("cannot tell", "running.resources", "bucket EvidenceBucket"),
+        ("cannot tell", "running.resources", "key Key"),
+    ]
+    assert [each.says for each in results if each.subject in {"tables", "event buses"}] == [
+        "1 table",
+        "1 event bus",
+    ]
+
+
+def test_without_its_stack_nobody_tells_of_what_is_stored(
+    hub: Hub, looked: Callable[..., Any]
+) -> None:
+    del hub.stacks["PareStorage"]
+
+    results = looked()
+
+    assert faults(results) == [
+        ("missing", "running.stacks", f"PareStorage ({HOME})"),
+        ("cannot tell", "running.resources", "PareStorage"),
+    ]
+    (untold,) = (each for each in results if each.status == "cannot tell")
+    assert untold.mend and untold.mend.text == "Mend first what is said above of: stacks."
 
 
 def test_without_a_stack_set_nobody_looks_for_its_stack(
@@ -294,6 +503,54 @@ def test_whoever_hears_of_alarms_alone_is_missed_where_findings_are_told(
     )  # fmt: skip
 
     assert faults(results) == [("missing", "running.subscriptions", f"{email} (People)")]
+
+
+def test_a_filter_that_lets_nothing_through_is_taken_away_by_what_is_printed(
+    hub: Hub, looked: Callable[..., Any]
+) -> None:
+    (page,) = hub.sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=hub.topic)
+    (arn,) = [each["SubscriptionArn"] for each in page["Subscriptions"]]
+    hub.sns.set_subscription_attributes(
+        SubscriptionArn=arn, AttributeName="FilterPolicy", AttributeValue='{"owner":["nobody"]}'
+    )
+
+    (found,) = [each for each in looked() if each.status != "ok"]
+    assert (found.status, found.subject) == ("missing", "security@example.com (People)")
+    words = shlex.split(found.mend.commands[0])
+    hub.sns.set_subscription_attributes(
+        SubscriptionArn=words[words.index("--subscription-arn") + 1],
+        AttributeName=words[words.index("--attribute-name") + 1],
+        AttributeValue=words[words.index("--attribute-value") + 1],
+    )
+
+    assert faults(looked()) == []
+
+
+def test_a_filter_that_may_not_be_read_cannot_be_told(hub: Hub, looked: Callable[..., Any]) -> None:
+    hub.aws.fail("sns:GetSubscriptionAttributes", "AuthorizationError", 403)
+
+    assert faults(looked()) == [
+        ("cannot tell", "running.subscriptions", "security@example.com (People)")
+    ]
+
+
+def test_a_schedule_that_lost_its_input_is_set_back_by_what_is_printed(
+    hub: Hub, looked: Callable[..., Any]
+) -> None:
+    whole = hub.scheduler.get_schedule(Name="Reconcile-1")
+    hub.scheduler.update_schedule(
+        Name="Reconcile-1",
+        Target={**whole["Target"], "Input": "{}"},
+        **{name: whole[name] for name in ("ScheduleExpression", "FlexibleTimeWindow")},
+    )
+
+    (found,) = [each for each in looked() if each.status != "ok"]
+    assert "its input is {}, not" in found.says
+    words = shlex.split(found.mend.commands[1])
+    asked = json.loads(words[words.index("--cli-input-json") + 1])
+    hub.scheduler.update_schedule(**asked)
+
+    assert faults(looked()) == []
 
 
 def test_a_schedule_that_is_off_is_switched_on_by_what_is_printed(
@@ -386,13 +643,36 @@ def test_a_queue_that_is_gone_is_named(hub: Hub, looked: Callable[..., Any]) -> 
     assert faults(looked()) == [("missing", "running.dead-letters", f"RegionDeadLetters ({OTHER})")]
 
 
-@pytest.mark.parametrize("change", [{"ActionsEnabled": False}, {"AlarmActions": []}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ActionsEnabled": False},
+        {"AlarmActions": []},
+        {"AlarmActions": [f"arn:aws:sns:{HOME}:{HUB}:Another"]},
+        {"Threshold": 1_000_000},
+        {"MetricName": "ExecutionsSucceeded"},
+    ],
+)
 def test_an_alarm_that_tells_nobody_is_named(
     hub: Hub, looked: Callable[..., Any], change: dict[str, Any]
 ) -> None:
     hub.alarm("FindingFailed-1", **change)
 
     assert faults(looked()) == [("missing", "running.alarms", "FindingFailed")]
+
+
+def test_a_topic_whose_policy_refuses_alarms_is_named(hub: Hub, looked: Callable[..., Any]) -> None:
+    hub.let_publish({"Version": "2012-10-17", "Statement": []})
+
+    assert faults(looked()) == [("missing", "running.alarms", "topic People")]
+
+
+def test_of_a_topic_that_may_not_be_read_the_alarms_are_told(
+    hub: Hub, looked: Callable[..., Any]
+) -> None:
+    hub.aws.fail("sns:GetTopicAttributes", "AuthorizationError", 403)
+
+    assert faults(looked()) == [("cannot tell", "running.alarms", "topic People")]
 
 
 def test_an_alarm_that_rings_and_one_that_is_gone_are_named(
@@ -406,7 +686,7 @@ def test_an_alarm_that_rings_and_one_that_is_gone_are_named(
     (gone,) = [each for each in looked() if each.status != "ok"]
 
     assert rings.says == "It rings: 1 failed."
-    assert gone.says == "The alarm is not there: FindingFailed."
+    assert gone.says == "FindingFailed is not there."
 
 
 def test_a_workflow_that_failed_and_one_that_is_late_are_named(
@@ -447,6 +727,10 @@ def test_what_may_not_be_read_is_not_taken_for_well_and_the_rest_is_told(
         "cloudwatch:DescribeAlarms",
         "lambda:ListFunctions",
         "sns:ListTopics",
+        "dynamodb:DescribeTable",
+        "s3:HeadBucket",
+        "kms:DescribeKey",
+        "eventbridge:DescribeEventBus",
     ):
         hub.aws.fail(operation, "AccessDenied", 403)
     for operation in ("sfn:ListExecutions", "sfn:ListStateMachines"):
