@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 # What there is to tell of a card. ``changed``: partly fixed, or other than it was though no graver,
 # or a proposal has come. When nothing is open any more:
-# ``unwatched``: of something its analyzer is gone, so nobody knows whether it is still open.
+# ``unwatched``: of something its analyzer is gone, so nobody knows whether it is still open; also
+#   where people never heard of it as open, or were told that the card is closed.
 # ``archived``: something is archived (just now or long ago, by whomever), so at AWS it is still as
 #   it was, whatever else of the card was resolved. What is archived is in ``CardJson.archived``;
 #   how each of those that ended did, in ``EndedJson.how``.
@@ -51,6 +52,15 @@ class EndedJson(TypedDict):
     at: str
 
 
+class UnwatchedJson(TypedDict):
+    """A finding of a card of which nobody knows whether it is still so."""
+
+    # A digest of type, Region and principal, by which others see the same access. Empty: others
+    # saw it after this, and people know that, so what became of it since is known from those.
+    about: str
+    at: str  # when it was updated, as it was when nobody knew
+
+
 class ToldJson(TypedDict):
     """What people were last told of a card."""
 
@@ -67,7 +77,8 @@ class ToldJson(TypedDict):
     proposal_at: str | None
     # Since when something was open, as people were told; None: that it is closed.
     opened_at: NotRequired[str | None]
-    # Ids of findings of which people were told that nobody knows, and heard nothing since.
+    # Ids of findings of which people were told that nobody knows, and heard nothing since: of how
+    # these end they have to hear. What is unwatched now is in ``CardJson.unwatched``.
     unwatched: NotRequired[list[str]]
 
 
@@ -130,6 +141,10 @@ class CardJson(TypedDict):
     more_open: dict[str, int]  # open findings for which ``open`` has no room: how many, by severity
     ended: dict[str, EndedJson]  # by finding id, since people were last told
     archived: dict[str, OpenJson]  # by finding id: archived, by whomever, and not resolved since
+    # By finding id: that nobody knows of, whether or not people heard of it. Not in a card of an
+    # earlier version.
+    unwatched: NotRequired[dict[str, UnwatchedJson]]
+    more_unwatched: NotRequired[bool]  # there were more than a card names; it stays so
     # Since when something is open, as Access Analyzer says: the oldest of what is open, or what
     # people were told, until they are told that it is closed. None: nothing is open.
     opened_at: str | None

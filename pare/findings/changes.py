@@ -35,6 +35,7 @@ class _Left:
 
     said: Collection[object]
     whose: Collection[object]
+    unread: Collection[str]  # Regions in which Access Analyzer could not look at it
 
 
 def changes(view: CardViewJson, findings: Sequence[FindingJson], say: Words) -> list[str]:
@@ -55,7 +56,11 @@ def changes(view: CardViewJson, findings: Sequence[FindingJson], say: Words) -> 
         new = [each for each in new if each["finding_id"] != after["finding_id"]]
         ended = [each for each in ended if each["finding_id"] != before["finding_id"]]
     lines += [_new(group.first, say) for group in grouped(new)]
-    left = _Left({said_by(each) for each in findings}, {whose(each) for each in findings})
+    left = _Left(
+        {said_by(each) for each in findings},
+        {whose(each) for each in findings},
+        {each["region"] for each in findings if each["error"]},
+    )
     for how in _HOWS:
         alike = grouped(each for each in ended if _how(view, each) == how)
         lines += [_ended(group, how, left, view, say) for group in alike]
@@ -147,13 +152,19 @@ def _how(view: CardViewJson, finding: FindingJson) -> HowEnded:
 
 
 def _ended(group: Group, how: HowEnded, left: _Left, view: CardViewJson, say: Words) -> str:
-    """Return what ended: only what is over, in every Region and every way, is called gone."""
+    """Return what ended: only what is over, in every Region and every way, is called gone.
+
+    Where access is denied to the analyzer, AWS resolves what is open, and says instead that it
+    could not look: then nobody knows.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-findings-remediate.html
+    """
     finding = group.first
     if how == "ARCHIVED":
         found = archivers_of(view, [group])
         who = say.listed(found, 2) if found else say("archiver_unknown")
         return say("change_archived", what=_what(finding, say), who=who)
-    if how == "UNWATCHED":
+    is_unread = not finding["error"] and any(e["region"] in left.unread for e in group.findings)
+    if how == "UNWATCHED" or is_unread:
         return say("change_unwatched", what=_what(finding, say))
     if said_by(finding) in left.said:
         regions = say.listed(sorted({each["region"] for each in group.findings}), 4)

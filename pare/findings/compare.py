@@ -156,10 +156,9 @@ class Comparison:
 
 
 def deleted_how(finding: Finding, analyzer: AnalyzerJson | None) -> Literal["DELETED", "UNWATCHED"]:
-    """Return how a finding ended that AWS says is deleted; ``analyzer``: of its ARN, if any.
+    """Return how an error finding ended that AWS says is deleted; ``analyzer``: of its ARN, if any.
 
-    Where the analyzer that found it is alive, the finding itself is gone: its resource was deleted,
-    or it was an error, of which AWS says: when its cause is mended, "the error finding will be
+    Where the analyzer that found it is alive, its cause is mended: then "the error finding will be
     removed completely instead of changing to a resolved finding". Else it went with its analyzer,
     and so it did where that does not work any more.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-findings-remediate.html

@@ -69,7 +69,7 @@ def enrich(
         if answer is not None:
             finding = with_details(replace(finding, unknown=tuple(unknown)), answer)
             unknown = list(finding.unknown)
-    elif _is_deleted_by_event(finding):
+    elif _may_be_mended(finding):
         # In a tuple: None is an answer, too. Without one it counts as unwatched until reconcile.
         there = _told(
             unknown,
@@ -122,14 +122,19 @@ def enrich(
     return replace(finding, severity=severity, severity_rule=rule)
 
 
-def _is_deleted_by_event(finding: Finding) -> bool:
-    """Return whether AWS deleted a finding before it was resolved, and nobody said yet why.
+def _may_be_mended(finding: Finding) -> bool:
+    """Return whether AWS may have deleted a finding because the cause of its error is mended.
 
-    Reconcile says it (``values["ended"]``): it knows the analyzers.
+    Of others it says: "Active and archived findings are not deleted unless you delete the analyzer
+    that generated them", and GetAnalyzer may still know an analyzer that is being deleted. What is
+    said here is final, so those are unwatched until reconcile compares what the analyzer lists, and
+    says it (``values["ended"]``).
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-findings-view.html
     """
     return (
         finding.source == "access-analyzer"
         and finding.is_deleted
+        and finding.error is not None
         and finding.status != "RESOLVED"
         and "ended" not in dict(finding.values)
     )

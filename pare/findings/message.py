@@ -273,7 +273,8 @@ def _over_leads(told: _Told) -> list[str]:
     """Return a sentence for each way in which the findings ended: only what is over is closed."""
     view, say = told.view, told.say
     leads = []
-    if told.of("unwatched"):
+    is_unwatched = view["news"] == "unwatched"  # perhaps of what could not be read
+    if is_unwatched or told.of("unwatched"):
         leads.append(say("lead_unwatched"))
     archived, closed = told.of("archived"), told.of("closed")
     if archived:
@@ -282,7 +283,7 @@ def _over_leads(told: _Told) -> list[str]:
             leads.append(say("lead_archived", who=who))
         else:
             leads.append(say("lead_archived_some", who=who, count=len(archived)))
-    if closed and len(closed) == len(told.groups):
+    if closed and len(closed) == len(told.groups) and not is_unwatched:
         leads.append(say(_closed_key(view, told.gravest)))
     elif closed:
         leads.append(say("lead_rest_closed", count=len(closed)))

@@ -115,7 +115,7 @@ def view_of(
     # A card of which nothing is open is closed but for these: with what ended they are told again.
     unwatched = still_unwatched(card) if news == "unwatched" else []
     ended = _gravest_first(
-        findings[each] for each in (*card["ended"], *unwatched) if each in findings
+        findings[each] for each in {*card["ended"], *unwatched} if each in findings
     )
     return {
         "card": card,

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         OpenJson,
         ProposalNoteJson,
         ToldJson,
+        UnwatchedJson,
         Urgency,
     )
     from pare.findings.model import Finding, FindingJson, Severity
@@ -55,6 +56,7 @@ MAX_MESSAGES: Final = 20
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
 MAX_OPEN: Final = 2_000
 MAX_ARCHIVED: Final = 1_000
+MAX_UNWATCHED: Final = 400
 # Reminders come after n, 2n, 4n… days; 2 to the power of this is the most.
 _MOST_DOUBLINGS = 10
 _OPENING: frozenset[CardNews] = frozenset({"first_sight", "worsened", "reopened"})
@@ -90,8 +92,9 @@ def how_ended(finding: Finding) -> HowEnded | None:
     """Return how a finding ended; None while it is open.
 
     What AWS deletes before it was resolved may have gone with its analyzer: then nobody knows
-    whether it is still so. Only who found that analyzer alive, the enrich step or reconcile, says
-    that the finding itself is gone (``values["ended"]``, ``pare.findings.compare.deleted_how``).
+    whether it is still so. Only who found that analyzer alive, reconcile or, of an error, the
+    enrich step, says that the finding itself is gone (``values["ended"]``,
+    ``pare.findings.compare.deleted_how``).
     The deletion of what is resolved is AWS's cleaning up, after 90 days.
     """
     if finding.status == "RESOLVED":
@@ -192,6 +195,8 @@ def applied(
         after["ended"][finding.finding_id] = _end(before, finding, how, by_pare=by_pare)
     if how == "ARCHIVED" or (how is None and is_exempt):
         after["archived"] = _with_archived(after, finding)
+    if how == "UNWATCHED":
+        _note_unwatched(after, finding, _unwatched(before).get(finding.finding_id))
     is_counted = how is None and not is_exempt and finding.finding_id not in after["open"]
     after["opened_at"] = _opened_at(after, before, [finding.created_at] if is_counted else [])
     after["account_name"] = finding.account_name or before["account_name"]
@@ -241,6 +246,37 @@ def _with_archived(card: CardJson, finding: Finding) -> dict[str, OpenJson]:
         kept = sorted(archived, key=lambda each: (-rank(archived[each]["severity"]), each))
         archived = {key: archived[key] for key in kept[:MAX_ARCHIVED]}
     return archived
+
+
+def _note_unwatched(card: CardJson, finding: Finding, was: UnwatchedJson | None) -> None:
+    """Note on a card that nobody knows of a finding; ``was``: as it was noted before.
+
+    The same again changes nothing: what others have seen since stays so. Of too many, those that
+    others have seen give way; else the card says that there are more, and is never called closed.
+    """
+    unwatched = _unwatched(card)
+    if was is None or was["at"] != finding.updated_at:
+        was = {"about": _about(_open(card, finding)), "at": finding.updated_at}
+    if len(unwatched) >= MAX_UNWATCHED:
+        unwatched = {key: each for key, each in unwatched.items() if each["about"]}
+    if len(unwatched) < MAX_UNWATCHED:
+        card["unwatched"] = {**unwatched, finding.finding_id: was}
+    else:
+        card["more_unwatched"] = True
+
+
+def _about(noted: OpenJson) -> str:
+    """Return a digest of what another analyzer's finding of the same access has too.
+
+    Much as ``pare.findings.watch.sight`` judges; a card is of one resource.
+    """
+    facts = [noted["finding_type"], noted["region"], noted["principal"]]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+def _abouts(card: CardJson) -> set[str]:
+    """Return of what there is something on a card that its analyzer sees: open or archived."""
+    return {_about(each) for each in (*card["open"].values(), *card["archived"].values())}
 
 
 def principal_text(finding: Finding) -> str:
@@ -355,7 +391,7 @@ def new_card(finding: Finding) -> CardJson:
 
 def is_worth_a_card(card: CardJson) -> bool:
     """Return whether there is anything that a card that is not in the table yet has to keep."""
-    return _is_open(card) or bool(card["archived"])
+    return _is_open(card) or bool(card["archived"] or _unwatched(card))
 
 
 def _without(card: CardJson, finding_id: str) -> CardJson:
@@ -366,6 +402,10 @@ def _without(card: CardJson, finding_id: str) -> CardJson:
         "ended": dict(card["ended"]),
         "archived": dict(card["archived"]),
     }
+    if finding_id in _unwatched(card):
+        copy["unwatched"] = {k: each for k, each in _unwatched(card).items() if k != finding_id}
+        if not copy["unwatched"]:
+            del copy["unwatched"]  # as if there had been none
     copy["open"].pop(finding_id, None)
     copy["ended"].pop(finding_id, None)
     copy["archived"].pop(finding_id, None)
@@ -384,6 +424,7 @@ def _was_heard_of(card: CardJson, finding_id: str, how: HowEnded | None) -> bool
         finding_id in card["ended"]
         or finding_id in _heard(card)
         or (finding_id in card["open"] and may_be_heard)
+        or (finding_id in _unwatched(card) and may_be_heard and how in _OVER)
         or (finding_id in _told_unwatched(card) and how in _OVER)
     )
 
@@ -393,9 +434,24 @@ def _heard(card: CardJson) -> Mapping[str, OpenJson]:
 
 
 def still_unwatched(card: CardJson) -> list[str]:
-    """Return the ids of which people were told that nobody knows, where that is still so."""
-    known = card["open"].keys() | card["ended"].keys()
-    return [each for each in _told_unwatched(card) if each not in known]
+    """Return the ids of what nobody knows, whether or not people heard of it, sorted.
+
+    Not of what others see now, or saw: then it is known from those.
+    """
+    seen = _abouts(card)
+    return sorted(
+        finding_id
+        for finding_id, each in _unwatched(card).items()
+        if each["about"] and each["about"] not in seen
+    )
+
+
+def _is_unwatched(card: CardJson) -> bool:
+    return bool(still_unwatched(card)) or card.get("more_unwatched", False)
+
+
+def _unwatched(card: CardJson) -> dict[str, UnwatchedJson]:
+    return card.get("unwatched", {})
 
 
 def _told_unwatched(card: CardJson) -> Sequence[str]:
@@ -425,6 +481,8 @@ def _difference(card: CardJson) -> CardNews:
     if not _is_open(card):
         if card["ended"] and not loud:
             return "none"
+        if told and told["news"] == "closed" and _is_unwatched(card):
+            return "unwatched"  # what people take for closed
         if not card["ended"] and (told is None or told["severity"] is None):
             return "none"  # nobody heard of it, or it was told as closed
         if _is_partly_unwatched(card):
@@ -451,9 +509,8 @@ def _difference(card: CardJson) -> CardNews:
 
 def _is_partly_unwatched(card: CardJson) -> bool:
     """Return whether all news is how some findings ended that were told as unwatched, not all."""
-    unwatched = set(_told_unwatched(card))
-    ended = card["ended"].keys()
-    return bool(ended) and ended < unwatched and not _heard(card) and not perhaps_told(card)
+    is_of_those = bool(card["ended"]) and card["ended"].keys() <= {*_told_unwatched(card)}
+    return is_of_those and _is_unwatched(card) and not _heard(card) and not perhaps_told(card)
 
 
 def _how_closed(card: CardJson, loud: Sequence[EndedJson]) -> CardNews:
@@ -461,7 +518,7 @@ def _how_closed(card: CardJson, loud: Sequence[EndedJson]) -> CardNews:
 
     It is not closed while of something nobody knows whether it is still so.
     """
-    if any(each["how"] == "UNWATCHED" for each in loud) or still_unwatched(card):
+    if any(each["how"] == "UNWATCHED" for each in loud) or _is_unwatched(card):
         return "unwatched"
     if any(each["how"] == "ARCHIVED" for each in loud):
         return "archived"
@@ -619,7 +676,7 @@ def _due_again(
 
 
 def _says(card: CardJson) -> object:
-    return card["open"], card["more_open"], card["ended"]
+    return card["open"], card["more_open"], card["ended"], _unwatched(card)
 
 
 def _due_at(card: CardJson, due_at: str | None) -> CardJson:
@@ -737,7 +794,7 @@ def settled(
         "first_at": at if before is None or before["severity"] is None else before["first_at"],
         "proposal_at": proposal_at,
         "opened_at": shown["opened_at"],
-        "unwatched": _unwatched_as_shown(shown),
+        "unwatched": _unwatched_as_shown(shown, news),
     }  # fmt: skip
     after: CardJson = {
         **card,
@@ -754,6 +811,8 @@ def settled(
             if finding_id not in card["open"]
         },
     }  # fmt: skip
+    if "unwatched" in card:
+        after["unwatched"] = _without_seen(card, shown)
     after["opened_at"] = _opened_at(after, card)
     due_at, _ = due_of(after, now, terms)
     if due_at and card["due_at"] and _says(card) != _says(shown):
@@ -762,15 +821,31 @@ def settled(
     return _due_at(after, due_at)
 
 
-def _unwatched_as_shown(shown: CardJson) -> list[str]:
+def _unwatched_as_shown(shown: CardJson, news: CardNews) -> list[str]:
     """Return of which findings people know, once told of the card so, that nobody knows.
 
-    Of more than a card names, it is not kept: then nothing is told of how they end.
+    Of too many not all are kept: of how the others end nothing is told.
     """
-    ended = shown["ended"]
-    unwatched = {*still_unwatched(shown)}
-    unwatched |= {key for key, each in ended.items() if each["how"] == "UNWATCHED"}
-    return sorted(unwatched) if len(unwatched) <= MAX_OPEN else []
+    still = {*still_unwatched(shown)}
+    ended = {key for key, each in shown["ended"].items() if each["how"] == "UNWATCHED"}
+    # A message that closes a card but for these names them, also those of which nobody had heard.
+    named = still if news == "unwatched" else still.intersection(_told_unwatched(shown))
+    seen = _unwatched(shown).keys() - still
+    return sorted((ended | named) - seen)[:MAX_UNWATCHED]
+
+
+def _without_seen(card: CardJson, shown: CardJson) -> dict[str, UnwatchedJson]:
+    """Return what nobody knows of a card, once people know what it showed.
+
+    What others see, as they were told, is not unwatched any more, however that ends.
+    """
+    seen, before = _abouts(shown), _unwatched(shown)
+    return {
+        finding_id: {**each, "about": ""}
+        if each["about"] in seen and each == before.get(finding_id)
+        else each
+        for finding_id, each in _unwatched(card).items()
+    }
 
 
 def _lost(was: OpenJson, at: str) -> EndedJson:

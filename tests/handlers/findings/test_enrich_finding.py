@@ -333,10 +333,10 @@ def test_an_error_finding_that_aws_removes_from_a_living_analyzer_is_closed(
         {"arn": "arn:aws:access-analyzer:us-west-2:999999999999:analyzer/another"},
     ],
 )
-def test_what_goes_with_its_analyzer_is_unwatched(
+def test_an_error_finding_that_goes_with_its_analyzer_is_unwatched(
     aws: FakeAws, organization: str, context: Any, changes: dict[str, Any] | None
 ) -> None:
-    found = deleted("external_access", aws, organization)
+    found = deleted("external_access_error", aws, organization)
     if changes is None:
         aws.fail(GET_ANALYZER, "ResourceNotFoundException", 404)
     else:
@@ -345,6 +345,16 @@ def test_what_goes_with_its_analyzer_is_unwatched(
     result = enriched(found, context)
 
     assert (how_ended(result), result.unknown) == ("UNWATCHED", ())
+
+
+def test_what_is_no_error_is_unwatched_and_nobody_is_asked(
+    aws: FakeAws, organization: str, context: Any
+) -> None:
+    """GetAnalyzer may still know an analyzer that is being deleted, and nothing else deletes it."""
+    result = enriched(deleted("external_access", aws, organization), context)
+
+    assert (how_ended(result), result.unknown) == ("UNWATCHED", ())
+    assert aws.called(GET_ANALYZER) == []
 
 
 def test_where_aws_refuses_to_tell_it_is_unwatched_and_said(

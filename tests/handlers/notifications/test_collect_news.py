@@ -211,6 +211,25 @@ def test_what_ended_takes_half_of_the_hours_budget_and_the_rest_of_it_comes_in_t
     assert kinds(evidence, news) == [("single", [7]), ("single", [8])]
 
 
+def test_what_nobody_knows_is_frozen_with_what_closed_also_if_nobody_had_heard_of_it(
+    tables: Any, evidence: EvidenceStore, context: Any
+) -> None:
+    close(tables, context, 1)
+    other = {"resource": finding(1).resource, "region": "us-east-1"}
+    record(tables, finding(2, "low", **other, is_deleted=True))
+
+    output = collect(context)
+
+    (message,) = frozen(evidence, output)
+    (view,) = message["views"]
+    assert view["news"] == "unwatched"
+    assert [each["finding_id"] for each in view["findings"]] == ["f-0001", "f-0002"]
+    settle_all(context, output)
+    record(tables, finding(2, "low", **other, status="RESOLVED", updated_at=format_time(LATER)))
+    (message,) = frozen(evidence, collect(context, as_of=LATER, execution=NEXT_ROUND))
+    assert [view["news"] for view in message["views"]] == ["closed"]
+
+
 def test_a_card_that_sns_refuses_again_and_again_takes_no_place_of_others(
     tables: Any, evidence: EvidenceStore, context: Any
 ) -> None:

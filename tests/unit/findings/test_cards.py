@@ -19,6 +19,7 @@ from pare.findings.state import (
     LOOK_AGAIN,
     MAX_MESSAGES,
     MAX_OPEN,
+    MAX_UNWATCHED,
     abandoned,
     applied,
     card_news,
@@ -364,10 +365,10 @@ def test_a_card_is_not_closed_while_something_told_as_unwatched_is_so() -> None:
 
 
 def test_a_card_is_not_closed_by_its_last_open_one_while_another_is_unwatched() -> None:
-    card = told(card_with(seen("a"), seen("b")))
+    card = told(card_with(seen("a"), seen("b", principal=STRANGER)))
     card = card_with(ended("a", "UNWATCHED"), card=card)
     assert news_of(card) == "changed"
-    card = card_with(ended("b"), card=told(card))
+    card = card_with(ended("b", principal=STRANGER), card=told(card))
     assert (news_of(card), still_unwatched(card)) == ("unwatched", ["a"])
 
     view = rounds.view_of(card, {each: seen(each).to_json() for each in "ab"}, now=NOW, terms=TERMS)
@@ -390,6 +391,158 @@ def test_what_was_told_as_unwatched_and_is_seen_again_is_told_as_reopened() -> N
     card = told(card)
 
     assert card["told"] and card["told"]["unwatched"] == []
+
+
+# Another access than that of the finding ``a``, of which nobody heard as open.
+LOW: Any = {"severity": "low", "principal": STRANGER, "region": "us-east-1"}
+
+
+def unheard(*before: Finding) -> CardJson:
+    """Return a card of which ``a`` was told, and then ``x`` went with its analyzer."""
+    card = card_with(*before, ended("x", "UNWATCHED", **LOW), card=told(card_with(seen("a"))))
+    assert (card["ended"], still_unwatched(card)) == ({}, ["x"])
+    return card
+
+
+@pytest.mark.parametrize(
+    "before",
+    [(), (seen("x", **LOW),), (seen("x", status="ARCHIVED", **LOW),)],
+    ids=["not known before", "waits for the digest", "archived"],
+)
+def test_a_card_is_not_closed_while_nobody_knows_of_what_people_had_not_heard(before: Any) -> None:
+    card = card_with(ended("a"), card=unheard(*before))
+    assert news_of(card) == "unwatched"
+
+    view = rounds.view_of(card, {each: seen(each).to_json() for each in "ax"}, now=NOW, terms=TERMS)
+
+    parts = {each["finding_id"]: part_of(view, each) for each in view["findings"]}
+    assert parts == {"x": "unwatched", "a": "closed"}
+    card = told(card)
+    assert (news_of(card), card["due_at"]) == ("none", None)
+    card = card_with(seen("x", updated_at=LATE, **GONE, **LOW), card=card)
+    assert news_of(card) == "closed"
+    assert news_of(told(card)) == "none"
+
+
+def test_what_is_over_while_people_first_hear_that_it_is_unwatched_is_told_as_closed() -> None:
+    card = card_with(ended("a"), card=unheard())
+    claim = claimed(card, execution=ROUND, message_id="m", plan=PLAN, now=NOW)
+
+    card = card_with(seen("x", updated_at=LATE, **GONE, **LOW), card=claim)
+    card = settled(card, view_of(claim), "m", "single", NOW, TERMS)
+
+    assert news_of(card) == "closed"
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_what_is_unwatched_while_the_card_is_told_as_closed_is_told_after_it(is_told: bool) -> None:
+    card = card_with(ended(), card=told(card_with(seen())))
+    claim = claimed(card, execution=ROUND, message_id="m", plan=PLAN, now=NOW)
+    assert news_of(claim) == "closed"
+
+    again = {"updated_at": "2026-11-23T09:00:00Z"}
+    card = card_with(seen(**again), seen(is_deleted=True, **again), card=claim)
+    card = settled(card, view_of(claim), "m", "single", NOW, TERMS) if is_told else released(card)
+
+    assert (news_of(card), card["due"]) == ("unwatched", "later")
+    card = told(card)
+    assert (news_of(card), card["due_at"]) == ("none", None)
+
+
+def test_a_card_told_as_closed_is_unwatched_if_nobody_knows_of_something_since() -> None:
+    card = told(card_with(ended(), card=told(card_with(seen()))))
+
+    card = card_with(seen("x", **LOW), ended("x", "UNWATCHED", **LOW), card=card)
+
+    assert news_of(card) == "unwatched"
+    assert news_of(told(card)) == "none"
+
+
+def test_of_a_finding_that_a_card_only_counted_nobody_knows_either() -> None:
+    card = full_card()
+    card = told({**card, "open": {"a": card["open"]["0"]}, "more_open": {"low": 1}})
+
+    card = applied(card, ended("x", "UNWATCHED", **LOW), NOW, TERMS, counted="low")
+    card = card_with(ended("a"), card=card)
+
+    assert (news_of(card), card["more_open"]) == ("unwatched", {})
+
+
+def many_unwatched() -> CardJson:
+    noted: Any = {"about": "of nothing else", "at": EARLY}
+    unwatched = {f"u{number}": noted for number in range(MAX_UNWATCHED)}
+    return {**told(card_with(seen("a"))), "unwatched": unwatched}
+
+
+def test_a_card_of_too_many_unwatched_findings_is_never_called_closed() -> None:
+    card = card_with(ended("x", "UNWATCHED", **LOW), card=many_unwatched())
+    assert (len(card.get("unwatched", {})), card.get("more_unwatched")) == (MAX_UNWATCHED, True)
+    assert card_with(ended("x", "UNWATCHED", **LOW), card=card) == card
+
+    card = card_with(ended("a"), card={**card, "unwatched": {}})
+
+    assert news_of(card) == "unwatched"
+    card = card_with(seen("b"), card=told(card))
+    assert news_of(card_with(ended("b"), card=told(card))) == "unwatched"
+
+
+def test_what_others_have_seen_gives_way_to_what_nobody_knows() -> None:
+    card = many_unwatched()
+    card["unwatched"] = {**card.get("unwatched", {}), "u7": {"about": "", "at": EARLY}}
+
+    card = card_with(ended("x", "UNWATCHED", **LOW), card=card)
+
+    assert card["unwatched"].keys() >= {"u6", "u8", "x"}
+    assert "u7" not in card["unwatched"]
+    assert "more_unwatched" not in card
+
+
+def test_what_another_analyzer_sees_again_and_resolves_is_closed() -> None:
+    """An analyzer was deleted and made again: its findings have other ids."""
+    card = unwatched("a")
+    for finding_id, told_before in (("a2", "unwatched"), ("a3", "closed")):
+        assert card["told"] and card["told"]["news"] == told_before
+        card = card_with(seen(finding_id, created_at=LATE), card=card)
+        assert (news_of(card), still_unwatched(card)) == ("reopened", [])
+        card = told(card)
+        assert card["told"] and card["told"]["unwatched"] == []
+        # That of the first, late and once more, changes nothing.
+        assert card_with(ended("a", "UNWATCHED"), card=card) == card
+
+        card = card_with(ended(finding_id), card=card)
+
+        assert (news_of(card), [*card["ended"]]) == ("closed", [finding_id])
+        card = card_with(ended("a", "UNWATCHED"), card=told(card))
+        assert (news_of(card), still_unwatched(card)) == ("none", [])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"region": "us-east-1"}, {"principal": STRANGER}, {"finding_type": "InternalAccess"}],
+)
+def test_another_access_says_nothing_of_what_is_unwatched(changes: Any) -> None:
+    card = told(card_with(seen("b", **changes), card=unwatched("a")))
+
+    card = card_with(ended("b", **changes), card=card)
+
+    assert (news_of(card), still_unwatched(card)) == ("unwatched", ["a"])
+
+
+def test_what_was_seen_again_and_is_unwatched_once_more_is_unwatched() -> None:
+    card = told(card_with(seen("a2"), card=unwatched("a")))
+
+    card = card_with(ended("a2", "UNWATCHED"), card=card)
+    assert (news_of(card), still_unwatched(card)) == ("unwatched", ["a2"])
+
+    again = {"updated_at": "2026-11-23T09:00:00Z"}
+    card = card_with(seen("a", **again), seen("a", is_deleted=True, **again), card=told(card))
+    assert still_unwatched(card) == ["a", "a2"]
+
+
+def test_what_was_seen_again_but_not_told_is_unwatched_still() -> None:
+    card = card_with(seen("a2"), ended("a2"), card=unwatched("a"))
+
+    assert (news_of(card), still_unwatched(card)) == ("none", ["a"])
 
 
 def test_the_same_unwatched_finding_again_is_no_news() -> None:

@@ -374,7 +374,8 @@ def test_what_went_with_its_analyzer_is_unwatched(
 def test_where_nobody_can_tell_a_deleted_finding_is_unwatched_until_reconcile(
     failure: type[PareError],
 ) -> None:
-    enriched = AwsInMemory(there=failure("AWS's own words")).enrich(finding(is_deleted=True))
+    deleted = finding(ERRORS[0], is_deleted=True)
+    enriched = AwsInMemory(there=failure("AWS's own words")).enrich(deleted)
 
     assert how_ended(enriched) == "UNWATCHED"
     assert enriched.unknown == ("whether its analyzer is there: AWS's own words",)
@@ -385,16 +386,18 @@ def test_where_nobody_can_tell_a_deleted_finding_is_unwatched_until_reconcile(
 @pytest.mark.parametrize("failure", [ThrottledError, AwsServiceError])
 def test_whether_the_analyzer_is_there_is_worth_another_try(failure: type[PareError]) -> None:
     with pytest.raises(failure):
-        AwsInMemory(there=failure("later")).enrich(finding(is_deleted=True))
+        AwsInMemory(there=failure("later")).enrich(finding(ERRORS[0], is_deleted=True))
 
 
 @pytest.mark.parametrize(
     "found",
     [
         finding(),
-        finding(status="RESOLVED", is_deleted=True),  # AWS cleans up after 90 days
-        gone(finding(), how="UNWATCHED"),  # reconcile has looked
-        gone(finding(), how="DELETED"),
+        finding(is_deleted=True),  # AWS deletes only errors of an analyzer that is alive
+        finding(status="ARCHIVED", is_deleted=True),
+        finding(ERRORS[0], status="RESOLVED", is_deleted=True),  # AWS cleans up after 90 days
+        gone(finding(ERRORS[0]), how="UNWATCHED"),  # reconcile has looked
+        gone(finding(ERRORS[0]), how="DELETED"),
         finding(is_deleted=True, source="pare-watch", analyzer_arn="pare:watch"),
     ],
 )

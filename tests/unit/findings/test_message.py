@@ -579,6 +579,26 @@ def test_what_is_gone_in_one_region_and_open_in_another_is_not_called_gone() -> 
     assert "No longer open" not in text
 
 
+def test_what_the_analyzer_is_denied_to_look_at_is_not_called_gone() -> None:
+    """AWS resolves what is open then, and says instead that it could not look."""
+    error: Any = {"error": "ACCESS_DENIED", "principal": (), "actions": (), "is_public": None}
+    denied, elsewhere = public(**error), public(**error, region="eu-west-1")
+
+    text = one_line(tell(view(denied, ended=(old(),), news="changed", told=told(old()))))
+    assert "No longer watched, so nobody knows: S3 bucket" in text
+    assert "No longer open" not in text
+
+    text = one_line(tell(view(elsewhere, ended=(old(),), news="changed", told=told(old()))))
+    assert "No longer open to account" in text
+
+
+def test_an_unwatched_card_is_not_called_over_though_what_nobody_knows_could_not_be_read() -> None:
+    message = tell(view(ended=(old(),), news="unwatched", told=told(old())))
+
+    assert "do not take it for closed" in message.text
+    assert "It is over" not in message.text
+
+
 def test_an_archived_finding_is_no_partial_fix() -> None:
     twelve, five = unused(12, 340), unused(5, 91, finding_id="id-2")
 

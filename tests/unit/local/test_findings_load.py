@@ -52,6 +52,8 @@ def test_a_plan_has_everything_that_happens_to_findings() -> None:
     errors = {step.finding_id for step in found.steps if step.finding and "error" in step.finding}
     # Whatever becomes of them, they are never resolved: AWS removes them.
     assert {found.ends[each].status for each in errors} == {"ACTIVE", "ARCHIVED", None}
+    # And only them: others are deleted with their analyzer alone, and the plan's are alive.
+    assert {step.finding_id for step in found.steps if step.kind == "delete"} <= errors
     shared = [ids for ids in found.open_cards().values() if len(ids) > 1]
     assert shared  # a role that every Region sees
 
@@ -65,7 +67,7 @@ def test_later_changes_are_newer_and_come_later() -> None:
 
 
 def test_what_differs_is_named() -> None:
-    found = plan(50)
+    found = plan()
     right = {
         finding_id: {
             "status": end.status or "ACTIVE",
