@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from local.process import EmulatorControlError
 from tests.local.emulator_fixtures import HUB, LOG_ARCHIVE, REGION, WORKLOAD, allow, trusts, unique
 from tests.local.test_emulator_findings import external, finding, plant
+from tests.recorded import EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from local.process import Emulator
     from tests.local.emulator_fixtures import Box
 
-SAMPLES = Path(__file__).parents[2].parent / "shared" / "aws" / "events"
 REGIONS = iter(
     (
         "ca-central-1",
@@ -123,7 +122,7 @@ def test_an_external_event_has_the_shape_of_the_sample(
     change(box, arn, findings=[found])
 
     [event] = heard.all()
-    expected = json.loads((SAMPLES / f"{sample}.json").read_text())
+    expected = json.loads((EVENTS / f"{sample}.json").read_text())
     assert keys(without(event, "condition")) == keys(without(expected, "condition"))
     assert (event["account"], event["region"], event["resources"]) == (ACCOUNT, region, [arn])
     assert event["detail"]["accountId"] == WORKLOAD
@@ -150,7 +149,7 @@ def test_an_internal_event_names_restrictions_as_the_sample_does(box: Box, regio
     change(box, arn, findings=[found])
 
     [event] = heard.all()
-    expected = json.loads((SAMPLES / "internal_access.json").read_text())
+    expected = json.loads((EVENTS / "internal_access.json").read_text())
     assert keys(event) == keys(expected)
     assert event["detail"]["resourceControlPolicyRestrictionType"] == "APPLIED"
     assert event["detail"]["serviceControlPolicyRestrictionType"] == "NOT_APPLICABLE"
@@ -174,7 +173,7 @@ def test_the_life_of_an_unused_access_finding(box: Box, region: str) -> None:
     change(box, arn, delete=[finding_id])
     [deleted] = heard.all()
 
-    expected = json.loads((SAMPLES / "unused_permission.json").read_text())
+    expected = json.loads((EVENTS / "unused_permission.json").read_text())
     assert keys(created) == keys(expected)
     assert created["detail"]["findingId"] == finding_id
     assert created["detail"]["numberOfUnusedActions"] == 3
@@ -312,7 +311,7 @@ def test_an_access_preview_is_told_and_read(box: Box, region: str) -> None:
 
     creating, completed = heard.all()
     for event, name in ((creating, "creating"), (completed, "completed")):
-        sample = json.loads((SAMPLES / f"access_preview_{name}.json").read_text())
+        sample = json.loads((EVENTS / f"access_preview_{name}.json").read_text())
         assert keys(event) == keys(sample)
     assert client.get_access_preview(**ask)["accessPreview"]["status"] == "COMPLETED"
     [listed_finding] = client.list_access_preview_findings(**ask)["findings"]
