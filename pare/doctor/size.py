@@ -216,11 +216,11 @@ def judge_cost(setup: Setup, known: Known, problem: str = "") -> Iterator[Result
         ],
     }
     if known.principals is None:
-        why = f" {sentence(plain(problem, 1_000))}" if problem else ""
+        why = f": {sentence(plain(problem, 1_000))}" if problem else "."
         lacking = own_right(setup, problem)
-        what = "No inventory counts users and roles yet."
+        what = "No inventory counts users and roles"
         if lacking:
-            what = "The inventory, which counts users and roles, could not be read:"
+            what = "The inventory, which counts users and roles, could not be read"
         yield cannot_tell(
             check,
             "",

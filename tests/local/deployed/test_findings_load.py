@@ -386,7 +386,9 @@ def check_runs(load: Load) -> None:
             assert (workflow, error) in {
                 ("finding", "ThrottledError"),
                 ("finding", "AwsServiceError"),
-                ("finding", "StepFunctions.InternalServerException"),  # of StartExecution
+                # Of StartExecution, by which a finding starts the policy workflow.
+                ("finding", "StepFunctions.InternalServerException"),
+                ("finding", "StepFunctions.ThrottlingException"),
                 ("finding", "Runtime.ExitError"),
                 ("notification", "MessageError"),
             }
