@@ -202,18 +202,15 @@ class ExpectedSchedule:
 
 def expected_schedules(stack: Stack, setup: Setup) -> dict[str, ExpectedSchedule]:
     """Return the schedules of a stack: construct id -> what it is in the template."""
-    schedules = {}
-    for logical_id, resource in stack.template.get("Resources", {}).items():
-        if resource.get("Type") != _SCHEDULE:
-            continue
-        properties = resource.get("Properties", {})
-        schedules[logical_id[:-_HASH]] = ExpectedSchedule(
+    return {
+        construct_id: ExpectedSchedule(
             expression=_or_none(properties.get("ScheduleExpression"), stack, setup),
             time_zone=_or_none(properties.get("ScheduleExpressionTimezone", "UTC"), stack, setup),
             target=_or_none(properties.get("Target", {}).get("Arn"), stack, setup),
             input=_or_none(properties.get("Target", {}).get("Input"), stack, setup),
         )
-    return schedules
+        for construct_id, properties in properties_of(_SCHEDULE, stack.template)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +227,7 @@ class ExpectedSubscription:
 def expected_subscriptions(stack: Stack, setup: Setup) -> list[ExpectedSubscription]:
     """Return the subscriptions of a stack, without what could not be worked out."""
     subscriptions = []
-    for properties in _properties_of(_SUBSCRIPTION, stack):
+    for _, properties in properties_of(_SUBSCRIPTION, stack.template):
         policy = properties.get("FilterPolicy") or {}
         found = _or_none(
             {
@@ -270,13 +267,10 @@ _MEASURES: Final = (
 def expected_alarms(stack: Stack, setup: Setup) -> dict[str, ExpectedAlarm]:
     """Return the alarms of a stack: construct id -> what it is in the template."""
     alarms = {}
-    for logical_id, resource in stack.template.get("Resources", {}).items():
-        if resource.get("Type") != _ALARM:
-            continue
-        properties = resource.get("Properties", {})
+    for construct_id, properties in properties_of(_ALARM, stack.template):
         actions = [_or_none(each, stack, setup) for each in properties.get("AlarmActions", [])]
         measures = {each: _or_none(properties.get(each), stack, setup) for each in _MEASURES}
-        alarms[logical_id[:-_HASH]] = ExpectedAlarm(
+        alarms[construct_id] = ExpectedAlarm(
             actions=tuple(each for each in actions if each),
             measures={key: value for key, value in measures.items() if value is not None},
         )
@@ -287,7 +281,7 @@ def topics_of_alarms(stack: Stack, setup: Setup) -> list[str]:
     """Return the ARNs of the topics whose policies in the template let alarms publish."""
     return sorted(
         arn
-        for properties in _properties_of("AWS::SNS::TopicPolicy", stack)
+        for _, properties in properties_of("AWS::SNS::TopicPolicy", stack.template)
         if any(map(lets_alarms_publish, properties.get("PolicyDocument", {}).get("Statement", [])))
         for arn in (_or_none(each, stack, setup) for each in properties.get("Topics", []))
         if arn
@@ -308,10 +302,18 @@ def lets_alarms_publish(statement: Mapping[str, Any]) -> bool:
     )
 
 
-def _properties_of(kind: str, stack: Stack) -> Iterator[Mapping[str, Any]]:
-    for resource in stack.template.get("Resources", {}).values():
+def properties_of(
+    kind: str, template: Mapping[str, Any]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the construct id and the properties of each resource of a type."""
+    for logical_id, resource in template.get("Resources", {}).items():
         if resource.get("Type") == kind:
-            yield resource.get("Properties", {})
+            yield construct_id_of(logical_id), resource.get("Properties", {})
+
+
+def construct_id_of(logical_id: str) -> str:
+    """Return a logical id without CDK's hash, which ends it."""
+    return logical_id[:-_HASH]
 
 
 def own_analyzers(stack: Stack) -> dict[str, tuple[str, JsonObject]]:

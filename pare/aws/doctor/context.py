@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from pare.aws.calls import CLIENT_CONFIG, translated
 from pare.aws.executions import STACK_NAME
 from pare.aws.organization import Organization
+from pare.doctor.deployed_rules import construct_id_of
 from pare.errors import AwsCallError
 from pare.message import plain
 
@@ -104,21 +105,12 @@ class Examination:
     def resources(self) -> dict[str, tuple[str, str]]:
         """The resources of ``ParePipeline``: logical id -> (type, physical id)."""
         with translated("cloudformation:ListStackResources"):
-            pages = self.client("cloudformation").get_paginator("list_stack_resources")
-            return {
-                each["LogicalResourceId"]: (
-                    each["ResourceType"],
-                    each.get("PhysicalResourceId", ""),
-                )
-                for page in pages.paginate(StackName=STACK_NAME)
-                for each in page["StackResourceSummaries"]
-            }
+            return stack_resources(self.client("cloudformation"), STACK_NAME)
 
     def resources_of(self, kind: str) -> dict[str, str]:
         """Return the resources of a type: logical id without CDK's hash -> physical id."""
-        # CDK's hash of eight characters ends a logical id.
         return {
-            logical_id[:-8]: physical_id
+            construct_id_of(logical_id): physical_id
             for logical_id, (each, physical_id) in sorted(self.resources.items())
             if each == kind
         }
@@ -209,3 +201,17 @@ class Examination:
             so_far += weight(items[number])
             self.say(f"{what}: {so_far:,} of {total:,}")
         return [results[number] for number in range(len(items))]
+
+
+def stack_resources(cloudformation: Any, name: str) -> dict[str, tuple[str, str]]:
+    """Return the resources of a stack that are there: logical id -> (type, physical id).
+
+    The caller translates what AWS says (cloudformation:ListStackResources).
+    """
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
+    return {
+        each["LogicalResourceId"]: (each["ResourceType"], each.get("PhysicalResourceId", ""))
+        for page in pages
+        for each in page["StackResourceSummaries"]
+        if each["ResourceStatus"] != "DELETE_COMPLETE"
+    }

@@ -19,6 +19,7 @@ from botocore.config import Config
 from pare.arns import region_of
 from pare.aws.access_analyzer import AccessAnalyzer
 from pare.aws.calls import CLIENT_CONFIG, translated
+from pare.aws.doctor.context import stack_resources
 from pare.aws.tables import from_item, to_item
 from pare.doctor.deployed_rules import FoundRule, Stack, expected_rules, faults_of
 from pare.doctor.findings import (
@@ -182,13 +183,7 @@ def _stack(examination: Examination, region: str) -> Stack | None:
     with translated("cloudformation:GetTemplate"):
         body = cloudformation.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
     with translated("cloudformation:ListStackResources"):
-        pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=name)
-        resources = {
-            each["LogicalResourceId"]: (each["ResourceType"], each.get("PhysicalResourceId", ""))
-            for page in pages
-            for each in page["StackResourceSummaries"]
-            if not each["ResourceStatus"].startswith("DELETE_COMPLETE")
-        }
+        resources = stack_resources(cloudformation, name)
     return Stack(name, described["StackId"], region, _template(body, name), resources)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from pare.aws.calls import error_code, translated
+from pare.aws.doctor.context import stack_resources
 from pare.aws.executions import STACK_NAME
 from pare.clock import json_times
 from pare.doctor import deployed_rules
@@ -202,10 +203,11 @@ def _concurrency(examination: Examination) -> list[Result]:
 
     examination.side_by_side("reserved concurrency", list(names), look)
     wanted = {
-        logical_id[:-8]: reserved
-        for logical_id, each in examination.template.get("Resources", {}).items()
-        if each.get("Type") == "AWS::Lambda::Function"
-        and isinstance(reserved := _reserved_of(each), int)
+        construct_id: reserved
+        for construct_id, properties in deployed_rules.properties_of(
+            "AWS::Lambda::Function", examination.template
+        )
+        if isinstance(reserved := properties.get("ReservedConcurrentExecutions"), int)
     }
     results = [judge_concurrency(examination.setup, names, wanted, found)] if found else []
     if untold:
@@ -215,10 +217,6 @@ def _concurrency(examination: Examination) -> list[Result]:
             cannot_tell("running.resources", "reserved concurrency", sentence(said), _MAY_READ)
         )
     return results
-
-
-def _reserved_of(resource: Mapping[str, Any]) -> Any:
-    return resource.get("Properties", {}).get("ReservedConcurrentExecutions")
 
 
 # How one of a kind is looked at: service, operation, its action, the parameter that names it.
@@ -264,23 +262,13 @@ def _parts_of(examination: Examination, stack: str) -> list[tuple[str, str, str]
     else:
         with translated("cloudformation:ListStackResources"):
             try:
-                resources = {
-                    each["LogicalResourceId"]: (
-                        each["ResourceType"],
-                        each.get("PhysicalResourceId", ""),
-                    )
-                    for page in examination.client("cloudformation")
-                    .get_paginator("list_stack_resources")
-                    .paginate(StackName=stack)
-                    for each in page["StackResourceSummaries"]
-                    if each["ResourceStatus"] != "DELETE_COMPLETE"
-                }
+                resources = stack_resources(examination.client("cloudformation"), stack)
             except ClientError as error:
                 if error_code(error) == "ValidationError":
                     return None
                 raise
     return [
-        (PARTS[kind], logical_id[:-8], physical_id)
+        (PARTS[kind], deployed_rules.construct_id_of(logical_id), physical_id)
         for logical_id, (kind, physical_id) in sorted(resources.items())
         if kind in PARTS
     ]
